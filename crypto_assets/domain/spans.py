@@ -1,0 +1,54 @@
+"""Half-open spans of time in milliseconds and the set algebra that gaps, listings and coverage need.
+
+What a span means (a gap, a listing, a partition) belongs to its user. Called by `exchange`, `database`, `quality` and
+`orchestration`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Span(NamedTuple):
+    """The times t with start <= t < end, in milliseconds UTC. Empty when end <= start."""
+
+    start: int
+    end: int
+
+    def intersect(self, other: Span) -> Span:
+        """The times in both; an empty span where there are none."""
+        start = max(self.start, other.start)
+        return Span(start, max(start, min(self.end, other.end)))
+
+
+def merge(spans: Iterable[Span]) -> list[Span]:
+    """The same times as disjoint, non-touching spans in order."""
+    merged: list[Span] = []
+    for span in sorted(span for span in spans if span.start < span.end):
+        if merged and span.start <= merged[-1].end:
+            merged[-1] = Span(merged[-1].start, max(merged[-1].end, span.end))
+        else:
+            merged.append(span)
+    return merged
+
+
+def intersect(left: Iterable[Span], right: Iterable[Span]) -> list[Span]:
+    """The times that are in both sets of spans, merged."""
+    others = merge(right)
+    return merge(span.intersect(other) for span in merge(left) for other in others)
+
+
+def subtract(left: Iterable[Span], right: Iterable[Span]) -> list[Span]:
+    """The times of `left` that are not in `right`, merged."""
+    holes = merge(right)
+    rest: list[Span] = []
+    for span in merge(left):
+        position = span.start
+        for hole in holes:
+            if hole.end <= position or hole.start >= span.end:
+                continue
+            rest.append(Span(position, hole.start))
+            position = hole.end
+        rest.append(Span(position, span.end))
+    return merge(rest)

@@ -1,0 +1,99 @@
+"""One frozen settings object, read from the environment.
+
+Here belongs what a user may set and how it is checked. What a setting leads to (hosts, files, partitions) belongs to
+the package that uses it. Made once by `definitions` and by `cli`; tests make their own.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used; the message is one sentence that names the variable."""
+
+
+class Environment(StrEnum):
+    """Which exchange is asked. Data of two environments never meets."""
+
+    TESTNET = "testnet"
+    LIVE = "live"
+    DEMO = "demo"
+    SANDBOX = "sandbox"
+
+
+class Settings(BaseSettings):
+    """What the `CRYPTO_ASSETS_*` variables say; unknown ones are ignored: later versions may share a machine."""
+
+    model_config = SettingsConfigDict(env_prefix="CRYPTO_ASSETS_", frozen=True, extra="ignore")
+
+    environment: Environment = Environment.TESTNET
+    database: str = ""
+    pairs: Annotated[tuple[str, ...], NoDecode] = ("BTC/USDT", "ETH/USDT")
+    perps: Annotated[tuple[str, ...], NoDecode] = ("BTC/USDT:USDT", "ETH/USDT:USDT")
+    start: date = Field(default=date(2017, 8, 17))
+    spot_url: str | None = None
+    futures_url: str | None = None
+    spot_ws_url: str | None = None
+    futures_ws_url: str | None = None
+    archive_url: str | None = None
+
+    @field_validator("pairs", "perps", mode="before")
+    @classmethod
+    def _split_symbols(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(dict.fromkeys(symbol.strip() for symbol in value.split(",") if symbol.strip()))
+        return value
+
+    @field_validator("pairs")
+    @classmethod
+    def _pairs_are_spot_symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in value:
+            if "/" not in symbol or ":" in symbol:
+                raise ValueError(f"{symbol!r} is not a ccxt spot symbol such as BTC/USDT")
+        return value
+
+    @field_validator("perps")
+    @classmethod
+    def _perps_are_swap_symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in value:
+            if "/" not in symbol or ":" not in symbol:
+                raise ValueError(f"{symbol!r} is not a ccxt perpetual symbol such as BTC/USDT:USDT")
+        return value
+
+    @field_validator("spot_url", "futures_url", "spot_ws_url", "futures_ws_url", "archive_url")
+    @classmethod
+    def _urls_name_a_host(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        parts = urlsplit(value)
+        if not parts.scheme or not parts.netloc or parts.path.strip("/"):
+            raise ValueError(f"{value!r} is not scheme://host[:port]")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _database_has_a_scheme(self) -> Settings:
+        if self.database and ":///" not in self.database and "://" not in self.database:
+            raise ValueError(f"database {self.database!r} is not a URL such as sqlite:///data/testnet")
+        return self
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL; by default a directory of SQLite files named after the environment."""
+        return self.database or f"sqlite:///data/{self.environment.value}"
+
+
+def load_settings() -> Settings:
+    """The settings of this process's environment. Raises SettingsError with one sentence a user can act on."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "CRYPTO_ASSETS_" + (str(first["loc"][0]).upper() if first["loc"] else "DATABASE")
+        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from error
