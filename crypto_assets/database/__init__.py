@@ -1,0 +1,14 @@
+"""Storage: tables, engines, migrations, idempotent bulk writes and queries.
+
+Public names, each in its own module so that importing this package loads neither SQLAlchemy, alembic nor pandas:
+
+- `tables`: `TABLES`, `logical_database`, `physical_database`, `find_table`: the schema.
+- `engines`: `Database(url, environment, provider)`, `open_database(settings)`: files, connections, transactions.
+- `migrations`: `migrate`, `current_revisions`: brings every file to a revision.
+- `writes`: `upsert`, `WriteCounts`: frames into tables, writing only what differs.
+- `queries`: `query_data`, `select_data`, `latest_candles`, `entity_ids`, `row_count`: tables into frames.
+- `errors`: `DatabaseError` and its kinds.
+
+What a stored row must look like is judged by `frames`, what a complete table is by `quality`. Called by `quality`,
+`orchestration`, `cli` and users.
+"""

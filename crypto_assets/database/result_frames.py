@@ -1,0 +1,49 @@
+"""The rows of a select as a frame whose column types follow from the table, not from the rows that came.
+
+Called by `queries`; statements over other columns work too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Boolean, Connection, Double, Integer, Select, String, Text, type_coerce
+
+from crypto_assets.database.tables.columns import UtcTimestamp
+
+_TEXT = "str" if int(pd.__version__.split(".")[0]) >= 3 else object  # noqa: PLR2004 - pandas 3 has a type for text
+
+
+def read_frame(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
+    """The result of `statement`: datetime64[us], float64, int64, bool and text; JSON and decimals as Python objects.
+
+    A column of integers or booleans in which something is missing has pandas' nullable type.
+    """
+    columns = list(statement.selected_columns)
+    # Times are read as the text they are and converted together: four times faster than one by one.
+    raw = [type_coerce(column, Text) if isinstance(column.type, UtcTimestamp) else column for column in columns]
+    labels = [column.name for column in columns]
+    statement = statement.with_only_columns(
+        *(each.label(label) for each, label in zip(raw, labels, strict=True)), maintain_column_froms=True
+    )
+    rows = connection.execute(statement).all()
+    values = list(zip(*rows, strict=True)) if rows else [() for _ in columns]
+    return pd.DataFrame(
+        {name: _typed(list(each), column.type) for name, each, column in zip(labels, values, columns, strict=True)}
+    )
+
+
+def _typed(values: list[Any], kind: Any) -> pd.Series[Any]:
+    if isinstance(kind, UtcTimestamp):
+        return pd.Series(np.array(values, dtype="datetime64[us]"))
+    if isinstance(kind, Double):
+        return pd.Series(np.array(values, dtype=np.float64))
+    if isinstance(kind, Boolean):
+        return pd.Series(values, dtype="boolean" if None in values else "bool")
+    if isinstance(kind, Integer):
+        return pd.Series(values, dtype="Int64" if None in values else "int64")
+    if isinstance(kind, String):
+        return pd.Series(values, dtype=_TEXT)
+    return pd.Series(values, dtype=object)

@@ -1,0 +1,10 @@
+"""The revisions of the schema by id, oldest first: what `engines` compares a file with, without loading alembic.
+
+The scripts themselves are in `migrations/versions`; a test proves that they are these.
+"""
+
+from __future__ import annotations
+
+BASE = "base"
+REVISIONS = ("0001", "0002")
+HEAD = REVISIONS[-1]

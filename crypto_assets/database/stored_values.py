@@ -1,0 +1,110 @@
+"""How a frame's column becomes the values a table stores: exact, vectorised where it is hot.
+
+Called by `writes` only; the same rules for single values are the types in `tables.columns`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+import pandas as pd
+from sqlalchemy import JSON, Boolean, Column, Double, Integer
+
+from crypto_assets.database.tables.columns import ExactDecimal, UtcTimestamp, decimal_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+_DATE_LENGTH = len("2024-08-01")
+
+
+def column_values(series: pd.Series[Any], column: Column[Any]) -> list[Any]:
+    """The values of `series` as SQLite stores them in `column`: only None, str, int and float.
+
+    Raises ValueError where a value does not fit the column's type.
+    """
+    try:
+        return _converted(series, column.type)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"column {column.name!r} of {column.table.name}: {error}") from error
+
+
+def _converted(series: pd.Series[Any], kind: Any) -> list[Any]:  # noqa: PLR0911 - one return for each kind of column
+    if isinstance(kind, UtcTimestamp):
+        return timestamp_texts(series)
+    if isinstance(kind, Double):
+        return _doubles(series)
+    if isinstance(kind, Boolean):
+        return _booleans(series)
+    if isinstance(kind, Integer):
+        return _integers(series)
+    if isinstance(kind, JSON):
+        return _each(series, _json_text)
+    if isinstance(kind, ExactDecimal):
+        return _each(series, decimal_text)
+    return _texts(series)
+
+
+def timestamp_texts(series: pd.Series[Any]) -> list[Any]:
+    """`2024-08-01 00:05:00.000000` for each time (naive is UTC, aware is converted), None for NaT."""
+    if not pd.api.types.is_datetime64_dtype(series.dtype):
+        # Of an object column each value says by itself whether it has an offset.
+        series = pd.to_datetime(series, utc=True).dt.tz_localize(None)
+    times = series.to_numpy().astype("datetime64[us]")
+    texts = np.datetime_as_string(times)
+    width = texts.dtype.itemsize // np.dtype("U1").itemsize
+    if width > _DATE_LENGTH:
+        texts.view("U1").reshape(len(texts), width)[:, _DATE_LENGTH] = " "
+    values: list[Any] = texts.tolist()
+    for position in np.flatnonzero(np.isnat(times)):
+        values[position] = None
+    return values
+
+
+def _doubles(series: pd.Series[Any]) -> list[Any]:
+    # NaN needs no care: SQLite stores it as NULL.
+    if series.dtype == np.float64:
+        return series.to_numpy().tolist()
+    return series.to_numpy(dtype=np.float64, na_value=np.nan).tolist()
+
+
+def _booleans(series: pd.Series[Any]) -> list[Any]:
+    # As integers: the driver looks up an adapter for every Python bool.
+    if series.dtype == np.bool_:
+        return series.to_numpy().astype(np.int8).tolist()
+    return _each(series, lambda value: int(bool(value)))
+
+
+def _integers(series: pd.Series[Any]) -> list[Any]:
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "iu":
+        return series.to_numpy().tolist()
+    return _each(series, _integer)
+
+
+def _integer(value: Any) -> int:
+    whole = int(value)
+    if whole != value:
+        raise ValueError(f"{value!r} is not a whole number")
+    return whole
+
+
+def _texts(series: pd.Series[Any]) -> list[Any]:
+    if series.dtype == object or series.hasnans:
+        return _each(series, str)
+    return series.to_numpy(dtype=object).tolist()
+
+
+def _json_text(value: Any) -> str:
+    return orjson.dumps(value, default=str, option=_JSON_OPTIONS).decode()
+
+
+def _each(series: pd.Series[Any], convert: Callable[[Any], Any]) -> list[Any]:
+    return [None if _is_missing(value) else convert(value) for value in series.to_numpy(dtype=object).tolist()]
+
+
+def _is_missing(value: Any) -> bool:
+    # pd.isna of a list or dict would look inside it.
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)  # noqa: PLR0124

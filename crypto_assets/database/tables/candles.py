@@ -1,0 +1,84 @@
+"""The fourteen candle tables, from one definition. Logical database `crypto_kdata`, on SQLite one file per table.
+
+How derived columns are computed belongs to `frames`; what follows from other columns of the same row is generated here,
+so that it costs no space and cannot disagree.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Computed, Double, ForeignKey, Integer, PrimaryKeyConstraint, String, Table, false
+
+from crypto_assets.database.tables.columns import KDATA, META, PerDialect, UtcTimestamp, metadata, optional, required
+from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.intervals import Interval
+
+# Entity ids are {type}_{exchange}_{code}, and none of the three holds an underscore; both types are ten letters long.
+# SQLite computes generated columns on every write, so fewer function calls here are cheaper rows.
+_CODE = "substr(entity_id, instr(substr(entity_id, 12), '_') + 12)"
+_DAY_ID = "entity_id || '_' || substr(timestamp, 1, 10)"
+_TIME_ID = f"{_DAY_ID} || 'T' || substr(timestamp, 12, 12)"
+
+
+def candle_table(name: str, market_type: MarketType, interval: Interval) -> Table:
+    """The candle table of a market and interval, keyed by (entity_id, timestamp)."""
+    generated_id = PerDialect(sqlite=_DAY_ID if interval is Interval.D1 else _TIME_ID)
+    # Prices, volumes and the count may be null physically, so that a row damaged by hand can be found by a check.
+    return Table(
+        name,
+        metadata,
+        required(
+            "entity_id",
+            String(128),
+            f"The symbol: a row of {market_type.entity_table}",
+            ForeignKey(f"{META}.{market_type.entity_table}.entity_id"),
+        ),
+        required("provider", String(32), "Where the candle was asked for, such as binance"),
+        required("name", String(32), "The symbol's display name: BTC/USDT"),
+        required("timestamp", UtcTimestamp, "Open time, UTC"),
+        optional("open", Double, "First price, quote units"),
+        optional("high", Double, "Highest price, quote units"),
+        optional("low", Double, "Lowest price, quote units"),
+        optional("close", Double, "Last price, quote units"),
+        optional("volume", Double, "Amount traded, base units"),
+        optional(
+            "change_pct", Double, "close / close one interval earlier - 1 (0.01 is 1 %); null without that candle"
+        ),
+        optional("turnover_rate", Double, "volume / circulating supply; null where the supply is unknown"),
+        optional("volume_quote", Double, "Amount traded, quote units"),
+        optional("trade_count", Integer, "Number of trades"),
+        required(
+            "is_high_volatility",
+            Boolean,
+            "(high - low) / open above 3 times its median over the 20 intervals before; false where one is missing",
+            server_default=false(),
+        ),
+        required(
+            "is_high_volume",
+            Boolean,
+            "volume above 3 times its median over the 20 intervals before; false where one is missing",
+            server_default=false(),
+        ),
+        # Last: SQLite (3.40) gives `excluded.x` of an upsert the type of the column as many places further as there are
+        # generated columns before x, which rounds large integers.
+        optional("id", String(128), "{entity_id}_{timestamp}; generated", Computed(generated_id, persisted=False)),
+        optional(
+            "code", String(32), "The symbol's code; generated", Computed(PerDialect(sqlite=_CODE), persisted=False)
+        ),
+        optional("level", String(32), "The interval; generated", Computed(f"'{interval.value}'", persisted=False)),
+        optional("turnover", Double, "Equal to volume_quote; generated", Computed("volume_quote", persisted=False)),
+        optional("volume_base", Double, "Equal to volume; generated", Computed("volume", persisted=False)),
+        optional(
+            "vwap",
+            Double,
+            "volume_quote / volume_base, quote units; null where nothing traded; generated",
+            Computed("volume_quote / nullif(volume, 0)", persisted=False),
+        ),
+        PrimaryKeyConstraint("entity_id", "timestamp"),
+        schema=KDATA,
+        comment=f"{interval.value} candles of {'spot pairs' if market_type is MarketType.SPOT else 'perpetuals'}",
+        info={"by_entity": True},
+        sqlite_with_rowid=False,
+    )
+
+
+TABLES = tuple(candle_table(name, *kind) for name, kind in KDATA_TABLES.items())

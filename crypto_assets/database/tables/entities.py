@@ -1,0 +1,152 @@
+"""Who is traded: currencies, spot pairs, perpetuals, and whose data a database holds. Logical database `crypto_meta`.
+
+Series of values over time belong to `candles` and `ticks`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Boolean, Column, Double, ForeignKey, Index, Integer, String, Table, Text, false, text, true
+
+from crypto_assets.database.tables.columns import META, ExactDecimal, UtcTimestamp, metadata, optional, required
+
+
+def _common(entity_type: str, example: str, what: str) -> list[Column[Any]]:
+    return [
+        Column(
+            "id", String(128), primary_key=True, comment=f"Key, equal to entity_id: {entity_type}_binance_{example}"
+        ),
+        required("entity_id", String(128), f"{entity_type}_{{exchange}}_{{code}}", unique=True),
+        required("entity_type", String(64), f"Always {entity_type}"),
+        required("exchange", String(32), "Exchange, such as binance"),
+        required("code", String(64), f"{what} in lower case without underscores: {example}"),
+        required("name", String(128), f"Display name of {what.lower()}"),
+        optional("list_date", UtcTimestamp, "Start of trading, UTC"),
+        optional("end_date", UtcTimestamp, "End of trading, UTC; null while it trades"),
+        required("timestamp", UtcTimestamp, "When this row was last refreshed, UTC"),
+    ]
+
+
+def _currency(name: str, comment: str) -> Column[Any]:
+    return required(name, String(128), comment, ForeignKey(f"{META}.crypto_asset.id"))
+
+
+def _trading_rules(quote: str) -> list[Column[Any]]:
+    return [
+        required("price_step", Double, f"Smallest change of a price, {quote} units"),
+        required("qty_step", Double, "Smallest change of an order's size, base units"),
+        optional("min_notional", Double, f"Smallest value of an order, {quote} units"),
+        optional("max_order_size", Double, "Largest size of an order, base units"),
+        optional("maker_fee", Double, "Fee of the passive side, as a fraction of the value (0.001 is 0.1 %)"),
+        optional("taker_fee", Double, "Fee of the aggressor, as a fraction of the value"),
+    ]
+
+
+def _active() -> Column[Any]:
+    return required("is_active", Boolean, "Whether it trades now", server_default=true())
+
+
+def _unit_multiplier() -> Column[Any]:
+    return required(
+        "unit_multiplier",
+        Integer,
+        "How many coins one base unit stands for: 1000 for 1000PEPE, 1 for most",
+        server_default=text("1"),
+    )
+
+
+def _code_indexes(table: str) -> list[Index]:
+    return [
+        Index(f"ix_{table}_code", "code"),
+        Index(f"ix_{table}_exchange_code", "exchange", "code"),
+        Index(f"ix_{table}_timestamp", "timestamp"),
+    ]
+
+
+def _active_index(table: str) -> Index:
+    active = text("is_active = 1")
+    # Covers the list of active symbols: the whole answer is in the index.
+    return Index(f"ix_{table}_active", "entity_id", sqlite_where=active, postgresql_where=text("is_active"))
+
+
+crypto_asset = Table(
+    "crypto_asset",
+    metadata,
+    *_common("crypto", "btc", "The currency"),
+    required("symbol", String(32), "Currency as the exchange writes it: BTC"),
+    optional("full_name", String(128), "Full name: Bitcoin"),
+    optional("description", Text, "What it is"),
+    optional("max_supply", ExactDecimal, "Most units that can ever exist, exact"),
+    optional("circulating_supply", ExactDecimal, "Units in circulation, exact"),
+    optional("total_supply", ExactDecimal, "Units that exist, exact"),
+    optional("market_cap", ExactDecimal, "Market capitalisation, US dollars, exact"),
+    required("is_stablecoin", Boolean, "Whether its value is pegged to a currency", server_default=false()),
+    optional("consensus_mechanism", String(64), "Such as proof-of-work"),
+    optional("blockchain", String(64), "Chain it lives on"),
+    optional("contract_address", String(128), "Address of its token contract on that chain"),
+    required("data_quality_score", Double, "0 (unusable) to 1 (no known issue)", server_default=text("1.0")),
+    optional("last_validation_timestamp", UtcTimestamp, "When its data was last validated, UTC"),
+    *_code_indexes("crypto_asset"),
+    Index("ix_crypto_asset_symbol", "symbol"),
+    Index("ix_crypto_asset_data_quality_score", "data_quality_score"),
+    Index("ix_crypto_asset_last_validation_timestamp", "last_validation_timestamp"),
+    schema=META,
+    comment="Currencies and tokens",
+)
+
+crypto_pair = Table(
+    "crypto_pair",
+    metadata,
+    *_common("cryptopair", "btcusdt", "The pair"),
+    required("base_symbol", String(32), "Currency that is bought: BTC"),
+    required("quote_symbol", String(32), "Currency it is paid in: USDT"),
+    _currency("base_asset_id", "The base's row in crypto_asset"),
+    _currency("quote_asset_id", "The quote's row in crypto_asset"),
+    *_trading_rules("quote"),
+    _active(),
+    required("margin_enabled", Boolean, "Whether it can be traded on margin", server_default=false()),
+    _unit_multiplier(),
+    *_code_indexes("crypto_pair"),
+    Index("ix_crypto_pair_base_quote", "base_symbol", "quote_symbol"),
+    _active_index("crypto_pair"),
+    schema=META,
+    comment="Spot pairs",
+)
+
+crypto_perp = Table(
+    "crypto_perp",
+    metadata,
+    *_common("cryptoperp", "btcusdt", "The contract"),
+    required("underlying_symbol", String(32), "Currency the contract follows: BTC"),
+    required("settlement_symbol", String(32), "Currency profit and loss are paid in: USDT"),
+    _currency("underlying_asset_id", "The underlying's row in crypto_asset"),
+    _currency("settlement_asset_id", "The settlement currency's row in crypto_asset"),
+    required("contract_size", Double, "Base units of one contract", server_default=text("1.0")),
+    *_trading_rules("settlement"),
+    required("funding_interval_hours", Integer, "Hours between funding payments", server_default=text("8")),
+    optional("max_leverage", Double, "Highest leverage allowed"),
+    required("default_leverage", Double, "Leverage of a new account", server_default=text("1.0")),
+    required("position_modes", String(64), "one-way, hedge or both", server_default=text("'both'")),
+    optional("maintenance_margin_rate", Double, "Margin to keep a position, as a fraction of its value"),
+    optional("initial_margin_rate", Double, "Margin to open a position, as a fraction of its value"),
+    _active(),
+    _unit_multiplier(),
+    *_code_indexes("crypto_perp"),
+    Index("ix_crypto_perp_underlying", "underlying_symbol", "settlement_symbol"),
+    _active_index("crypto_perp"),
+    schema=META,
+    comment="Perpetual contracts",
+)
+
+crypto_database_identity = Table(
+    "crypto_database_identity",
+    metadata,
+    Column("environment", String(16), primary_key=True, comment="testnet, live, demo or sandbox"),
+    required("created_at", UtcTimestamp, "When the database was made, UTC"),
+    schema=META,
+    comment="Whose data this database holds; one row, and any other environment is refused",
+    info={"time": "created_at"},
+)
+
+TABLES = (crypto_asset, crypto_pair, crypto_perp, crypto_database_identity)

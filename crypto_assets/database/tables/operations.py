@@ -1,0 +1,73 @@
+"""How the system itself fares, and its keys. Logical databases `crypto_operations` and `crypto_security`.
+
+Encrypting and using keys belongs to later packages; nothing here is ever stored in clear.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, BigInteger, Column, Double, Index, Integer, String, Table, Text, UniqueConstraint, text
+
+from crypto_assets.database.tables.columns import OPERATIONS, SECURITY, UtcTimestamp, metadata, optional, required
+
+crypto_operational_metrics = Table(
+    "crypto_operational_metrics",
+    metadata,
+    Column("id", String(128), primary_key=True, comment="Key"),
+    required("metric_name", String(64), "What is measured"),
+    optional("provider", String(32), "Whom it concerns"),
+    required("metric_value", Double, "The value, in the unit that the name says"),
+    required("metric_tags", JSON, "Labels"),
+    required("timestamp", UtcTimestamp, "When it was measured, UTC"),
+    Index("ix_crypto_operational_metrics_name_timestamp", "metric_name", "timestamp"),
+    schema=OPERATIONS,
+    comment="Measurements of the system",
+)
+
+crypto_websocket_sessions = Table(
+    "crypto_websocket_sessions",
+    metadata,
+    Column("id", String(128), primary_key=True, comment="Key"),
+    required("provider", String(32), "Whose stream"),
+    required("session_id", String(128), "One connection's id"),
+    required("connection_status", String(16), "Such as connected or closed"),
+    required("subscribed_streams", JSON, "Names of the streams"),
+    optional("last_message_timestamp", UtcTimestamp, "When the last message came, UTC"),
+    required("reconnect_count", Integer, "Reconnections so far", server_default=text("0")),
+    required("error_count", Integer, "Errors so far", server_default=text("0")),
+    required("started_timestamp", UtcTimestamp, "When it was opened, UTC"),
+    required("updated_timestamp", UtcTimestamp, "When this row was last written, UTC"),
+    Index("ix_crypto_websocket_sessions_provider_updated", "provider", "updated_timestamp"),
+    schema=OPERATIONS,
+    comment="WebSocket connections",
+    info={"time": "updated_timestamp"},
+)
+
+crypto_api_keys = Table(
+    "crypto_api_keys",
+    metadata,
+    Column("id", String(128), primary_key=True, comment="Key"),
+    required("provider", String(32), "Whose key"),
+    required("environment", String(16), "testnet, live, demo or sandbox"),
+    required("key_type", String(16), "readonly or trading"),
+    required("encrypted_key", Text, "The key, encrypted"),
+    optional("encrypted_secret", Text, "Its secret, encrypted"),
+    optional("encrypted_passphrase", Text, "Its passphrase, encrypted"),
+    required("encryption_version", String(16), "Which scheme encrypted it"),
+    optional("ip_whitelist", JSON, "Addresses it may be used from"),
+    optional("permissions", JSON, "What it may do"),
+    optional("rate_limits", JSON, "Limits of its account"),
+    optional("created_by", String(128), "Who stored it"),
+    optional("last_used_timestamp", UtcTimestamp, "When it was last used, UTC"),
+    required("usage_count", BigInteger, "How often it was used", server_default=text("0")),
+    optional("rotation_schedule", String(32), "How often it is replaced"),
+    optional("next_rotation_date", UtcTimestamp, "When it is next replaced, UTC"),
+    required("rotation_status", String(16), "State of its replacement", server_default=text("'active'")),
+    required("created_timestamp", UtcTimestamp, "When it was stored, UTC"),
+    required("updated_timestamp", UtcTimestamp, "When this row was last written, UTC"),
+    UniqueConstraint("provider", "environment", "key_type"),
+    schema=SECURITY,
+    comment="Exchange keys, encrypted",
+    info={"time": "created_timestamp"},
+)
+
+TABLES = (crypto_operational_metrics, crypto_websocket_sessions, crypto_api_keys)

@@ -1,0 +1,177 @@
+"""Frames into tables: bulk, idempotent, with true counts.
+
+    with database.begin("cryptopair_1m_kdata") as connection:
+        counts = upsert(connection, TABLES["cryptopair_1m_kdata"], frame)  # WriteCounts(inserted, changed, unchanged)
+
+A row whose key is stored is rewritten only where a value differs, so running the same thing twice writes nothing the
+second time. How a column becomes what SQLite stores is in `stored_values`; what a row must be is judged by `frames`
+before. Called by `orchestration`, `quality` and the benchmarks.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from crypto_assets.database.stored_values import column_values
+from crypto_assets.database.tables import key_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from sqlalchemy import Connection, Table
+
+_SCAN_LIMIT = 8
+"""A key range is counted only up to this many times the frame's rows: beyond, looking at each key is cheaper."""
+
+
+@dataclass(frozen=True)
+class WriteCounts:
+    """What became of a frame's rows, by distinct key: new ones, differing ones, and those that were stored already.
+
+    With `only_existing`, rows without a stored key are in none of the three.
+    """
+
+    inserted: int = 0
+    changed: int = 0
+    unchanged: int = 0
+
+    @property
+    def written(self) -> int:
+        """Rows that were written at all."""
+        return self.inserted + self.changed
+
+    def __add__(self, other: WriteCounts) -> WriteCounts:
+        return WriteCounts(
+            self.inserted + other.inserted, self.changed + other.changed, self.unchanged + other.unchanged
+        )
+
+
+def upsert(connection: Connection, table: Table, frame: pd.DataFrame, *, only_existing: bool = False) -> WriteCounts:
+    """Stores every row of `frame` under its key, in the connection's transaction; where a key repeats the last wins.
+
+    The frame's columns are any of the table's own (not the generated ones), the key's among them; columns it lacks keep
+    what is stored, or take their default. Times are naive UTC or aware; missing values become NULL; JSON columns hold
+    Python objects. With `only_existing`, rows whose key is not stored are ignored. Raises ValueError for columns that
+    do not fit, SQLAlchemy's IntegrityError for rows the table refuses.
+    """
+    names = [str(name) for name in frame.columns]
+    _check_columns(table, names)
+    if frame.empty:
+        return WriteCounts()
+    values = {name: column_values(frame[name], table.c[name]) for name in names}
+    keys = key_columns(table)
+    values = _distinct(values, keys)
+    statements = _statements(table, _qualified(connection, table), tuple(names))
+    if only_existing:
+        return _update(connection, statements, values, keys)
+    return _insert(connection, statements, values, keys)
+
+
+class _Statements(NamedTuple):
+    insert: str  # does nothing where the key is stored
+    upsert: str
+    update: str
+    count_range: str
+    count_keys: str
+
+
+def _insert(connection: Connection, sql: _Statements, values: dict[str, list[Any]], keys: list[str]) -> WriteCounts:
+    rows = list(zip(*values.values(), strict=True))
+    lead, last = [values[name] for name in keys[:-1]], values[keys[-1]]
+    if None not in last and all(column.count(column[0]) == len(rows) for column in lead):
+        bounds = (*(column[0] for column in lead), min(last), max(last))
+        limit = _SCAN_LIMIT * len(rows)
+        before = _scalar(connection, sql.count_range, (*bounds, limit))
+        if before < limit - len(rows):
+            written = _run_many(connection, sql.upsert, rows)
+            inserted = written if before == 0 else _scalar(connection, sql.count_range, (*bounds, limit)) - before
+            return WriteCounts(inserted, written - inserted, len(rows) - written)
+    inserted = _run_many(connection, sql.insert, rows)
+    changed = _run_many(connection, sql.upsert, rows) if inserted < len(rows) else 0
+    return WriteCounts(inserted, changed, len(rows) - inserted - changed)
+
+
+def _update(connection: Connection, sql: _Statements, values: dict[str, list[Any]], keys: list[str]) -> WriteCounts:
+    wanted = list(zip(*(values[name] for name in keys), strict=True))
+    existing = _scalar(connection, sql.count_keys, (orjson.dumps(wanted).decode(),))
+    others = [values[name] for name in values if name not in keys]
+    if not others:
+        return WriteCounts(unchanged=existing)
+    rows = [key + rest for key, rest in zip(wanted, zip(*others, strict=True), strict=True)]
+    changed = _run_many(connection, sql.update, rows)
+    return WriteCounts(changed=changed, unchanged=existing - changed)
+
+
+def _run_many(connection: Connection, statement: str, rows: list[tuple[Any, ...]]) -> int:
+    # Below SQLAlchemy's own constructs: compiling and binding there costs as much as storing the row.
+    return connection.exec_driver_sql(statement, rows).rowcount
+
+
+def _scalar(connection: Connection, statement: str, parameters: tuple[Any, ...]) -> int:
+    return int(connection.exec_driver_sql(statement, parameters).scalar_one())
+
+
+def _distinct(values: dict[str, list[Any]], keys: list[str]) -> dict[str, list[Any]]:
+    """The same columns with each key once, its last row."""
+    key_values = list(zip(*(values[name] for name in keys), strict=True))
+    if len(set(key_values)) == len(key_values):
+        return values
+    last = sorted({key: position for position, key in enumerate(key_values)}.values())
+    return {name: [column[position] for position in last] for name, column in values.items()}
+
+
+def _check_columns(table: Table, names: Sequence[str]) -> None:
+    own = [column.name for column in table.columns if column.computed is None]
+    for name in names:
+        if name not in own:
+            kind = "is generated" if name in table.columns else "is no column"
+            near = difflib.get_close_matches(name, own, n=3) or own
+            raise ValueError(f"{name!r} {kind} of {table.name}; it stores {', '.join(near)}")
+    missing = [name for name in key_columns(table) if name not in names]
+    if missing:
+        raise ValueError(f"the frame for {table.name} lacks {', '.join(missing)} of its key")
+
+
+def _qualified(connection: Connection, table: Table) -> str:
+    translated: dict[str | None, str | None] = connection.get_execution_options().get("schema_translate_map") or {}
+    schema = translated.get(table.schema, table.schema)
+    return f'"{table.name}"' if schema is None else f'"{schema}"."{table.name}"'
+
+
+@lru_cache(maxsize=256)
+def _statements(table: Table, target: str, names: tuple[str, ...]) -> _Statements:
+    """The SQL of one table and set of columns. SQLite's; PostgreSQL and MySQL get their own beside it."""
+    keys = key_columns(table)
+    others = [name for name in names if name not in keys]
+    own = _quoted(table.name)
+    differs = " OR ".join(f"{own}.{_quoted(name)} IS NOT excluded.{_quoted(name)}" for name in others)
+    assigned = ", ".join(f"{_quoted(name)} = excluded.{_quoted(name)}" for name in others)
+    insert = (
+        f"INSERT INTO {target} ({', '.join(map(_quoted, names))}) VALUES ({', '.join('?' * len(names))})"
+        f" ON CONFLICT ({', '.join(map(_quoted, keys))}) DO "
+    )
+    place = {name: f"?{number}" for number, name in enumerate([*keys, *others], 1)}
+    update = (
+        f"UPDATE {target} SET {', '.join(f'{_quoted(name)} = {place[name]}' for name in others)}"
+        f" WHERE {' AND '.join(f'{_quoted(name)} = {place[name]}' for name in keys)}"
+        f" AND ({' OR '.join(f'{_quoted(name)} IS NOT {place[name]}' for name in others)})"
+    )
+    in_range = " AND ".join([*(f"{_quoted(name)} = ?" for name in keys[:-1]), f"{_quoted(keys[-1])} BETWEEN ? AND ?"])
+    same_key = " AND ".join(f"{_quoted(name)} = json_extract(wanted.value, '$[{i}]')" for i, name in enumerate(keys))
+    return _Statements(
+        insert=f"{insert}NOTHING",
+        upsert=f"{insert}UPDATE SET {assigned} WHERE {differs}" if others else f"{insert}NOTHING",
+        update=update,
+        count_range=f"SELECT count(*) FROM (SELECT 1 FROM {target} WHERE {in_range} LIMIT ?)",
+        count_keys=f"SELECT count(*) FROM json_each(?) AS wanted CROSS JOIN {target} ON {same_key}",
+    )
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
