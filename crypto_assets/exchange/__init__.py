@@ -1,0 +1,36 @@
+"""What we need of any exchange, its error tree, its weight budget, and the Binance client behind ccxt.
+
+Nothing here knows of tables, frames or Dagster. Importing this package loads neither ccxt nor tenacity; the first
+request does. Called by `orchestration` and `cli`.
+"""
+
+from __future__ import annotations
+
+from crypto_assets.exchange.binance import BinanceExchange
+from crypto_assets.exchange.client import Exchange, RawPage
+from crypto_assets.exchange.connection import RetryPolicy
+from crypto_assets.exchange.errors import (
+    ConfigurationError,
+    ContractViolation,
+    ExchangeError,
+    RateLimited,
+    TransientError,
+    UnknownSymbol,
+)
+from crypto_assets.exchange.markets import Market, find_market, nearest_symbols
+
+__all__ = [
+    "BinanceExchange",
+    "ConfigurationError",
+    "ContractViolation",
+    "Exchange",
+    "ExchangeError",
+    "Market",
+    "RateLimited",
+    "RawPage",
+    "RetryPolicy",
+    "TransientError",
+    "UnknownSymbol",
+    "find_market",
+    "nearest_symbols",
+]

@@ -1,0 +1,218 @@
+"""Binance spot and USDT-M perpetuals through ccxt's implicit endpoints: which URL, which page, which cursor.
+
+Here belongs what is asked of Binance. Retries and waits belong to `connection`, reading symbols to `markets`, judging
+candles to `frames`. `fetch_ohlcv` is not used: it drops quote volume, trade count and taker volumes. Made by
+`orchestration` and `cli`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TypeAlias
+
+from crypto_assets.domain.entities import PROVIDER, MarketType
+from crypto_assets.domain.intervals import Interval, format_time
+from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.client import RawPage
+from crypto_assets.exchange.connection import Connection, RetryPolicy
+from crypto_assets.exchange.errors import ConfigurationError, ContractViolation, UnknownSymbol
+from crypto_assets.exchange.markets import Market, check_codes, is_wanted, market_from_binance, nearest_symbols
+
+EnvironmentName: TypeAlias = Literal["testnet", "live", "demo", "sandbox"]
+
+HOSTS: dict[str, dict[MarketType, str]] = {
+    "testnet": {
+        MarketType.SPOT: "https://testnet.binance.vision",
+        MarketType.SWAP: "https://testnet.binancefuture.com",
+    },
+    "live": {MarketType.SPOT: "https://api.binance.com", MarketType.SWAP: "https://fapi.binance.com"},
+    "demo": {MarketType.SPOT: "https://demo-api.binance.com", MarketType.SWAP: "https://demo-fapi.binance.com"},
+    "sandbox": {MarketType.SPOT: "http://127.0.0.1:8730", MarketType.SWAP: "http://127.0.0.1:8730"},
+}
+"""The host of each environment and market. Public data needs no key on any of them."""
+
+# Spot: 1000 rows weigh 2, the most a page may have. USDT-M: up to 499 rows weigh 2, 1500 rows weigh 10.
+PAGE_ROWS = {MarketType.SPOT: 1000, MarketType.SWAP: 499}
+
+# ccxt's implicit endpoint, and its path for messages.
+_KLINES = {MarketType.SPOT: ("publicGetKlines", "klines"), MarketType.SWAP: ("fapiPublicGetKlines", "klines")}
+_TIME = {MarketType.SPOT: ("publicGetTime", "time"), MarketType.SWAP: ("fapiPublicGetTime", "time")}
+_INFO = {
+    MarketType.SPOT: ("publicGetExchangeInfo", "exchangeInfo"),
+    MarketType.SWAP: ("fapiPublicGetExchangeInfo", "exchangeInfo"),
+}
+_FUNDING_INFO = ("fapiPublicGetFundingInfo", "fundingInfo")
+
+# A kline has twelve fields; the last is unused, and an exchange that speaks this format may leave it out.
+_MIN_FIELDS = 11
+
+_log = logging.getLogger(__name__)
+
+
+class BinanceExchange:
+    """Binance's public market data in one environment. See `Exchange` for what each method promises.
+
+    One thread at a time. `spot_url` and `futures_url` (scheme://host[:port]) replace the environment's hosts; `sleep`
+    and `clock` (seconds since 1970) are for tests.
+    """
+
+    def __init__(
+        self,
+        environment: EnvironmentName,
+        *,
+        spot_url: str | None = None,
+        futures_url: str | None = None,
+        retry: RetryPolicy | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
+        timeout_s: float = 20.0,
+    ) -> None:
+        if environment not in HOSTS:
+            raise ConfigurationError(
+                f"CRYPTO_ASSETS_ENVIRONMENT is {environment!r}; it must be one of {', '.join(HOSTS)}"
+            )
+        overrides = {MarketType.SPOT: spot_url, MarketType.SWAP: futures_url}
+        self._connections = {
+            market_type: Connection(
+                market_type,
+                overrides[market_type] or host,
+                retry=retry or RetryPolicy(),
+                sleep=sleep,
+                clock=clock,
+                timeout_s=timeout_s,
+            )
+            for market_type, host in HOSTS[environment].items()
+        }
+        self._listed: dict[MarketType, list[str]] = {}
+
+    @property
+    def name(self) -> str:
+        """`binance`."""
+        return PROVIDER
+
+    @property
+    def requests(self) -> int:
+        """How many HTTP requests were made so far, retries included."""
+        return sum(connection.requests for connection in self._connections.values())
+
+    def url(self, market_type: MarketType) -> str:
+        """The scheme and host that this market is asked at."""
+        return self._connections[market_type].url
+
+    def server_time(self, market_type: MarketType) -> int:
+        """Binance's clock in UTC ms, from the `time` endpoint."""
+        answer = self._get(market_type, _TIME, {})
+        if not isinstance(answer, dict) or not isinstance(answer.get("serverTime"), int):
+            raise ContractViolation(f"time at {self.url(market_type)} gave no serverTime but {str(answer)[:80]!r}")
+        return int(answer["serverTime"])
+
+    def markets(self, market_type: MarketType) -> list[Market]:
+        """Every spot pair, or every perpetual: one request for spot, two for perpetuals (exchangeInfo, fundingInfo)."""
+        info = self._get(market_type, _INFO, {})
+        if not isinstance(info, dict) or not isinstance(info.get("symbols"), list):
+            raise ContractViolation(f"exchangeInfo at {self.url(market_type)} holds no list of symbols")
+        self._read_weight_limit(market_type, info)
+        funding = self._funding_intervals() if market_type is MarketType.SWAP else {}
+        parse = self._connections[market_type].ccxt.parse_market
+        markets = [
+            market_from_binance(market_type, raw, unified, funding.get(raw["symbol"]))
+            for raw in info["symbols"]
+            # ccxt makes nothing of a symbol without currencies, and there is nothing to name it by.
+            if is_wanted(market_type, raw) and (unified := parse(raw)) is not None
+        ]
+        check_codes(markets)
+        self._listed[market_type] = [market.exchange_id for market in markets]
+        return markets
+
+    def candle_pages(
+        self, market_type: MarketType, exchange_id: str, interval: Interval, span: Span
+    ) -> Iterator[RawPage]:
+        """Raw klines that open in `span`, oldest page first, asked for as they are consumed.
+
+        startTime and endTime are inclusive and mean the open time. A short page says nothing (a gap, or a host with a
+        smaller page), so only an empty page or the end of the span stops. Raises UnknownSymbol, or ContractViolation
+        when a page is malformed or lies before what was asked.
+        """
+        cursor = span.start
+        while cursor < span.end:
+            params = {
+                "symbol": exchange_id,
+                "interval": interval.value,
+                "startTime": cursor,
+                "endTime": span.end - 1,
+                "limit": PAGE_ROWS[market_type],
+            }
+            page = self._klines(market_type, params)
+            if not page:
+                return
+            newest = self._newest(page, market_type, params)
+            if newest < cursor:
+                raise ContractViolation(
+                    f"klines of {exchange_id} at {self.url(market_type)} end at {format_time(newest)}, before the "
+                    f"{format_time(cursor)} they were asked from; its API differs from the documented one"
+                )
+            yield page
+            # On the grid this is newest + interval. After an off-grid candle (February 2018) it is the next grid
+            # point, where the first candle back on the grid may open less than an interval later.
+            cursor = interval.floor(newest) + interval.milliseconds
+
+    def first_candle_time(self, market_type: MarketType, exchange_id: str) -> int | None:
+        """The open time in UTC ms of the oldest 1m candle, the best known listing date of a spot pair; or None."""
+        return self._one_candle_time(market_type, exchange_id, {"startTime": 0})
+
+    def last_candle_time(self, market_type: MarketType, exchange_id: str) -> int | None:
+        """The open time in UTC ms of the newest 1m candle, closed or not; or None."""
+        return self._one_candle_time(market_type, exchange_id, {})
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        for connection in self._connections.values():
+            connection.close()
+
+    def _get(self, market_type: MarketType, endpoint: dict[MarketType, tuple[str, str]], params: dict[str, Any]) -> Any:
+        name, path = endpoint[market_type]
+        return self._connections[market_type].get(name, path, params)
+
+    def _one_candle_time(self, market_type: MarketType, exchange_id: str, where: dict[str, int]) -> int | None:
+        params = {"symbol": exchange_id, "interval": Interval.M1.value, **where, "limit": 1}
+        page = self._klines(market_type, params)
+        return self._newest(page, market_type, params) if page else None
+
+    def _klines(self, market_type: MarketType, params: dict[str, Any]) -> RawPage:
+        try:
+            page: RawPage = self._get(market_type, _KLINES, params)
+        except UnknownSymbol as error:
+            near = nearest_symbols(error.symbol, self._listed.get(market_type, ()))
+            where = f"Binance {market_type.value} at {self.url(market_type)}"
+            raise UnknownSymbol(error.symbol, near, where=where) from error
+        return page
+
+    def _newest(self, page: RawPage, market_type: MarketType, params: dict[str, Any]) -> int:
+        """The latest open time of a page, after a look at its shape in C-speed built-ins: it runs for every row."""
+        if type(page) is list and set(map(type, page)) == {list} and min(map(len, page)) >= _MIN_FIELDS:
+            times = [row[0] for row in page]
+            if set(map(type, times)) == {int}:
+                newest: int = max(times)
+                return newest
+        raise ContractViolation(
+            f"klines of {params['symbol']} at {self.url(market_type)} are not lists of {_MIN_FIELDS} or more fields "
+            f"that begin with an open time: {str(page)[:100]!r}"
+        )
+
+    def _funding_intervals(self) -> dict[str, int]:
+        """Hours between fundings by symbol, for those that differ from eight: fundingInfo lists only these."""
+        try:
+            rows = self._connections[MarketType.SWAP].get(*_FUNDING_INFO, {})
+        except ConfigurationError as error:
+            # exchangeInfo of this host has just answered: a test host without this endpoint, not a wrong host.
+            _log.warning("funding intervals are taken as eight hours, because %s", error)
+            return {}
+        return {row["symbol"]: int(row["fundingIntervalHours"]) for row in rows if row.get("fundingIntervalHours")}
+
+    def _read_weight_limit(self, market_type: MarketType, info: dict[str, Any]) -> None:
+        for limit in info.get("rateLimits") or ():
+            kind = (limit.get("rateLimitType"), limit.get("interval"), limit.get("intervalNum"))
+            if kind == ("REQUEST_WEIGHT", "MINUTE", 1) and limit.get("limit"):
+                self._connections[market_type].budget.limit = int(limit["limit"])

@@ -1,0 +1,50 @@
+"""What we need of any exchange, as a Protocol: its clock, its symbols and its candles.
+
+Here belongs the shape that `orchestration` depends on and that tests may implement; no exchange's own rules. Binance
+implements it in `binance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol, TypeAlias
+
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.markets import Market
+
+RawPage: TypeAlias = list[list[Any]]
+"""Candles as the exchange sent them: open time in UTC ms first, numbers as the text of the JSON. Judged by `frames`."""
+
+
+class Exchange(Protocol):
+    """Public market data of one exchange. Every method raises `ExchangeError` when it cannot give what it promises."""
+
+    @property
+    def name(self) -> str:
+        """The provider's name in ids and tables, such as `binance`."""
+
+    @property
+    def requests(self) -> int:
+        """How many HTTP requests were made so far, retries included."""
+
+    def server_time(self, market_type: MarketType) -> int:
+        """The exchange's clock in UTC ms."""
+
+    def markets(self, market_type: MarketType) -> list[Market]:
+        """Every symbol of this market, delisted ones that the exchange still shows included; asked anew each time."""
+
+    def candle_pages(
+        self, market_type: MarketType, exchange_id: str, interval: Interval, span: Span
+    ) -> Iterator[RawPage]:
+        """The candles that open in `span`, page by page, oldest first; empty pages are not given."""
+
+    def first_candle_time(self, market_type: MarketType, exchange_id: str) -> int | None:
+        """The open time in UTC ms of the oldest 1m candle, None where there is none."""
+
+    def last_candle_time(self, market_type: MarketType, exchange_id: str) -> int | None:
+        """The open time in UTC ms of the newest 1m candle, closed or not, None where there is none."""
+
+    def close(self) -> None:
+        """Give connections back."""

@@ -1,0 +1,194 @@
+"""One market of Binance behind one ccxt object: hosts, retries, waits, and errors of ours instead of ccxt's.
+
+Here belongs how a request is sent. What is asked belongs to `binance`, which makes one connection per market; what a
+failure means belongs to `faults`. ccxt is loaded by the first request, not by an import.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.exchange.budget import WeightBudget
+from crypto_assets.exchange.errors import RateLimited, TransientError
+from crypto_assets.exchange.faults import Place, translate, unreachable
+
+# Weight a minute per address, https://developers.binance.com (spot: limits, USDT-M: general info). The exchange's
+# own figure from exchangeInfo replaces it once it has been read.
+WEIGHT_LIMIT = {MarketType.SPOT: 6000, MarketType.SWAP: 2400}
+
+# ccxt waits rateLimit x cost before a request. For spot it pairs 50 ms with a cost of 0.2 per weight: 6000 a minute.
+# For USDT-M a cost is a weight, so that 25 ms give 2400 a minute; ccxt's own 50 ms would use only half of it.
+_RATE_LIMIT_MS = {MarketType.SPOT: 50, MarketType.SWAP: 25}
+
+_API_PREFIXES = {MarketType.SPOT: ("public", "private", "v1"), MarketType.SWAP: ("fapiPublic", "fapiPrivate")}
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How long to insist. Waits are in seconds.
+
+    A failed request is tried `attempts` times in all, with a random wait that at most doubles each time from
+    `first_wait_s` to `max_wait_s`. A wait the exchange asks for is obeyed up to `max_retry_after_s`; a longer one (a
+    ban) is raised at once.
+    """
+
+    attempts: int = 5
+    first_wait_s: float = 0.5
+    max_wait_s: float = 20.0
+    max_retry_after_s: float = 120.0
+
+
+class Connection:
+    """Requests to one market's host. For one thread at a time, as ccxt's sync client is."""
+
+    def __init__(
+        self,
+        market_type: MarketType,
+        url: str,
+        *,
+        retry: RetryPolicy,
+        sleep: Callable[[float], None],
+        clock: Callable[[], float],
+        timeout_s: float,
+    ) -> None:
+        self.market_type = market_type
+        self.url = url.rstrip("/")
+        self.requests = 0
+        self.budget = WeightBudget(WEIGHT_LIMIT[market_type], sleep=sleep, clock=clock)
+        self._policy = retry
+        self._sleep = sleep
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._ccxt: Any = None
+        self._retrying: Any = None
+        self._refused_until = 0.0
+        self._banned = False
+
+    @property
+    def ccxt(self) -> Any:
+        """The ccxt exchange of this market, made on first use."""
+        if self._ccxt is None:
+            self._ccxt = _make_ccxt(self.market_type, self.url, self._timeout_s)
+        return self._ccxt
+
+    def get(self, endpoint: str, path: str, params: dict[str, Any]) -> Any:
+        """The decoded JSON of ccxt's implicit `endpoint`; `path` names it in messages. Raises ExchangeError."""
+        if self._retrying is None:
+            self._retrying = _make_retrying(self._policy, self._sleep)
+        place = Place(self.market_type, self.url, path, params.get("symbol"), params.get("interval"))
+        call = getattr(self.ccxt, endpoint)
+        try:
+            return self._retrying(self._once, call, params, place)
+        except RateLimited as error:
+            # Going on with the next symbol would turn a 429 into a ban, and a ban into a longer one.
+            self._refused_until = max(self._refused_until, self._clock() + error.retry_after_s)
+            self._banned = error.banned
+            raise
+        except TransientError as error:
+            if error.unreachable:
+                raise unreachable(place, self._policy.attempts) from error
+            raise
+
+    def _once(self, call: Callable[[dict[str, Any]], Any], params: dict[str, Any], place: Place) -> Any:
+        self._respect_refusal(place)
+        self.budget.wait()
+        self.requests += 1
+        self.ccxt.last_response_headers = None
+        outside = sys.exception()
+        try:
+            answer = call(params)
+        except Exception as error:
+            # ccxt's tree, and what escapes it (requests' decoding errors): `faults` tells them apart.
+            raise translate(error, place, self._clock(), outside) from error
+        finally:
+            self.budget.observe(self.ccxt.last_response_headers)
+        if isinstance(answer, str | bytes) or answer is None:
+            # ccxt hands on a body that is no JSON as text: a page of a proxy, or an answer cut short.
+            start = answer[:60] if answer else ""
+            raise TransientError(f"{place} answered with something that is not JSON ({start!r}); try again later")
+        return answer
+
+    def _respect_refusal(self, place: Place) -> None:
+        wait_s = self._refused_until - self._clock() if self._refused_until else 0.0
+        if wait_s > 0:
+            raise RateLimited(
+                f"{place} was not asked: it refused this address and must be left alone for {wait_s:.0f} s",
+                retry_after_s=wait_s,
+                banned=self._banned,
+            )
+
+    def close(self) -> None:
+        """Give the sockets back; the connection can be used again afterwards."""
+        if self._ccxt is not None:
+            self._ccxt.session.close()
+            self._ccxt = None
+
+
+def _make_ccxt(market_type: MarketType, url: str, timeout_s: float) -> Any:
+    import ccxt  # noqa: PLC0415 - loads a hundred exchanges; processes that ask none should not pay for it
+
+    loopback = urlsplit(url).hostname in _LOOPBACK
+    maker = ccxt.binance if market_type is MarketType.SPOT else ccxt.binanceusdm
+    client = maker(
+        {
+            "enableRateLimit": not loopback,
+            "rateLimit": _RATE_LIMIT_MS[market_type],
+            "timeout": int(timeout_s * 1000),
+            # Proxies and certificate bundles of the environment count for the network, not for loopback.
+            "requests_trust_env": not loopback,
+            "enableLastHttpResponse": False,
+            "enableLastJsonResponse": False,
+            "enableLastResponseHeaders": True,
+            "options": {
+                "fetchMarkets": {"types": ["spot" if market_type is MarketType.SPOT else "linear"]},
+                "fetchMargins": False,
+                # parse_market looks them up; only a signed endpoint could fill them.
+                "crossMarginPairsData": [],
+                "isolatedMarginPairsData": [],
+            },
+        }
+    )
+    client.urls["api"] = _urls_at(client.urls["api"], market_type, url)
+    # At DEBUG ccxt writes every body to the log, 200 kB a page; a logger of its own keeps it out of everybody's.
+    client.logger = logging.getLogger("crypto_assets.exchange.ccxt")
+    client.logger.setLevel(logging.WARNING)
+    return client
+
+
+def _urls_at(urls: dict[str, str], market_type: MarketType, url: str) -> dict[str, str]:
+    """The URLs of this market in ccxt, moved to `url`; the others are left out, so that nothing reaches a live host."""
+    return {
+        name: url + urlsplit(address).path
+        for name, address in urls.items()
+        if name.startswith(_API_PREFIXES[market_type])
+    }
+
+
+def _make_retrying(policy: RetryPolicy, sleep: Callable[[float], None]) -> Any:
+    import tenacity  # noqa: PLC0415 - brings asyncio along; only a process that asks needs it
+
+    backoff = tenacity.wait_random_exponential(multiplier=policy.first_wait_s, max=policy.max_wait_s)
+
+    def wait_s(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        return error.retry_after_s if isinstance(error, RateLimited) else backoff(state)
+
+    def worth_another(error: BaseException) -> bool:
+        if isinstance(error, RateLimited):
+            return error.retry_after_s <= policy.max_retry_after_s
+        return isinstance(error, TransientError)
+
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception(worth_another),
+        wait=wait_s,
+        stop=tenacity.stop_after_attempt(policy.attempts),
+        sleep=sleep,
+        reraise=True,
+    )

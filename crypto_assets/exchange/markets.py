@@ -1,0 +1,174 @@
+"""What an exchange says about its symbols, as plain records: Binance's exchangeInfo in, `Market` out.
+
+Here belongs how Binance's fields are read; asking for them belongs to `binance`, the tables they end in to `database`.
+Nothing is invented: what no public endpoint says is None. Called by `binance` and `orchestration`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crypto_assets.domain.entities import MarketType, entity_code, entity_id, unit_multiplier
+from crypto_assets.exchange.errors import ContractViolation, UnknownSymbol
+
+DEFAULT_FUNDING_INTERVAL_HOURS = 8
+# Perpetuals without an end carry 2100-12-25 as their delivery date (4133404800000, on demo hosts a second or two more).
+_NO_DELIVERY_MS = 4_102_444_800_000
+_PERPETUAL = {"PERPETUAL", "TRADIFI_PERPETUAL"}
+
+
+@dataclass(frozen=True)
+class Market:
+    """One symbol of one market. Prices in quote units, sizes in base units, times in UTC ms, rates as fractions."""
+
+    market_type: MarketType
+    exchange_id: str
+    symbol: str
+    base: str
+    quote: str
+    settle: str | None
+    is_active: bool
+    price_step: float
+    qty_step: float
+    min_notional: float | None = None
+    max_order_size: float | None = None
+    maker_fee: float | None = None
+    taker_fee: float | None = None
+    contract_size: float = 1.0
+    max_leverage: float | None = None
+    maintenance_margin_rate: float | None = None
+    initial_margin_rate: float | None = None
+    funding_interval_hours: int = DEFAULT_FUNDING_INTERVAL_HOURS
+    margin_enabled: bool = False
+    listed_ms: int | None = None
+    delisted_ms: int | None = None
+
+    @property
+    def code(self) -> str:
+        """`btcusdt`: the exchange's id as ids and tables use it."""
+        return entity_code(self.exchange_id)
+
+    @property
+    def entity_id(self) -> str:
+        """`cryptopair_binance_btcusdt` or `cryptoperp_binance_btcusdt`."""
+        return entity_id(self.market_type.entity_type, "binance", self.code)
+
+    @property
+    def unit_multiplier(self) -> int:
+        """How many coins one base unit stands for: 1000 for 1000PEPE, else 1."""
+        return unit_multiplier(self.base)
+
+
+def is_wanted(market_type: MarketType, raw: Mapping[str, Any]) -> bool:
+    """Whether a symbol of exchangeInfo belongs to this market: every spot pair, and perpetuals of any status.
+
+    Delivery contracts are left out. A perpetual that is being settled may be called `PERPETUAL DELIVERING`.
+    """
+    if market_type is MarketType.SPOT:
+        return True
+    kind = str(raw.get("contractType") or "").replace(" ", "_").removesuffix("_DELIVERING")
+    return kind in _PERPETUAL
+
+
+def market_from_binance(
+    market_type: MarketType, raw: Mapping[str, Any], unified: Mapping[str, Any], funding_interval_hours: int | None
+) -> Market:
+    """A market from Binance's symbol `raw` and what ccxt's parse_market makes of it, `unified`.
+
+    ccxt gives the currency names only: its fees are a static table, and its steps come from the same filters.
+    `funding_interval_hours` is what fundingInfo says of this symbol, None where it says nothing.
+    Raises ContractViolation when the symbol states no price or size step at all.
+    """
+    filters = {entry["filterType"]: entry for entry in raw.get("filters") or () if entry and entry.get("filterType")}
+    price_filter, lot_size = filters.get("PRICE_FILTER", {}), filters.get("LOT_SIZE", {})
+    notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or {}
+    is_swap = market_type is MarketType.SWAP
+    base, quote, settle = unified["base"], unified["quote"], unified["settle"] if is_swap else None
+    is_active = raw.get("status") == "TRADING"
+    return Market(
+        market_type=market_type,
+        exchange_id=raw["symbol"],
+        symbol=f"{base}/{quote}:{settle}" if is_swap else f"{base}/{quote}",
+        base=base,
+        quote=quote,
+        settle=settle,
+        is_active=is_active,
+        price_step=_step(
+            price_filter.get("tickSize"), raw, ("pricePrecision", "quoteAssetPrecision", "quotePrecision")
+        ),
+        qty_step=_step(lot_size.get("stepSize"), raw, ("quantityPrecision", "baseAssetPrecision")),
+        min_notional=_positive(notional.get("minNotional")) or _positive(notional.get("notional")),
+        max_order_size=_positive(lot_size.get("maxQty")),
+        contract_size=float(unified.get("contractSize") or 1.0),
+        maintenance_margin_rate=_percent(raw.get("maintMarginPercent")),
+        initial_margin_rate=_percent(raw.get("requiredMarginPercent")),
+        funding_interval_hours=funding_interval_hours or DEFAULT_FUNDING_INTERVAL_HOURS,
+        margin_enabled=not is_swap and bool(raw.get("isMarginTradingAllowed")),
+        listed_ms=_time(raw.get("onboardDate")) if is_swap else None,
+        delisted_ms=_delisted(raw, is_active=is_active) if is_swap else None,
+    )
+
+
+def check_codes(markets: Sequence[Market]) -> None:
+    """Raise ContractViolation if two symbols would share a code, and with it a row and all candles."""
+    owner: dict[str, str] = {}
+    for market in markets:
+        other = owner.setdefault(market.code, market.exchange_id)
+        if other != market.exchange_id:
+            raise ContractViolation(
+                f"the symbols {other!r} and {market.exchange_id!r} of the {market.market_type.value} market would both "
+                f"be called {market.code!r}; please report it, their candles cannot be kept apart"
+            )
+
+
+def find_market(markets: Iterable[Market], symbol: str) -> Market:
+    """The market with this ccxt symbol or exchange id, an active one first. Raises UnknownSymbol with near names."""
+    known = list(markets)
+    matches = [market for market in known if symbol in (market.symbol, market.exchange_id)]
+    if not matches:
+        raise UnknownSymbol(symbol, nearest_symbols(symbol, [market.symbol for market in known]))
+    return max(matches, key=lambda market: market.is_active)
+
+
+def nearest_symbols(wanted: str, known: Iterable[str]) -> list[str]:
+    """Up to three of the `known` symbols that look like `wanted`, best first; case does not matter."""
+    spelled = {symbol.upper(): symbol for symbol in known}
+    return [spelled[near] for near in difflib.get_close_matches(wanted.upper(), spelled, n=3, cutoff=0.6)]
+
+
+def _step(text: object, raw: Mapping[str, Any], decimals: Sequence[str]) -> float:
+    """A filter's step, or where the filter is absent, null or zero (Binance: switched off) the decimals allowed."""
+    step = _positive(text)
+    if step is not None:
+        return step
+    for name in decimals:
+        if raw.get(name) is not None:
+            # From text, so that 1e-8 is the same float that "0.00000001" gives.
+            return float(f"1e-{int(raw[name])}")
+    raise ContractViolation(f"symbol {raw.get('symbol')!r} of exchangeInfo states neither a step nor its decimals")
+
+
+def _positive(text: object) -> float | None:
+    """The number in `text`, None for null and for zero, which Binance writes where a limit is switched off."""
+    value = float(str(text)) if text not in (None, "") else 0.0
+    return value if value > 0 else None
+
+
+def _percent(text: object) -> float | None:
+    value = _positive(text)
+    return value / 100 if value is not None else None
+
+
+def _time(value: object) -> int | None:
+    return int(str(value)) if value else None
+
+
+def _delisted(raw: Mapping[str, Any], *, is_active: bool) -> int | None:
+    """When trading ended. A trading perpetual with a near delivery date trades until then, so it has not ended."""
+    delivery_ms = _time(raw.get("deliveryDate"))
+    if is_active or delivery_ms is None or delivery_ms >= _NO_DELIVERY_MS:
+        return None
+    return delivery_ms
