@@ -1,0 +1,118 @@
+"""One pandera contract per table, and the split of a frame into rows that keep it and rows that break it.
+
+Here belongs what a row must be to be stored. What becomes of the rejected rows belongs to `orchestration`. pandera is
+loaded when the first contract is made, not at import: it costs half a second. Called by `orchestration`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.intervals import Interval
+
+if TYPE_CHECKING:
+    import pandera.pandas as pa
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judged frame: `kept` keeps the contract; `reasons` says, by index label of the frame, what the others break."""
+
+    kept: pd.DataFrame
+    reasons: dict[int, list[str]]
+
+
+def judge(frame: pd.DataFrame, contract: pa.DataFrameSchema) -> Verdict:
+    """Splits `frame` (unique integer index) by `contract`; the kept part keeps its index labels.
+
+    Raises pandera's SchemaErrors where the frame as a whole is wrong (a missing column), which is our own mistake.
+    """
+    from pandera.errors import SchemaErrors  # noqa: PLC0415 - pandera is slow to import
+
+    try:
+        contract.validate(frame, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases
+        if cases["index"].isna().any():
+            raise
+        reasons: dict[int, list[str]] = {}
+        for label, column, context, check in zip(
+            cases["index"], cases["column"], cases["schema_context"], cases["check"], strict=True
+        ):
+            reason = f"{column}: {check}" if context == "Column" else str(check)
+            broken = reasons.setdefault(int(label), [])
+            # A rule over the whole row is listed once for each of the row's columns.
+            if reason not in broken:
+                broken.append(reason)
+        return Verdict(frame.drop(index=list(reasons)), reasons)
+    return Verdict(frame, {})
+
+
+@cache
+def candle_contract(interval: Interval) -> pa.DataFrameSchema:
+    """What a candle must be: on the grid, positive finite prices, high and low at the edges, nothing negative.
+
+    The rules on prices and volumes are those of Binance's own kline definition; a candle in which nothing traded keeps
+    them with volume 0.
+    """
+    import pandera.pandas as pa  # noqa: PLC0415 - pandera is slow to import
+
+    price = [pa.Check(lambda values: (values > 0) & (values < np.inf), name="positive")]
+    amount = [pa.Check(lambda values: (values >= 0) & (values < np.inf), name="not negative")]
+    return pa.DataFrameSchema(
+        {
+            "open_time": pa.Column(
+                "int64",
+                pa.Check(lambda times: times % interval.milliseconds == 0, name=f"on the {interval.value} grid"),
+            ),
+            **{name: pa.Column("float64", price) for name in ("open", "high", "low", "close")},
+            **{name: pa.Column("float64", amount) for name in ("volume", "volume_quote", "trade_count")},
+        },
+        checks=[
+            pa.Check(
+                lambda frame: ~(frame["high"] < frame[["open", "low", "close"]].max(axis=1)), name="high is the highest"
+            ),
+            pa.Check(lambda frame: ~(frame["low"] > frame[["open", "close"]].min(axis=1)), name="low is the lowest"),
+        ],
+    )
+
+
+@cache
+def asset_contract() -> pa.DataFrameSchema:
+    """What a row of `crypto_asset` must be: an id of its own and a symbol."""
+    import pandera.pandas as pa  # noqa: PLC0415 - pandera is slow to import
+
+    return pa.DataFrameSchema({"id": _id_column(), "symbol": pa.Column(checks=pa.Check.str_length(1, 32))})
+
+
+@cache
+def market_contract(market_type: MarketType) -> pa.DataFrameSchema:
+    """What a row of `crypto_pair` or `crypto_perp` must be: an id of its own, two currencies, positive steps."""
+    import pandera.pandas as pa  # noqa: PLC0415 - pandera is slow to import
+
+    step = pa.Check(lambda values: (values > 0) & (values < np.inf), name="positive")
+    currency = pa.Check.str_length(1, 32)
+    columns = {
+        "id": _id_column(),
+        "name": pa.Column(checks=pa.Check.str_length(1, 128)),
+        "price_step": pa.Column("float64", step),
+        "qty_step": pa.Column("float64", step),
+    }
+    first, second = (
+        ("base_symbol", "quote_symbol")
+        if market_type is MarketType.SPOT
+        else ("underlying_symbol", "settlement_symbol")
+    )
+    return pa.DataFrameSchema(columns | {first: pa.Column(checks=currency), second: pa.Column(checks=currency)})
+
+
+def _id_column() -> pa.Column:
+    import pandera.pandas as pa  # noqa: PLC0415 - pandera is slow to import
+
+    return pa.Column(unique=True, checks=pa.Check.str_length(1, 128))

@@ -1,0 +1,79 @@
+"""Checks of a candle table that look at its rows alone: duplicates, nulls, prices, grid, entities.
+
+What should be there and is not belongs to `gaps`. Called by `orchestration.checks`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, Text, cast, exists, func, or_, select
+
+from crypto_assets.database.expressions import epoch_milliseconds
+from crypto_assets.domain.intervals import Interval
+from crypto_assets.quality.findings import SAMPLE_SIZE, Finding, find_rows
+
+
+def duplicates(connection: Connection, table: Table) -> Finding:
+    """Candles of one entity at one instant beyond the first.
+
+    The key forbids equal rows; what it cannot see is the same instant written in two ways, as SQLite's text allows.
+    """
+    instant = epoch_milliseconds(table.c.timestamp).label("open_time")
+    groups = (
+        select(table.c.entity_id, func.min(_written(table)).label("timestamp"), func.count().label("rows"))
+        .group_by(table.c.entity_id, instant)
+        .having(func.count() > 1)
+        .subquery()
+    )
+    count = connection.scalar(select(func.coalesce(func.sum(groups.c.rows - 1), 0))) or 0
+    rows = connection.scalar(select(func.count()).select_from(table)) or 0
+    if not count:
+        return Finding(0, rows)
+    sample = connection.execute(select(groups).order_by(*groups.c).limit(SAMPLE_SIZE))
+    return Finding(count, rows, [dict(row) for row in sample.mappings()])
+
+
+def null_ohlc(connection: Connection, table: Table) -> Finding:
+    """Candles without one of their four prices."""
+    prices = [table.c.open, table.c.high, table.c.low, table.c.close]
+    return find_rows(
+        connection, table, or_(*(price.is_(None) for price in prices)), [table.c.entity_id, _written(table), *prices]
+    )
+
+
+def invalid_ohlc(connection: Connection, table: Table) -> Finding:
+    """Candles whose high is not the highest or low not the lowest, without positive prices, or of negative volume."""
+    c = table.c
+    offends = or_(
+        c.high < c.open,
+        c.high < c.close,
+        c.high < c.low,
+        c.low > c.open,
+        c.low > c.close,
+        *(price <= 0 for price in (c.open, c.high, c.low, c.close)),
+        c.volume < 0,
+        c.volume_quote < 0,
+    )
+    return find_rows(
+        connection, table, offends, [c.entity_id, _written(table), c.open, c.high, c.low, c.close, c.volume]
+    )
+
+
+def off_grid(connection: Connection, table: Table, interval: Interval) -> Finding:
+    """Candles that do not open on the interval's UTC grid, or whose timestamp is no time at all."""
+    instant = epoch_milliseconds(table.c.timestamp)
+    offends = or_(instant.is_(None), instant % interval.milliseconds != 0)
+    return find_rows(connection, table, offends, [table.c.entity_id, _written(table)])
+
+
+def unknown_entities(connection: Connection, table: Table, entities: Table) -> Finding:
+    """Candles whose entity is not listed in `entities`. No foreign key can see to it across SQLite files."""
+    listed = exists().where(entities.c.id == table.c.entity_id)
+    strangers = select(table.c.entity_id).distinct().where(~listed)
+    return find_rows(connection, table, table.c.entity_id.in_(strangers), [table.c.entity_id, _written(table)])
+
+
+def _written(table: Table) -> ColumnElement[Any]:
+    """The timestamp as it is stored: a sample must be able to show what is no time."""
+    return cast(table.c.timestamp, Text).label("timestamp")

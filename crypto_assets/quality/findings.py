@@ -1,0 +1,37 @@
+"""What a check returns. How it is found belongs to the other modules here, how it is shown to `orchestration`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, FromClause, case, func, select
+
+SAMPLE_SIZE = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The exact number of offending rows among `rows`, and at most `SAMPLE_SIZE` of them."""
+
+    count: int
+    rows: int
+    sample: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing offends."""
+        return self.count == 0
+
+
+def find_rows(
+    connection: Connection, source: FromClause, offends: ColumnElement[bool], shown: Sequence[ColumnElement[Any]]
+) -> Finding:
+    """The rows of `source` for which `offends` is true, counted exactly, sampled in the order of `shown`."""
+    # NULL is not an offence of its own: `no_null_ohlc` looks for it, and only that check may turn red.
+    rows, count = connection.execute(select(func.count(), func.count(case((offends, 1)))).select_from(source)).one()
+    if not count:
+        return Finding(0, rows)
+    sample = connection.execute(select(*shown).where(offends).order_by(*shown).limit(SAMPLE_SIZE))
+    return Finding(count, rows, [dict(row) for row in sample.mappings()])

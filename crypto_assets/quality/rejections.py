@@ -1,0 +1,60 @@
+"""Rows that broke their contract, kept whole in `crypto_data_quality_log` with the reason.
+
+What breaks a contract is decided by `frames.contracts`. Called by `orchestration`, in the transaction that stores the
+good rows of the same page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pandas as pd
+from sqlalchemy import Connection
+
+from crypto_assets.database.tables import TABLES
+from crypto_assets.database.writes import upsert
+from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.intervals import to_datetime
+
+CONTRACT = "contract"
+"""The `validation_type` of a rejected row."""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A row as the exchange sent it, and the rules it breaks."""
+
+    row: Sequence[Any] | dict[str, Any]
+    reasons: list[str]
+
+
+def record_rejections(
+    connection: Connection, table: str, entity_id: str, rejections: list[Rejection], clock: int
+) -> None:
+    """Logs each rejection once: the same row refused again for the same reasons keeps its id.
+
+    `clock` is the exchange's, in milliseconds.
+    """
+    if not rejections:
+        return
+    rows = []
+    for rejection in rejections:
+        result = {"table": table, "row": rejection.row}
+        identity = orjson.dumps([entity_id, result, rejection.reasons], option=orjson.OPT_SORT_KEYS)
+        rows.append(
+            {
+                "id": f"{CONTRACT}_{hashlib.blake2b(identity, digest_size=16).hexdigest()}",
+                "entity_id": entity_id,
+                "provider": PROVIDER,
+                "validation_type": CONTRACT,
+                "validation_result": result,
+                "quality_score": 0.0,
+                "issues_detected": rejection.reasons,
+                "timestamp": to_datetime(clock).replace(tzinfo=None),
+            }
+        )
+    upsert(connection, TABLES["crypto_data_quality_log"], pd.DataFrame(rows).drop_duplicates("id"))
