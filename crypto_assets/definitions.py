@@ -1,0 +1,69 @@
+"""The code location: one function that puts the assets, checks, jobs, schedules and resources together.
+
+Nothing else belongs here. Loaded by Dagster as `crypto_assets.definitions`; `cli` and the tests call
+`build_definitions` with settings and resources of their own.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import dagster as dg
+
+from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.orchestration.assets.entities import build_asset_asset, build_market_asset
+from crypto_assets.orchestration.assets.kdata import build_kdata_asset
+from crypto_assets.orchestration.assets.schema import SCHEMAS, build_schema_asset
+from crypto_assets.orchestration.checks import build_entity_checks, build_kdata_checks, entity_tables
+from crypto_assets.orchestration.jobs import (
+    backfills,
+    bootstrap,
+    build_refresh_job,
+    build_refresh_schedule,
+    integrity,
+    integrity_schedule,
+)
+from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource
+from crypto_assets.settings import Settings, load_settings
+
+# `backfill_policy` on an asset is beta in Dagster 1.13 and would warn fourteen times in every process. It is what makes
+# a range of partitions one run: a run of its own for each costs forty times as much.
+warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*backfill_policy.*")
+
+
+def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
+    """The project's definitions for `settings`; `overrides` replace the resources `exchange` and `database` by name."""
+    tracked = {MarketType.SPOT: settings.pairs, MarketType.SWAP: settings.perps}
+    resources: dict[str, Any] = {
+        "exchange": ExchangeResource(
+            environment=settings.environment.value,
+            spot_url=settings.spot_url,
+            futures_url=settings.futures_url,
+        ),
+        "database": DatabaseResource(url=settings.database_url, environment=settings.environment.value),
+    } | overrides
+    refresh_kdata = build_refresh_job(tracked, resources)
+    return dg.Definitions(
+        assets=[
+            *(build_schema_asset(schema) for schema in SCHEMAS),
+            build_asset_asset(tuple(market_type for market_type in MarketType if tracked[market_type])),
+            *(build_market_asset(market_type, tracked[market_type]) for market_type in MarketType),
+            *(
+                build_kdata_asset(table, tracked[market_type], settings.start)
+                for table, (market_type, _) in KDATA_TABLES.items()
+            ),
+        ],
+        asset_checks=[
+            *(build_entity_checks(table) for table in entity_tables()),
+            *(build_kdata_checks(table) for table in KDATA_TABLES),
+        ],
+        jobs=[bootstrap, *backfills.values(), refresh_kdata, integrity],
+        schedules=[integrity_schedule, build_refresh_schedule(refresh_kdata)],
+        resources=resources,
+        # One interpreter for all steps of a run: starting one for each costs seven times as much.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions(load_settings())

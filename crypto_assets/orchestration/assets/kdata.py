@@ -1,0 +1,68 @@
+"""The candle assets: fourteen tables from one factory.
+
+An asset body says: window, collect, metadata. How a window is collected belongs to `kdata_run` and `collection`. Called
+by `definitions`.
+"""
+
+# No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
+
+from datetime import date, timedelta
+
+import dagster as dg
+from pydantic import Field
+
+from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.orchestration.assets.schema import OWNERS
+from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
+from crypto_assets.orchestration.kdata_run import collect_table
+from crypto_assets.orchestration.metadata import run_metadata, table_metadata
+from crypto_assets.orchestration.partitions import partition_window, partitions_definition
+from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource
+
+
+class KdataConfig(dg.Config):
+    """What a run over a candle table may choose."""
+
+    symbols: list[str] = Field(
+        default_factory=list, description="ccxt symbols to collect instead of the configured ones, e.g. BTC/USDT."
+    )
+    only_missing: bool = Field(
+        default=False,
+        description="Ask only for candles that are not stored; otherwise for all, and revised ones are replaced.",
+    )
+
+
+def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.AssetsDefinition:
+    """The asset of one candle table, partitioned by time; it collects `tracked` symbols unless a run names others."""
+    market_type, interval = KDATA_TABLES[table]
+
+    @dg.asset(
+        name=table,
+        description=(
+            f"{interval.value} candles of {'spot pairs' if market_type is MarketType.SPOT else 'USDT-M perpetuals'}, "
+            "closed ones only, exactly as the exchange published them."
+        ),
+        group_name="kdata",
+        kinds={"binance", "pandas", "sqlite"},
+        owners=OWNERS,
+        tags={"interval": interval.value, "entity_type": market_type.entity_type},
+        deps=["crypto_kdata_schema", market_type.entity_table],
+        metadata=table_metadata(table),
+        partitions_def=partitions_definition(interval, start),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2), warn_window=timedelta(days=1)),
+        code_version="1",
+        pool="binance",
+    )
+    def kdata(
+        context: dg.AssetExecutionContext, config: KdataConfig, exchange: ExchangeResource, database: DatabaseResource
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        window = partition_window(context)
+        with stating_user_errors(), exchange.open() as asked, database.open() as opened:
+            run = collect_table(
+                asked, opened, table, config.symbols or tracked, window, only_missing=config.only_missing
+            )
+        fail_if_incomplete(run)
+        return dg.MaterializeResult(metadata=run_metadata(run))
+
+    return kdata

@@ -1,0 +1,79 @@
+"""One run over a candle table: all its symbols, one failure keeping none of the others from being stored. No Dagster.
+
+What is done for a symbol belongs to `collection`. Called by `assets.kdata` and `refresh`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from crypto_assets.database.engines import Database
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.client import Exchange
+from crypto_assets.exchange.errors import ConfigurationError, ExchangeError
+from crypto_assets.orchestration.collection import CandleCollector, Collected
+from crypto_assets.orchestration.population import symbols_to_collect
+
+
+@dataclass(frozen=True)
+class TableRun:
+    """What a run over a candle table did, by ccxt symbol, and what it cost."""
+
+    table: str
+    window: Span
+    clock: int
+    collected: dict[str, Collected]
+    failures: dict[str, str]
+    requests: int
+    seconds: float
+    row_count: int
+
+    @property
+    def total(self) -> Collected:
+        """All symbols together."""
+        return sum(self.collected.values(), Collected())
+
+
+def collect_table(
+    exchange: Exchange,
+    database: Database,
+    table: str,
+    symbols: Sequence[str],
+    window: Span,
+    *,
+    only_missing: bool,
+) -> TableRun:
+    """Collects `window` of the ccxt `symbols` into `table`.
+
+    A symbol that fails is named in `failures`, after the others were stored. Raises UnknownSymbol before anything is
+    asked or written, and ConfigurationError at once: what is wrong for one symbol is then wrong for all.
+    """
+    started, asked_before = time.monotonic(), exchange.requests
+    market_type, _ = KDATA_TABLES[table]
+    chosen = symbols_to_collect(database, market_type, symbols)
+    clock = exchange.server_time(market_type) if chosen else 0
+    collector = CandleCollector(exchange, database, table, clock)
+    collected: dict[str, Collected] = {}
+    failures: dict[str, str] = {}
+    for symbol in chosen:
+        try:
+            collected[symbol.name] = collector.collect(symbol, window, only_missing=only_missing)
+        except ConfigurationError:
+            raise
+        except ExchangeError as error:
+            failures[symbol.name] = str(error)
+    with database.connect(table) as connection:
+        rows = stored_rows(connection, table)
+    seconds = time.monotonic() - started
+    return TableRun(table, window, clock, collected, failures, exchange.requests - asked_before, seconds, rows)
+
+
+def stored_rows(connection: Connection, table: str) -> int:
+    """The number of rows in `table`."""
+    return connection.scalar(select(func.count()).select_from(TABLES[table])) or 0

@@ -1,0 +1,115 @@
+"""What the UI shows beside an asset or a check: column schemas, run figures, tables of findings.
+
+Here belongs the shape of metadata; the figures come from their makers. Called by the assets, checks and `refresh`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import Table
+
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.intervals import format_time, to_datetime
+from crypto_assets.orchestration.kdata_run import TableRun
+
+_LINEAGE = {
+    "turnover": ["volume_quote"],
+    "volume_base": ["volume"],
+    "vwap": ["volume_quote", "volume"],
+    "change_pct": ["close"],
+    "is_high_volatility": ["high", "low", "open"],
+    "is_high_volume": ["volume"],
+}
+
+
+def table_metadata(name: str) -> dict[str, Any]:
+    """The definition metadata of the asset that is table `name`: its qualified name, columns and their lineage."""
+    table = TABLES[name]
+    metadata: dict[str, Any] = {
+        "dagster/table_name": table.fullname,
+        "dagster/column_schema": column_schema(table),
+    }
+    if name in KDATA_TABLES:
+        metadata["dagster/column_lineage"] = dg.TableColumnLineage(
+            {
+                column: [dg.TableColumnDep(asset_key=dg.AssetKey(name), column_name=source) for source in sources]
+                for column, sources in _LINEAGE.items()
+            }
+        )
+    return metadata
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """The table's columns with type, meaning and constraints as the UI shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=str(column.type),
+                description=column.comment,
+                constraints=dg.TableColumnConstraints(
+                    nullable=bool(column.nullable),
+                    unique=bool(column.unique) or list(table.primary_key.columns) == [column],
+                    other=["generated"] if column.computed is not None else [],
+                ),
+            )
+            for column in table.columns
+        ]
+    )
+
+
+def run_metadata(run: TableRun) -> dict[str, Any]:
+    """The figures of a run over a candle table. They are totals of the whole range, not of a partition."""
+    total = run.total
+    metadata: dict[str, Any] = {
+        "window_start": format_time(run.window.start),
+        "window_end": format_time(run.window.end),
+        "rows_received": total.received,
+        "rows_inserted": total.inserted,
+        "rows_changed": total.changed,
+        "rows_unchanged": total.unchanged,
+        "rows_rejected": total.rejected,
+        "requests": run.requests,
+        "seconds": round(run.seconds, 3),
+        "rows_per_second": round(total.received / run.seconds) if run.seconds else 0,
+        "dagster/row_count": run.row_count,
+    }
+    if run.clock:
+        metadata["exchange_clock"] = dg.MetadataValue.timestamp(to_datetime(run.clock))
+    if run.collected:
+        metadata["symbols"] = table_value(
+            [
+                {
+                    "symbol": symbol,
+                    "received": part.received,
+                    "inserted": part.inserted,
+                    "changed": part.changed,
+                    "rejected": part.rejected,
+                    "first": "" if part.first is None else format_time(part.first),
+                    "last": "" if part.last is None else format_time(part.last),
+                }
+                for symbol, part in run.collected.items()
+            ]
+        )
+    return metadata
+
+
+def table_value(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """Rows (all with the keys of the first, at least one) as a table in the UI."""
+    records = [dg.TableRecord({key: _cell(value) for key, value in row.items()}) for row in rows]
+    types = {int: "int", float: "float", bool: "bool"}
+    columns = [
+        dg.TableColumn(name=key, type=types.get(type(value), "string")) for key, value in records[0].data.items()
+    ]
+    return dg.MetadataValue.table(records=records, schema=dg.TableSchema(columns=columns))
+
+
+def _cell(value: Any) -> str | int | float | bool | None:
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="milliseconds")
+    return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)

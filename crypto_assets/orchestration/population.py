@@ -1,0 +1,166 @@
+"""Populating the entity tables from the exchange's markets, and looking up the symbols to collect. No Dagster here.
+
+How a market becomes a row belongs to `frames.entities`. Called by `assets.entities` and `kdata_run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, Row, Table, select, update
+
+from crypto_assets.database.engines import Database
+from crypto_assets.database.tables import TABLES
+from crypto_assets.database.writes import WriteCounts, upsert
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.intervals import MINUTE_MS, to_datetime
+from crypto_assets.exchange.client import Exchange
+from crypto_assets.exchange.errors import UnknownSymbol
+from crypto_assets.exchange.markets import Market, nearest_symbols
+from crypto_assets.frames.contracts import Verdict, asset_contract, judge, market_contract
+from crypto_assets.frames.entities import asset_frame, market_frame
+from crypto_assets.orchestration.collection import Symbol
+from crypto_assets.quality.rejections import Rejection, record_rejections
+
+_LOG = "crypto_data_quality_log"
+
+
+@dataclass(frozen=True)
+class Populated:
+    """What a population did: symbols the exchange listed, rows refused, symbols gone, rows written."""
+
+    listed: int
+    rejected: int
+    gone: int
+    counts: WriteCounts
+
+    @classmethod
+    def nothing(cls) -> Populated:
+        """A population that had nothing to ask."""
+        return cls(0, 0, 0, WriteCounts(0, 0, 0))
+
+
+def populate_assets(database: Database, markets: list[Market], clock: int) -> Populated:
+    """Writes a row of `crypto_asset` for every currency of `markets`. A currency no longer used keeps its row."""
+    frame = asset_frame(markets, clock)
+    if frame.empty:
+        return Populated.nothing()
+    verdict = judge(frame, asset_contract())
+    with database.begin("crypto_asset", also=[_LOG]) as connection:
+        _record_refused(connection, "crypto_asset", frame, verdict, clock)
+        counts = upsert(connection, TABLES["crypto_asset"], verdict.kept)
+    return Populated(len(frame), len(verdict.reasons), 0, counts)
+
+
+def populate_markets(
+    database: Database, exchange: Exchange, market_type: MarketType, tracked: Sequence[str], clock: int
+) -> Populated:
+    """Writes a row of `crypto_pair` or `crypto_perp`, and of their currencies, for every symbol the exchange lists.
+
+    Tracked symbols get the time of their first candle as `list_date`. A symbol that no longer trades becomes inactive
+    and gets an `end_date`; one that is no longer listed at all becomes inactive and stays. Raises UnknownSymbol for a
+    tracked symbol the exchange never listed, before anything is written.
+    """
+    table = TABLES[market_type.entity_table]
+    markets = exchange.markets(market_type)
+    with database.connect(table.name) as connection:
+        known = {row.id: row for row in connection.execute(select(table))}
+    refuse_unknown(tracked, {market.symbol for market in markets} | {row.name for row in known.values()}, market_type)
+    listings = [_listing(exchange, market, known.get(market.entity_id), tracked) for market in markets]
+    gone = [row for entity_id, row in known.items() if entity_id not in {market.entity_id for market in markets}]
+    frame = market_frame(market_type, markets, listings, clock)
+    verdict = judge(frame, market_contract(market_type)) if markets else Verdict(frame, {})
+    with database.begin(table.name, also=[_LOG]) as connection:
+        if markets:
+            upsert(connection, TABLES["crypto_asset"], asset_frame(markets, clock))
+        _record_refused(connection, table.name, frame, verdict, clock)
+        counts = upsert(connection, table, verdict.kept) if len(verdict.kept) else WriteCounts(0, 0, 0)
+        for row in gone:
+            _end(connection, table, row)
+    return Populated(len(markets), len(verdict.reasons), len(gone), counts)
+
+
+def _listing(
+    exchange: Exchange, market: Market, known: Row[Any] | None, tracked: Sequence[str]
+) -> tuple[datetime | None, datetime | None]:
+    """When the market's first candle opens and its last one ends, as naive UTC, as far as it is known.
+
+    Binance publishes no listing date for spot, and a perpetual's onboard date need not be its first candle's, so the
+    candles themselves are asked: the first of a tracked symbol, the last of one that stopped trading under our eyes.
+    """
+    if market.symbol in tracked:
+        listed = _moment(exchange.first_candle_time(market.market_type, market.exchange_id))
+    else:
+        listed = known.list_date if known and known.list_date else _moment(market.listed_ms)
+    if market.is_active:
+        return listed, None
+    if known and known.end_date:
+        return listed, known.end_date
+    if market.symbol in tracked or (known and known.is_active):
+        last = exchange.last_candle_time(market.market_type, market.exchange_id)
+        return listed, _moment(None if last is None else last + MINUTE_MS)
+    return listed, _moment(market.delisted_ms)
+
+
+def _end(connection: Connection, table: Table, row: Row[Any]) -> None:
+    """A symbol that vanished from the listing ended, as far as anyone can tell, when it was last seen there."""
+    if row.is_active or row.end_date is None:
+        connection.execute(
+            update(table).where(table.c.id == row.id).values(is_active=False, end_date=row.end_date or row.timestamp)
+        )
+
+
+def symbols_to_collect(database: Database, market_type: MarketType, wanted: Sequence[str]) -> list[Symbol]:
+    """The stored entities of the ccxt symbols `wanted`, in that order.
+
+    Raises UnknownSymbol, with the nearest names, for one that is not in the entity table.
+    """
+    table, assets = TABLES[market_type.entity_table], TABLES["crypto_asset"]
+    base = table.c.base_asset_id if market_type is MarketType.SPOT else table.c.underlying_asset_id
+    with database.connect(table.name) as connection:
+        rows = connection.execute(
+            select(table.c.id, table.c.name, table.c.code, assets.c.circulating_supply).join_from(
+                table, assets, base == assets.c.id, isouter=True
+            )
+        ).all()
+    by_name = {row.name: row for row in rows}
+    refuse_unknown(wanted, set(by_name), market_type)
+    return [
+        Symbol(
+            exchange_id=by_name[name].code.upper(),
+            entity_id=by_name[name].id,
+            name=name,
+            circulating_supply=float(by_name[name].circulating_supply) if by_name[name].circulating_supply else None,
+        )
+        for name in wanted
+    ]
+
+
+def refuse_unknown(wanted: Sequence[str], known: set[str], market_type: MarketType) -> None:
+    """Raises UnknownSymbol for the first of `wanted` that is not `known`; says so if nothing is known at all."""
+    if wanted and not known:
+        raise UnknownSymbol(wanted[0], where=f"{market_type.entity_table}, empty until the job bootstrap has run,")
+    for symbol in wanted:
+        if symbol not in known:
+            raise UnknownSymbol(symbol, nearest_symbols(symbol, known))
+
+
+def _record_refused(connection: Connection, table: str, frame: pd.DataFrame, verdict: Verdict, clock: int) -> None:
+    for label, reasons in verdict.reasons.items():
+        row: dict[str, Any] = {str(key): _plain(value) for key, value in frame.loc[label].items()}
+        record_rejections(connection, table, str(row["id"]), [Rejection(row, reasons)], clock)
+
+
+def _moment(time_ms: int | None) -> datetime | None:
+    return None if time_ms is None else to_datetime(time_ms).replace(tzinfo=None)
+
+
+def _plain(value: Any) -> Any:
+    """A frame's value as JSON can hold it."""
+    if pd.isna(value):
+        return None
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -1,0 +1,65 @@
+"""The `refresh_kdata` job: every candle table from its last collected partition to now, without naming partitions.
+
+An asset job cannot span daily and monthly partitions, so this job is made of ops that share the assets' code and report
+each partition they touch as materialized. Called by `jobs`.
+"""
+
+# No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
+
+import dagster as dg
+from sqlalchemy import func, select
+
+from crypto_assets.database.engines import Database
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER
+from crypto_assets.domain.intervals import partition_key, partition_keys, partition_span
+from crypto_assets.domain.spans import Span
+from crypto_assets.orchestration.assets.schema import OWNERS
+from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
+from crypto_assets.orchestration.kdata_run import collect_table
+from crypto_assets.orchestration.metadata import run_metadata
+from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource
+
+
+def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
+    """The op that refreshes one candle table."""
+    market_type, interval = KDATA_TABLES[table]
+
+    @dg.op(name=f"refresh_{table}", pool="binance", tags={"owner": OWNERS[0]})
+    def refresh(context: dg.OpExecutionContext, exchange: ExchangeResource, database: DatabaseResource) -> None:
+        """Collects what is missing since the last collected partition of `table`."""
+        if not tracked:
+            context.log.info("%s: no symbols are configured", table)
+            return
+        with stating_user_errors(), exchange.open() as asked, database.open() as opened:
+            window = refresh_window(opened, table, asked.server_time(market_type))
+            run = collect_table(asked, opened, table, tracked, window, only_missing=True)
+        fail_if_incomplete(run)
+        for key in partition_keys(interval.partition_scheme, window.start, window.end):
+            context.log_event(dg.AssetMaterialization(asset_key=table, partition=key, metadata=run_metadata(run)))
+
+    return refresh
+
+
+def refresh_window(database: Database, table: str, clock: int) -> Span:
+    """From the last collected partition of the table (the running one if none was) to the end of the running one.
+
+    The last partition is the earliest of the symbols' last ones, so that a symbol left behind catches up.
+    """
+    market_type, interval = KDATA_TABLES[table]
+    coverage = TABLES["crypto_kdata_coverage"]
+    latest = (
+        select(func.max(coverage.c.partition).label("partition"))
+        .where(
+            coverage.c.provider == PROVIDER,
+            coverage.c.level == interval.value,
+            coverage.c.entity_id.startswith(f"{market_type.entity_type}_", autoescape=True),
+        )
+        .group_by(coverage.c.entity_id)
+        .subquery()
+    )
+    scheme = interval.partition_scheme
+    running = partition_key(scheme, clock)
+    with database.connect(table) as connection:
+        first = connection.scalar(select(func.min(latest.c.partition))) or running
+    return Span(partition_span(scheme, min(first, running))[0], partition_span(scheme, running)[1])

@@ -1,0 +1,52 @@
+"""The two things every asset needs: an exchange to ask and a database to write. Thin: they open what is plain code.
+
+Called by the assets, checks and ops; tests and the benchmarks pass subclasses to `build_definitions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import cast
+
+import dagster as dg
+from pydantic import Field
+
+from crypto_assets.database.engines import Database
+from crypto_assets.exchange.binance import BinanceExchange, EnvironmentName
+from crypto_assets.exchange.client import Exchange
+
+
+class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Binance through ccxt, public endpoints only: no key is needed or read."""
+
+    environment: str = Field(description="testnet, live, demo or sandbox: which hosts are asked.")
+    spot_url: str | None = Field(
+        default=None, description="scheme://host[:port] instead of the environment's spot host."
+    )
+    futures_url: str | None = Field(
+        default=None, description="scheme://host[:port] instead of the environment's USDT-M futures host."
+    )
+
+    @contextmanager
+    def open(self) -> Iterator[Exchange]:
+        """A connected exchange, closed at the end of the block."""
+        environment = cast(EnvironmentName, self.environment)  # an unknown one is refused there
+        with closing(BinanceExchange(environment, spot_url=self.spot_url, futures_url=self.futures_url)) as exchange:
+            yield exchange
+
+
+class DatabaseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The market database of one environment."""
+
+    url: str = Field(description="sqlite:///directory")
+    environment: str = Field(description="The environment whose data it holds; another one is refused.")
+
+    @contextmanager
+    def open(self) -> Iterator[Database]:
+        """The database, its connections closed at the end of the block."""
+        database = Database(self.url, self.environment)
+        try:
+            yield database
+        finally:
+            database.dispose()
