@@ -1,0 +1,157 @@
+"""The `crypto-assets` command. Here belong arguments, output and exit codes; the work is done elsewhere.
+
+Dagster, ccxt and pandera are loaded by the commands that need them, so that `query` answers quickly.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from crypto_assets.settings import SettingsError, load_settings
+
+
+class _StatingErrors(click.Group):
+    """Ends a command with the sentence of an expected error and exit code 1, not with a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            raise click.ClickException(str(error)) from error
+        except Exception as error:
+            # Looked up here, not imported above: most commands need neither package.
+            if _is_expected(error):
+                raise click.ClickException(str(error)) from error
+            raise
+
+
+def _is_expected(error: Exception) -> bool:
+    from crypto_assets.database.errors import DatabaseError  # noqa: PLC0415 - cost only where something failed
+    from crypto_assets.exchange.errors import ExchangeError  # noqa: PLC0415 - likewise
+
+    return isinstance(error, (DatabaseError, ExchangeError))
+
+
+@click.group(cls=_StatingErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="crypto-assets")
+def main() -> None:
+    """A crypto market database, built and kept true by Dagster."""
+
+
+@main.command()
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Serve recorded candles, DIR/<spot|usdm>/klines/<SYMBOL>-1m.parquet, instead of generated ones.",
+)
+@click.option("--days", type=click.IntRange(1, 1000), default=30, show_default=True, help="How much generated history.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def demo(data: Path | None, days: int, as_json: bool) -> None:
+    """Build a database from an exchange on this machine, check it, and show what came of it."""
+    from crypto_assets.cli.demo import run_demo  # noqa: PLC0415 - loads Dagster
+
+    sys.exit(run_demo(load_settings(), data, days, as_json=as_json))
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8730, show_default=True, help="0 picks a free one.")
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Serve recorded candles instead of generated ones.",
+)
+@click.option("--fault", "faults", multiple=True, help="A fault to serve, e.g. status_5xx:times=3,path=klines.")
+@click.option("--latency-ms", type=click.IntRange(0), default=0, help="Delay of every answer.")
+def sandbox(port: int, data: Path | None, faults: tuple[str, ...], latency_ms: int) -> None:
+    """Serve an exchange of our own on loopback that speaks Binance's wire format."""
+    from crypto_assets.sandbox.__main__ import main as serve  # noqa: PLC0415 - loads the server
+
+    arguments = ["--port", str(port), "--latency-ms", str(latency_ms)]
+    arguments += [] if data is None else ["--data", str(data)]
+    for fault in faults:
+        arguments += ["--fault", fault]
+    sys.exit(serve(arguments))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the revisions as JSON.")
+def migrate(as_json: bool) -> None:
+    """Bring every database of the environment to the newest schema revision."""
+    from crypto_assets.cli.show import show_rows  # noqa: PLC0415
+    from crypto_assets.database.engines import Database  # noqa: PLC0415 - loads SQLAlchemy
+    from crypto_assets.database.migrations import migrate as migrate_database  # noqa: PLC0415 - loads alembic
+
+    settings = load_settings()
+    database = Database(settings.database_url, settings.environment.value)
+    results = migrate_database(database)
+    rows = [
+        {"database": result.name, "before": result.before, "after": result.after, "path": str(result.path)}
+        for result in results
+    ]
+    show_rows(rows, as_json=as_json, console=Console())
+
+
+@main.command()
+@click.argument("table")
+@click.option("--codes", help="Comma separated, e.g. btcusdt,ethusdt.")
+@click.option("--entity-ids", help="Comma separated, e.g. cryptopair_binance_btcusdt.")
+@click.option("--start", help="First timestamp, UTC.")
+@click.option("--end", help="Last timestamp, UTC, included.")
+@click.option("--limit", type=click.IntRange(1), help="At most this many rows.")
+@click.option("--columns", help="Comma separated; all by default.")
+@click.option("--order", type=click.Choice(["asc", "desc"]), default="asc", show_default=True)
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json", "parquet"]), default="table")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead of stdout.")
+def query(
+    table: str,
+    codes: str | None,
+    entity_ids: str | None,
+    start: str | None,
+    end: str | None,
+    limit: int | None,
+    columns: str | None,
+    order: str,
+    form: str,
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Print rows of TABLE, e.g. cryptopair_1m_kdata or CryptoPair1mKdata."""
+    from crypto_assets.cli.show import show_frame  # noqa: PLC0415
+    from crypto_assets.database.queries import query_data  # noqa: PLC0415 - loads pandas
+
+    try:
+        frame = query_data(
+            table,
+            codes=_split(codes),
+            entity_ids=_split(entity_ids),
+            start_timestamp=start,
+            end_timestamp=end,
+            limit=limit,
+            columns=_split(columns),
+            order=order,
+        )
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    show_frame(frame, "json" if as_json else form, output)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def health(as_json: bool) -> None:
+    """Is the database there, of this environment, at the newest revision and readable? Exit code 1 if not."""
+    from crypto_assets.cli.health import examine  # noqa: PLC0415
+    from crypto_assets.cli.show import show_rows  # noqa: PLC0415
+
+    rows = examine(load_settings())
+    show_rows([row.as_dict() for row in rows], as_json=as_json, console=Console())
+    if not all(row.passed for row in rows):
+        sys.exit(1)
+
+
+def _split(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,218 @@
+"""`crypto-assets demo`: the main job against an exchange on this machine, through the project's own definitions.
+
+Here belong the choice of what to collect and the progress bars; the summary belongs to `summary`. Nothing is
+collected or checked in a way of its own: it runs the jobs `bootstrap`, `backfill_*_kdata` and `integrity` in this
+process. Called by the command.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import dagster as dg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from sqlalchemy import select
+
+from crypto_assets.cli.summary import print_summary, summarise
+from crypto_assets.database.engines import Database, open_database
+from crypto_assets.database.tables import TABLES
+from crypto_assets.definitions import build_definitions
+from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.intervals import PartitionScheme, partition_key, partition_span, to_datetime, to_milliseconds
+from crypto_assets.domain.spans import Span, merge
+from crypto_assets.exchange.binance import BinanceExchange
+from crypto_assets.exchange.client import Exchange
+from crypto_assets.orchestration.jobs import backfills
+from crypto_assets.orchestration.resources import ExchangeResource
+from crypto_assets.sandbox.process import SandboxProcess
+from crypto_assets.settings import Environment, Settings
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def run_demo(given: Settings, data: Path | None, days: int, *, as_json: bool) -> int:
+    """Runs the demo and prints its summary. The exit code: 0, or 1 if a check is red.
+
+    `given` decides the symbols and, where they are set, the database and the first day; the environment is always the
+    sandbox. Raises the errors of the runs.
+    """
+    console = Console(stderr=as_json)
+    arguments = [] if data is None else ["--data", str(data)]
+    with SandboxProcess(arguments) as sandbox, project_instance() as instance, progress_bars(console) as progress:
+        url = sandbox.url
+        with closing(BinanceExchange("sandbox", spot_url=url, futures_url=url)) as exchange:
+            clock = exchange.server_time(MarketType.SPOT)
+            settings = _demo_settings(given, url, data, days, exchange)
+        bars: dict[str, Any] = {}
+        definitions = build_definitions(
+            settings,
+            exchange=_counting_exchange(url, lambda table, candles: progress.advance(bars[table], candles)),
+        )
+        _run(definitions, instance, "bootstrap")
+        database = open_database(settings)
+        listed = _listed_spans(database, settings, clock)
+        figures: dict[str, list[dict[str, Any]]] = {}
+        for table, (market_type, interval) in KDATA_TABLES.items():
+            total = sum(interval.count(*span) for span in listed[market_type])
+            bars[table] = progress.add_task(table, total=total)
+        for scheme in PartitionScheme:
+            for market_type in MarketType:
+                tables = [
+                    table
+                    for table, (of_market, interval) in KDATA_TABLES.items()
+                    if of_market is market_type and interval.partition_scheme is scheme
+                ]
+                for first, last in _partition_ranges(scheme, listed[market_type]):
+                    result = _run(definitions, instance, backfills[scheme].name, tables, first, last)
+                    for table in tables:
+                        event = result.asset_materializations_for_node(table)[0]
+                        figures.setdefault(table, []).append({k: v.value for k, v in event.metadata.items()})
+                for table in tables:
+                    progress.update(bars[table], completed=progress.tasks[bars[table]].total)
+        checked = _run(definitions, instance, "integrity", raise_on_error=False)
+    summary = summarise(database, figures, checked.get_asset_check_evaluations())
+    database.dispose()
+    print_summary(summary, settings, recorded=data is not None, as_json=as_json)
+    return 1 if summary.red else 0
+
+
+def _demo_settings(given: Settings, url: str, data: Path | None, days: int, exchange: BinanceExchange) -> Settings:
+    """The settings of the demo's definitions; recorded data decides symbols and first day by what it holds."""
+    chosen: dict[str, Any] = {
+        "environment": Environment.SANDBOX,
+        "database": given.database or f"sqlite:///data/{_dataset_name(data)}",
+        "spot_url": url,
+        "futures_url": url,
+        "start": to_datetime(exchange.server_time(MarketType.SPOT)).date() - timedelta(days=days),
+    }
+    if data is not None:
+        markets = {market_type: exchange.markets(market_type) for market_type in MarketType}
+        firsts = [
+            exchange.first_candle_time(market_type, market.exchange_id)
+            for market_type, listed in markets.items()
+            for market in listed
+        ]
+        chosen["pairs"] = tuple(market.symbol for market in markets[MarketType.SPOT])
+        chosen["perps"] = tuple(market.symbol for market in markets[MarketType.SWAP])
+        chosen["start"] = to_datetime(min(first for first in firsts if first is not None)).date()
+    if "start" in given.model_fields_set:
+        chosen["start"] = given.start
+    return given.model_copy(update=chosen)
+
+
+def _dataset_name(data: Path | None) -> str:
+    """The directory below data/ for generated candles, or one of its own for each set of recordings."""
+    if data is None:
+        return Environment.SANDBOX.value
+    files = sorted((str(file.relative_to(data)), file.stat().st_size) for file in data.glob("*/klines/*-1m.parquet"))
+    return f"{Environment.SANDBOX.value}-{hashlib.blake2b(repr(files).encode(), digest_size=4).hexdigest()}"
+
+
+def _counting_exchange(url: str, on_candles: Callable[[str, int], None]) -> ExchangeResource:
+    """The project's exchange resource, telling `on_candles` of every page's table and size: the demo's progress."""
+
+    class CountingExchangeResource(ExchangeResource):
+        @contextmanager
+        def open(self) -> Iterator[Exchange]:
+            with super().open() as exchange:
+                pages = exchange.candle_pages
+
+                def counted(market_type: MarketType, exchange_id: str, interval: Any, span: Span) -> Iterator[Any]:
+                    for page in pages(market_type, exchange_id, interval, span):
+                        yield page
+                        on_candles(f"{market_type.entity_type}_{interval.value}_kdata", len(page))
+
+                exchange.candle_pages = counted  # type: ignore[method-assign]
+                yield exchange
+
+    return CountingExchangeResource(environment="sandbox", spot_url=url, futures_url=url)
+
+
+def _run(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    job: str,
+    tables: list[str] | None = None,
+    first: str = "",
+    last: str = "",
+    *,
+    raise_on_error: bool = True,
+) -> dg.ExecuteInProcessResult:
+    """Runs a job of the definitions here and now; with `tables`, those assets over a range of partitions."""
+    chosen = definitions.resolve_job_def(job)
+    config: dict[str, Any] = _QUIET
+    tags: dict[str, str] = {}
+    if tables:
+        # A subset asks for its checks again unless it is told to have none.
+        assets = frozenset(dg.AssetKey(table) for table in tables)
+        chosen = chosen.get_subset(asset_selection=assets, asset_check_selection=frozenset())
+        config = _QUIET | {"ops": {table: {"config": {"only_missing": True}} for table in tables}}
+        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    try:
+        return chosen.execute_in_process(instance=instance, run_config=config, tags=tags, raise_on_error=raise_on_error)
+    except dg.Failure as failure:
+        raise click.ClickException(str(failure.description)) from failure
+
+
+def _listed_spans(database: Database, settings: Settings, clock: int) -> dict[MarketType, list[Span]]:
+    """For every market, the span of each collected symbol between the first day asked for and the exchange's clock."""
+    asked = Span(partition_span(PartitionScheme.DAILY, settings.start.isoformat())[0], clock)
+    spans: dict[MarketType, list[Span]] = {}
+    for market_type, symbols in ((MarketType.SPOT, settings.pairs), (MarketType.SWAP, settings.perps)):
+        table = TABLES[market_type.entity_table]
+        dates = select(table.c.list_date, table.c.end_date)
+        with database.connect(table.name) as connection:
+            rows = connection.execute(dates.where(table.c.name.in_(symbols), table.c.list_date.is_not(None))).all()
+        spans[market_type] = [
+            Span(to_milliseconds(row.list_date), to_milliseconds(row.end_date) if row.end_date else clock).intersect(
+                asked
+            )
+            for row in rows
+        ]
+    return spans
+
+
+def _partition_ranges(scheme: PartitionScheme, spans: list[Span]) -> list[tuple[str, str]]:
+    """The first and last key of every run of adjacent partitions in which something was listed."""
+    whole = merge(
+        Span(
+            partition_span(scheme, partition_key(scheme, span.start))[0],
+            partition_span(scheme, partition_key(scheme, span.end - 1))[1],
+        )
+        for span in spans
+        if span.start < span.end
+    )
+    return [(partition_key(scheme, span.start), partition_key(scheme, span.end - 1)) for span in whole]
+
+
+@contextmanager
+def project_instance() -> Iterator[dg.DagsterInstance]:
+    """The Dagster history that `make dev` shows: DAGSTER_HOME's, else that of dagster.yaml here, else none."""
+    if os.environ.get("DAGSTER_HOME"):
+        instance = dg.DagsterInstance.get()
+    elif Path("dagster.yaml").exists():
+        instance = dg.DagsterInstance.from_config(".")
+    else:
+        instance = dg.DagsterInstance.ephemeral()
+    with instance:
+        yield instance
+
+
+def progress_bars(console: Console) -> Progress:
+    """A bar a table, with candles, time passed and time left."""
+    return Progress(
+        TextColumn("{task.description:<22}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
