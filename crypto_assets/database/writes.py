@@ -103,7 +103,7 @@ def _update(connection: Connection, sql: _Statements, values: dict[str, list[Any
     others = [values[name] for name in values if name not in keys]
     if not others:
         return WriteCounts(unchanged=existing)
-    rows = [key + rest for key, rest in zip(wanted, zip(*others, strict=True), strict=True)]
+    rows = [rest + key + rest for key, rest in zip(wanted, zip(*others, strict=True), strict=True)]
     changed = _run_many(connection, sql.update, rows)
     return WriteCounts(changed=changed, unchanged=existing - changed)
 
@@ -156,11 +156,11 @@ def _statements(table: Table, target: str, names: tuple[str, ...]) -> _Statement
         f"INSERT INTO {target} ({', '.join(map(_quoted, names))}) VALUES ({', '.join('?' * len(names))})"
         f" ON CONFLICT ({', '.join(map(_quoted, keys))}) DO "
     )
-    place = {name: f"?{number}" for number, name in enumerate([*keys, *others], 1)}
+    # Values, key, values again: numbered placeholders for a sequence end with Python 3.14.
     update = (
-        f"UPDATE {target} SET {', '.join(f'{_quoted(name)} = {place[name]}' for name in others)}"
-        f" WHERE {' AND '.join(f'{_quoted(name)} = {place[name]}' for name in keys)}"
-        f" AND ({' OR '.join(f'{_quoted(name)} IS NOT {place[name]}' for name in others)})"
+        f"UPDATE {target} SET {', '.join(f'{_quoted(name)} = ?' for name in others)}"
+        f" WHERE {' AND '.join(f'{_quoted(name)} = ?' for name in keys)}"
+        f" AND ({' OR '.join(f'{_quoted(name)} IS NOT ?' for name in others)})"
     )
     in_range = " AND ".join([*(f"{_quoted(name)} = ?" for name in keys[:-1]), f"{_quoted(keys[-1])} BETWEEN ? AND ?"])
     same_key = " AND ".join(f"{_quoted(name)} = json_extract(wanted.value, '$[{i}]')" for i, name in enumerate(keys))
