@@ -6,11 +6,13 @@ Dagster, ccxt and pandera are loaded by the commands that need them, so that `qu
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import click
 from rich.console import Console
 
+from crypto_assets.domain.intervals import parse_time, to_datetime
 from crypto_assets.settings import SettingsError, load_settings
 
 
@@ -129,8 +131,8 @@ def query(
             table,
             codes=_split(codes),
             entity_ids=_split(entity_ids),
-            start_timestamp=start,
-            end_timestamp=end,
+            start_timestamp=_moment(start),
+            end_timestamp=_moment(end),
             limit=limit,
             columns=_split(columns),
             order=order,
@@ -151,6 +153,10 @@ def health(as_json: bool) -> None:
     show_rows([row.as_dict() for row in rows], as_json=as_json, console=Console())
     if not all(row.passed for row in rows):
         sys.exit(1)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else to_datetime(parse_time(text))
 
 
 def _split(text: str | None) -> list[str] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,7 @@ def run_demo(given: Settings, data: Path | None, days: int, *, as_json: bool) ->
     """
     console = Console(stderr=as_json)
     arguments = [] if data is None else ["--data", str(data)]
-    with SandboxProcess(arguments) as sandbox, project_instance() as instance, progress_bars(console) as progress:
-        url = sandbox.url
+    with _sandbox(arguments) as url, project_instance() as instance, progress_bars(console) as progress:
         with closing(BinanceExchange("sandbox", spot_url=url, futures_url=url)) as exchange:
             clock = exchange.server_time(MarketType.SPOT)
             settings = _demo_settings(given, url, data, days, exchange)
@@ -80,8 +79,19 @@ def run_demo(given: Settings, data: Path | None, days: int, *, as_json: bool) ->
         checked = _run(definitions, instance, "integrity", raise_on_error=False)
     summary = summarise(database, figures, checked.get_asset_check_evaluations())
     database.dispose()
-    print_summary(summary, settings, recorded=data is not None, as_json=as_json)
+    print_summary(summary, settings, data, as_json=as_json)
     return 1 if summary.red else 0
+
+
+@contextmanager
+def _sandbox(arguments: list[str]) -> Iterator[str]:
+    """The URL of a sandbox in a process of its own; what keeps it from starting becomes one sentence."""
+    with ExitStack() as stack:
+        try:
+            sandbox = stack.enter_context(SandboxProcess(arguments))
+        except RuntimeError as error:
+            raise click.ClickException(str(error)) from error
+        yield sandbox.url
 
 
 def _demo_settings(given: Settings, url: str, data: Path | None, days: int, exchange: BinanceExchange) -> Settings:

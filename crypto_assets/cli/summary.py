@@ -33,6 +33,7 @@ class AssetSummary:
     last: datetime | None
     gaps: int | None
     missing: int | None
+    gap_spans: list[dict[str, Any]]
     checks: dict[str, bool]
     fetched: int
     seconds: float
@@ -60,7 +61,7 @@ def summarise(
 ) -> Summary:
     """The summary of the stored tables, the runs' metadata by table and the checks' evaluations.
 
-    Raises RuntimeError if an asset was not checked at all: a check that did not run is not green.
+    Raises ClickException if an asset was not checked at all: a check that did not run is not green.
     """
     verdicts: dict[str, dict[str, dg.AssetCheckEvaluation]] = {}
     for evaluation in evaluations:
@@ -68,7 +69,7 @@ def summarise(
     assets = []
     for table in [*entity_tables(), *KDATA_TABLES]:
         if table not in verdicts:
-            raise RuntimeError(f"the checks of {table} did not run; see the run of job integrity in `make dev`")
+            raise click.ClickException(f"the checks of {table} did not run; see the run of job integrity in `make dev`")
         assets.append(_summarise_asset(database, table, figures.get(table, []), verdicts[table]))
     return Summary(database.directory, database.path("cryptopair_1m_kdata"), assets)
 
@@ -95,6 +96,7 @@ def _summarise_asset(
         last=last,
         gaps=None if gaps is None else int(str(gaps["gaps"].value)),
         missing=None if gaps is None else int(str(gaps["count"].value)),
+        gap_spans=_records(gaps.get("sample") if gaps else None),
         checks={check: evaluation.passed for check, evaluation in verdicts.items()},
         fetched=fetched,
         seconds=round(seconds, 2),
@@ -102,8 +104,12 @@ def _summarise_asset(
     )
 
 
-def print_summary(summary: Summary, settings: Settings, *, recorded: bool, as_json: bool) -> None:
-    """Prints the summary as a table with its next steps, or as JSON."""
+def _records(value: object) -> list[dict[str, Any]]:
+    return [dict(record.data) for record in value.records] if isinstance(value, dg.TableMetadataValue) else []
+
+
+def print_summary(summary: Summary, settings: Settings, data: Path | None, *, as_json: bool) -> None:
+    """Prints the summary as a table with its next steps, or as JSON. `data` is where recordings were served from."""
     if as_json:
         document = {
             "directory": str(summary.directory),
@@ -119,12 +125,19 @@ def print_summary(summary: Summary, settings: Settings, *, recorded: bool, as_js
     console.print(f"{total:,} rows stored; collecting took {seconds:.1f} s.", highlight=False)
     for red in summary.red:
         console.print(f"[red]red[/red] {red}", highlight=False)
+    for asset in summary.assets:
+        for gap in asset.gap_spans:
+            console.print(
+                f"{asset.asset}: {gap['entity_id']} lacks {gap['missing']} candles, {gap['first_missing']} to "
+                f"{gap['last_missing']} UTC",
+                highlight=False,
+            )
     click.echo(f"\nThe database: {summary.directory}")
     click.echo(
         f'Try: sqlite3 {summary.example} "SELECT code, timestamp, close, volume, change_pct FROM cryptopair_1m_kdata'
         ' ORDER BY timestamp DESC LIMIT 5"'
     )
-    click.echo(f"See it: {_dev_command(settings, recorded=recorded)}")
+    click.echo(f"See it: {_dev_command(settings, data)}")
 
 
 def _table(assets: list[AssetSummary]) -> Table:
@@ -153,12 +166,13 @@ def _verdict(check: str, *, passed: bool) -> str:
     return f"[green]✓{word}[/green]" if passed else f"[red]✗{word}[/red]"
 
 
-def _dev_command(settings: Settings, *, recorded: bool) -> str:
+def _dev_command(settings: Settings, data: Path | None) -> str:
     variables = {"CRYPTO_ASSETS_ENVIRONMENT": settings.environment.value}
-    if recorded:
+    if data is not None:
         variables |= {
             "CRYPTO_ASSETS_DATABASE": settings.database_url,
             "CRYPTO_ASSETS_PAIRS": ",".join(settings.pairs),
             "CRYPTO_ASSETS_PERPS": ",".join(settings.perps),
         }
-    return " ".join([*(f"{name}={value}" for name, value in variables.items()), "make dev"])
+    target = ["make dev"] if data is None else ["make dev", f"DATA={data}"]
+    return " ".join([*(f"{name}={value}" for name, value in variables.items()), *target])

@@ -90,7 +90,7 @@ def _listing(
     """When the market's first candle opens and its last one ends, as naive UTC, as far as it is known.
 
     Binance publishes no listing date for spot, and a perpetual's onboard date need not be its first candle's, so the
-    candles themselves are asked: the first of a tracked symbol, the last of one that stopped trading under our eyes.
+    candles themselves are asked: the first of a tracked symbol, and, once, the last of one that stopped trading.
     """
     if market.symbol in tracked:
         listed = _moment(exchange.first_candle_time(market.market_type, market.exchange_id))
@@ -100,10 +100,11 @@ def _listing(
         return listed, None
     if known and known.end_date:
         return listed, known.end_date
-    if market.symbol in tracked or (known and known.is_active):
+    try:
         last = exchange.last_candle_time(market.market_type, market.exchange_id)
-        return listed, _moment(None if last is None else last + MINUTE_MS)
-    return listed, _moment(market.delisted_ms)
+    except UnknownSymbol:  # listed as ended, and its candles withdrawn
+        last = None
+    return listed, _moment(market.delisted_ms if last is None else last + MINUTE_MS)
 
 
 def _end(connection: Connection, table: Table, row: Row[Any]) -> None:
