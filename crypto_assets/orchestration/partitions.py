@@ -20,7 +20,7 @@ def partitions_definition(interval: Interval, start: date) -> dg.TimeWindowParti
     return dg.MonthlyPartitionsDefinition(start_date=start.replace(day=1).isoformat(), end_offset=1)
 
 
-def partition_window(context: dg.AssetExecutionContext) -> Span:
+def partition_window(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Span:
     """The milliseconds that the run's partition, or range of partitions, covers."""
     window = context.partition_time_window
     return Span(to_milliseconds(window.start), to_milliseconds(window.end))
