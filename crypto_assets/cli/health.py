@@ -36,19 +36,21 @@ def examine(settings: Settings) -> list[Vital]:
         database.check_identity()
     except DatabaseError as error:
         return [Vital("database", passed=False, figure=str(error))]
-    revisions = current_revisions(database)
-    behind = sorted(name for name, revision in revisions.items() if revision != HEAD)
-    vitals = [
-        Vital("database", passed=True, figure=f"{settings.environment.value} at {database.directory}"),
-        Vital(
-            "schema",
-            not behind,
-            f"not at {HEAD}: {', '.join(behind)}" if behind else f"{HEAD} in {len(revisions)} files",
-        ),
-    ]
+    vitals = [Vital("database", passed=True, figure=f"{settings.environment.value} at {database.directory}")]
+    vitals.append(_schema(database))
     return vitals + [
         _readable(database, name) for name in ("crypto_asset", "crypto_pair", "crypto_perp", *KDATA_TABLES)
     ]
+
+
+def _schema(database: Database) -> Vital:
+    try:
+        revisions = current_revisions(database)
+    except DatabaseError as error:
+        return Vital("schema", passed=False, figure=str(error))
+    behind = sorted(name for name, revision in revisions.items() if revision != HEAD)
+    figure = f"not at {HEAD}: {', '.join(behind)}" if behind else f"{HEAD} in {len(revisions)} files"
+    return Vital("schema", not behind, figure)
 
 
 def _readable(database: Database, name: str) -> Vital:

@@ -29,7 +29,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import QueuePool
 
-from crypto_assets.database.errors import DatabaseNotReady, EnvironmentMismatch, UnsupportedDatabase
+from crypto_assets.database.errors import DatabaseError, DatabaseNotReady, EnvironmentMismatch, UnsupportedDatabase
 from crypto_assets.database.revisions import HEAD
 from crypto_assets.database.tables import META, PHYSICAL_DATABASES, QUALITY, TABLES, physical_database
 from crypto_assets.domain.entities import PROVIDER
@@ -109,6 +109,8 @@ class Database:
         try:
             if _has_table(connection, "main", "crypto_database_identity"):
                 self._compare_identity(connection, "main")
+        except sqlite3.DatabaseError as error:
+            raise _unreadable(path, error) from error
         finally:
             connection.close()
 
@@ -166,8 +168,7 @@ class Database:
             self._check_revision(connection, "main", path)
             for each in ATTACHED:
                 if each != main and self.path(each).exists():
-                    connection.execute(f'ATTACH ? AS "{each}"', (f"{self.path(each).as_uri()}?mode=rw",))
-                    connection.execute(f'PRAGMA "{each}".synchronous = NORMAL')  # every file has its own
+                    _attach(connection, each, self.path(each))
                     self._check_revision(connection, each, self.path(each))
             if main == META or self.path(META).exists():
                 self._compare_identity(connection, "main" if main == META else META)
@@ -216,10 +217,28 @@ def open_file(path: Path, *, create: bool = False) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise _unreadable(path, error) from error
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _attach(connection: sqlite3.Connection, schema: str, path: Path) -> None:
+    try:
+        connection.execute(f'ATTACH ? AS "{schema}"', (f"{path.as_uri()}?mode=rw",))
+        connection.execute(f'PRAGMA "{schema}".synchronous = NORMAL')  # every file has its own
+    except sqlite3.DatabaseError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: sqlite3.DatabaseError) -> Exception:
+    """A sentence for what is no database; `error` itself for what may pass, such as a lock."""
+    if type(error) is not sqlite3.DatabaseError:
+        return error
+    return DatabaseError(f"{path} cannot be read ({error}); restore it from a backup.")
 
 
 def use_explicit_transactions(engine: Engine, statement: str = "BEGIN") -> None:

@@ -119,6 +119,8 @@ def _scalar(connection: Connection, statement: str, parameters: tuple[Any, ...])
 
 def _distinct(values: dict[str, list[Any]], keys: list[str]) -> dict[str, list[Any]]:
     """The same columns with each key once, its last row."""
+    if len(set(values[keys[-1]])) == len(values[keys[-1]]):
+        return values
     key_values = list(zip(*(values[name] for name in keys), strict=True))
     if len(set(key_values)) == len(key_values):
         return values

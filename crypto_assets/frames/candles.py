@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from crypto_assets.domain.intervals import Interval
 
@@ -37,11 +38,10 @@ def parse_candles(rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
         return pd.DataFrame(
             {name: pd.Series(dtype="int64" if name in ("open_time", "row") else "float64") for name in _FRAME_COLUMNS}
         )
-    columns = list(zip(*rows, strict=True))
-    frame: dict[str, np.ndarray[Any, Any]] = {"open_time": np.array(columns[0], dtype=np.int64)}
+    frame: dict[str, np.ndarray[Any, Any]] = {"open_time": np.array([row[0] for row in rows], dtype=np.int64)}
     for name, position in _PRICES.items():
-        frame[name] = _doubles(columns[position])
-    frame["trade_count"] = _doubles(columns[_TRADE_COUNT])
+        frame[name] = _doubles([row[position] for row in rows])
+    frame["trade_count"] = _doubles([row[_TRADE_COUNT] for row in rows])
     frame["row"] = np.arange(len(rows))
     return pd.DataFrame(frame, copy=False)
 
@@ -51,6 +51,11 @@ _FRAME_COLUMNS = (*CANDLE_COLUMNS, "row")
 
 def _doubles(values: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
     try:
+        if type(values[0]) is str:
+            # Correctly rounded like float(), at a third of its cost; what it cannot read is tried one by one.
+            texts = pa.array(values, type=pa.string())
+            doubles: np.ndarray[Any, np.dtype[np.float64]] = texts.cast(pa.float64()).to_numpy(zero_copy_only=False)
+            return doubles
         return np.fromiter(map(float, values), dtype=np.float64, count=len(values))
     except (TypeError, ValueError):
         return np.fromiter((_double_or_nan(value) for value in values), dtype=np.float64, count=len(values))
@@ -123,10 +128,13 @@ def exceeds_median_before(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.n
 
 def candle_records(frame: pd.DataFrame, *, entity_id: str, provider: str, name: str) -> pd.DataFrame:
     """A derived frame with the stored columns of a candle table; `timestamp` is naive UTC (datetime64[ms])."""
-    records = frame.drop(columns=["open_time", "row"]).astype({"trade_count": "int64"})
-    return records.assign(
-        entity_id=entity_id,
-        timestamp=frame["open_time"].to_numpy().astype("datetime64[ms]"),
-        provider=provider,
-        name=name,
-    )
+    values = {str(column): frame[column].to_numpy() for column in frame.columns if column not in ("open_time", "row")}
+    values["trade_count"] = values["trade_count"].astype(np.int64)
+    values["timestamp"] = frame["open_time"].to_numpy().astype("datetime64[ms]")
+    same = {"entity_id": entity_id, "provider": provider, "name": name}
+    # A category is stored once, not once a row.
+    once = {
+        column: pd.Categorical.from_codes(np.zeros(len(frame), np.int8), pd.Index([text]))
+        for column, text in same.items()
+    }
+    return pd.DataFrame(values | once, copy=False)

@@ -75,10 +75,21 @@ def candle_contract(interval: Interval) -> pa.DataFrameSchema:
             **{name: pa.Column("float64", amount) for name in ("volume", "volume_quote", "trade_count")},
         },
         checks=[
+            # Compared one by one: pandas' max over columns costs more than all other rules together.
             pa.Check(
-                lambda frame: ~(frame["high"] < frame[["open", "low", "close"]].max(axis=1)), name="high is the highest"
+                lambda frame: (
+                    ~(
+                        (frame["high"] < frame["open"])
+                        | (frame["high"] < frame["low"])
+                        | (frame["high"] < frame["close"])
+                    )
+                ),
+                name="high is the highest",
             ),
-            pa.Check(lambda frame: ~(frame["low"] > frame[["open", "close"]].min(axis=1)), name="low is the lowest"),
+            pa.Check(
+                lambda frame: ~((frame["low"] > frame["open"]) | (frame["low"] > frame["close"])),
+                name="low is the lowest",
+            ),
         ],
     )
 

@@ -6,12 +6,13 @@ are blocking, so that a red one turns the run and the exit code red. Called by `
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table, select
 
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
@@ -85,7 +86,9 @@ def _judge_kdata(table_name: str, check: str, connection: Connection, asked: Spa
     market_type, interval = KDATA_TABLES[table_name]
     table, entities = TABLES[table_name], TABLES[market_type.entity_table]
     if check == "no_gaps":
-        return _gap_result(table_name, interval, completeness(connection, table, entities, interval), asked)
+        found = completeness(connection, table, entities, interval)
+        names = _names(connection, entities, {each.entity_id for each in found if each.gaps})
+        return _gap_result(table_name, interval, found, asked, names)
     finders: dict[str, Callable[[], Finding]] = {
         "no_duplicates": lambda: duplicates(connection, table),
         "no_null_ohlc": lambda: null_ohlc(connection, table),
@@ -94,7 +97,13 @@ def _judge_kdata(table_name: str, check: str, connection: Connection, asked: Spa
         "known_entities": lambda: unknown_entities(connection, table, entities),
     }
     finding = finders[check]()
-    return _result(table_name, check, finding, _kdata_repair(table_name, check, interval, finding))
+    names = _names(connection, entities, {str(row["entity_id"]) for row in finding.sample})
+    return _result(table_name, check, finding, _kdata_repair(table_name, check, interval, finding, names))
+
+
+def _names(connection: Connection, entities: Table, ids: set[str]) -> list[str]:
+    """The ccxt symbols of entities, in order: a repair must ask for them, whatever is configured."""
+    return list(connection.scalars(select(entities.c.name).where(entities.c.id.in_(ids)).order_by(entities.c.name)))
 
 
 def _judge_entities(table_name: str, check: str, connection: Connection, _asked: Span | None) -> dg.AssetCheckResult:
@@ -122,7 +131,7 @@ def _result(table: str, check: str, finding: Finding, repair: str) -> dg.AssetCh
 
 
 def _gap_result(
-    table: str, interval: Interval, entities: list[Completeness], asked: Span | None
+    table: str, interval: Interval, entities: list[Completeness], asked: Span | None, names: list[str]
 ) -> dg.AssetCheckResult:
     """Gaps, as an error, unless all of them lie in the window this very run has just asked the exchange for.
 
@@ -153,7 +162,7 @@ def _gap_result(
             ]
         )
         times = [time for _, span in gaps for time in (span.start, span.end - interval.milliseconds)]
-        metadata["repair"] = _repair_range(table, interval, min(times), max(times))
+        metadata["repair"] = _repair_range(table, interval, times, names)
     return dg.AssetCheckResult(
         asset_key=table,
         check_name="no_gaps",
@@ -176,24 +185,31 @@ def _completeness_row(entity: Completeness) -> dict[str, Any]:
     }
 
 
-def _kdata_repair(table: str, check: str, interval: Interval, finding: Finding) -> str:
+def _kdata_repair(table: str, check: str, interval: Interval, finding: Finding, names: list[str]) -> str:
     if finding.passed:
         return ""
     if check == "known_entities":
         strangers = ", ".join(sorted({f"'{row['entity_id']}'" for row in finding.sample}))
         return f"{_BOOTSTRAP}; still unknown then: DELETE FROM {table} WHERE entity_id IN ({strangers})"
-    if check in ("no_duplicates", "on_grid"):
+    times = [time for row in finding.sample if (time := _time(row["timestamp"])) is not None]
+    if check in ("no_duplicates", "on_grid") or not times:
         keys = ", ".join(f"('{row['entity_id']}', '{row['timestamp']}')" for row in finding.sample)
         return f"DELETE FROM {table} WHERE (entity_id, timestamp) IN (VALUES {keys})"
-    times = [parse_time(str(row["timestamp"])) for row in finding.sample]
-    return _repair_range(table, interval, min(times), max(times))
+    return _repair_range(table, interval, times, names)
 
 
-def _repair_range(table: str, interval: Interval, first: int, last: int) -> str:
-    start, end = (partition_key(interval.partition_scheme, time) for time in (first, last))
-    if start == end:
-        return f"{_MATERIALIZE} {table} --partition {start}"
-    return f"{_MATERIALIZE} {table} --partition-range {start}...{end}"
+def _time(written: Any) -> int | None:
+    try:
+        return parse_time(str(written))
+    except ValueError:
+        return None
+
+
+def _repair_range(table: str, interval: Interval, times: list[int], names: list[str]) -> str:
+    start, end = (partition_key(interval.partition_scheme, time) for time in (min(times), max(times)))
+    partitions = f"--partition {start}" if start == end else f"--partition-range {start}...{end}"
+    config = json.dumps({"ops": {table: {"config": {"symbols": names}}}}, ensure_ascii=False)
+    return f"{_MATERIALIZE} {table} {partitions} --config-json '{config}'"
 
 
 def entity_tables() -> list[str]:

@@ -5,6 +5,7 @@ What is done for a symbol belongs to `collection`. Called by `assets.kdata` and 
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,6 +62,9 @@ def collect_table(
     collector = CandleCollector(exchange, database, table, clock)
     collected: dict[str, Collected] = {}
     failures: dict[str, str] = {}
+    # What lives by now, half a million objects of imports, is left out of later garbage collections: walking them
+    # again for every few thousand rows took a fifth of a run's CPU.
+    gc.freeze()
     for symbol in chosen:
         try:
             collected[symbol.name] = collector.collect(symbol, window, only_missing=only_missing)

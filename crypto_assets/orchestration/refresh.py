@@ -32,7 +32,7 @@ def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
             context.log.info("%s: no symbols are configured", table)
             return
         with stating_user_errors(), exchange.open() as asked, database.open() as opened:
-            window = refresh_window(opened, table, asked.server_time(market_type))
+            window = refresh_window(opened, table, tracked, asked.server_time(market_type))
             run = collect_table(asked, opened, table, tracked, window, only_missing=True)
         fail_if_incomplete(run)
         for key in partition_keys(interval.partition_scheme, window.start, window.end):
@@ -41,19 +41,20 @@ def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
     return refresh
 
 
-def refresh_window(database: Database, table: str, clock: int) -> Span:
+def refresh_window(database: Database, table: str, tracked: tuple[str, ...], clock: int) -> Span:
     """From the last collected partition of the table (the running one if none was) to the end of the running one.
 
-    The last partition is the earliest of the symbols' last ones, so that a symbol left behind catches up.
+    The last partition is the earliest of the `tracked` symbols' last ones, so that a symbol left behind catches up; one
+    that is no longer tracked holds nobody back.
     """
     market_type, interval = KDATA_TABLES[table]
-    coverage = TABLES["crypto_kdata_coverage"]
+    coverage, entities = TABLES["crypto_kdata_coverage"], TABLES[market_type.entity_table]
     latest = (
         select(func.max(coverage.c.partition).label("partition"))
         .where(
             coverage.c.provider == PROVIDER,
             coverage.c.level == interval.value,
-            coverage.c.entity_id.startswith(f"{market_type.entity_type}_", autoescape=True),
+            coverage.c.entity_id.in_(select(entities.c.id).where(entities.c.name.in_(tracked))),
         )
         .group_by(coverage.c.entity_id)
         .subquery()

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, Text, cast, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, Text, case, cast, exists, func, or_, select
 
 from crypto_assets.database.expressions import epoch_milliseconds
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.quality.findings import SAMPLE_SIZE, Finding, find_rows
+
+_AS_WE_WRITE = "____-__-__ __:__:__.______"
 
 
 def duplicates(connection: Connection, table: Table) -> Finding:
@@ -19,15 +21,21 @@ def duplicates(connection: Connection, table: Table) -> Finding:
 
     The key forbids equal rows; what it cannot see is the same instant written in two ways, as SQLite's text allows.
     """
+    rows = connection.scalar(select(func.count()).select_from(table)) or 0
+    written = cast(table.c.timestamp, Text)
+    foreign = ~written.like(_AS_WE_WRITE)
+    if not connection.scalar(select(exists().where(foreign))):
+        return Finding(0, rows)  # all written in one way: the key has seen to it
     instant = epoch_milliseconds(table.c.timestamp).label("open_time")
+    # Shown, and deleted by the repair, is the row that is not written as we write it.
+    shown = func.coalesce(func.min(case((foreign, written))), func.max(written)).label("timestamp")
     groups = (
-        select(table.c.entity_id, func.min(_written(table)).label("timestamp"), func.count().label("rows"))
+        select(table.c.entity_id, shown, func.count().label("rows"))
         .group_by(table.c.entity_id, instant)
         .having(func.count() > 1)
         .subquery()
     )
     count = connection.scalar(select(func.coalesce(func.sum(groups.c.rows - 1), 0))) or 0
-    rows = connection.scalar(select(func.count()).select_from(table)) or 0
     if not count:
         return Finding(0, rows)
     sample = connection.execute(select(groups).order_by(*groups.c).limit(SAMPLE_SIZE))
@@ -54,6 +62,7 @@ def invalid_ohlc(connection: Connection, table: Table) -> Finding:
         *(price <= 0 for price in (c.open, c.high, c.low, c.close)),
         c.volume < 0,
         c.volume_quote < 0,
+        c.trade_count < 0,
     )
     return find_rows(
         connection, table, offends, [c.entity_id, _written(table), c.open, c.high, c.low, c.close, c.volume]

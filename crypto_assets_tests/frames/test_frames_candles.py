@@ -1,0 +1,160 @@
+"""From the exchange's rows to derived columns, held against what one would write by hand."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crypto_assets.domain.intervals import Interval, parse_time
+from crypto_assets.frames.candles import (
+    LOOKBACK,
+    candle_records,
+    derive,
+    exceeds_median_before,
+    in_order,
+    parse_candles,
+)
+from crypto_assets_tests.paper_exchange import candle
+
+START = parse_time("2023-03-20")
+M1 = Interval.M1.milliseconds
+DERIVED = ["change_pct", "is_high_volatility", "is_high_volume"]
+
+
+def klines(count: int, missing: frozenset[int] = frozenset()) -> list[list]:
+    return [candle(START + number * M1, Interval.M1) for number in range(count) if number not in missing]
+
+
+# Few distinct values, so that ties and products on the edge of the factor happen; and any double at all.
+few = st.sampled_from([0.0, 0.1, 0.3, 1.0, 3.0, 3.0000000000000004, 0.30000000000000004, 9.0])
+doubles = st.one_of(few, st.floats(0, 1e12, allow_subnormal=False))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(doubles, max_size=70))
+def test_exceeding_the_median_agrees_with_a_rolling_median_to_the_last_bit(values):
+    expected = [
+        number >= LOOKBACK and value > 3.0 * median(values[number - LOOKBACK : number])
+        for number, value in enumerate(values)
+    ]
+    assert exceeds_median_before(np.array(values, dtype=np.float64)).tolist() == expected
+
+
+def by_hand(rows: list[list]) -> list[tuple]:
+    """change_pct and both flags of each row as SCHEMA.md words them, with dictionaries and no look at neighbours."""
+    by_time = {row[0]: [float(text) for text in row[1:6]] for row in rows}
+    result = []
+    for time, (opened, high, low, close, volume) in by_time.items():
+        before = by_time.get(time - M1)
+        window = [by_time.get(time - back * M1) for back in range(1, LOOKBACK + 1)]
+        whole = None not in window
+        result.append(
+            (
+                None if before is None else close / before[3] - 1,
+                whole and (high - low) / opened > 3 * median((each[1] - each[2]) / each[0] for each in window),
+                whole and volume > 3 * median(each[4] for each in window),
+            )
+        )
+    return result
+
+
+def as_tuples(frame: pd.DataFrame) -> list[tuple]:
+    return [
+        (None if math.isnan(change) else change, volatile, busy)
+        for change, volatile, busy in zip(*(frame[name].tolist() for name in DERIVED), strict=True)
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.frozensets(st.integers(0, 119), max_size=6))
+def test_derived_columns_are_what_the_data_dictionary_says(missing):
+    rows = klines(120, missing)
+    assert as_tuples(derive(parse_candles(rows), Interval.M1)) == by_hand(rows)
+
+
+def test_both_flags_occur_in_what_is_tested_here():
+    frame = derive(parse_candles(klines(120)), Interval.M1)
+    assert 0 < frame["is_high_volatility"].sum() < 60
+    assert 0 < frame["is_high_volume"].sum() < 60
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 119), st.frozensets(st.integers(0, 119), max_size=4))
+def test_derived_columns_do_not_depend_on_where_history_is_cut(cut, missing):
+    whole = parse_candles(klines(120, missing))
+    together = derive(whole, Interval.M1)
+    first = derive(whole.iloc[:cut].reset_index(drop=True), Interval.M1)
+    context = whole.iloc[max(0, cut - LOOKBACK) :].reset_index(drop=True)
+    second = derive(context, Interval.M1).iloc[min(cut, LOOKBACK) :]
+    assert as_tuples(pd.concat([first, second])) == as_tuples(together)
+
+
+def test_turnover_rate_needs_a_supply():
+    frame = parse_candles(klines(3))
+    assert derive(frame, Interval.M1)["turnover_rate"].isna().all()
+    rates = derive(frame, Interval.M1, circulating_supply=1000.0)["turnover_rate"]
+    assert rates.tolist() == [volume / 1000.0 for volume in frame["volume"]]
+
+
+@given(st.permutations(range(12)), st.lists(st.integers(0, 11), max_size=5))
+def test_order_and_repetition_do_not_matter_and_the_last_delivery_wins(order, again):
+    rows = klines(12)
+    revised = [[*rows[number][:4], "9.99", *rows[number][5:]] for number in again]
+    frame = in_order(parse_candles([*(rows[number] for number in order), *revised]))
+    assert frame["open_time"].tolist() == [row[0] for row in rows]
+    expected = [9.99 if number in again else float(rows[number][4]) for number in range(12)]
+    assert frame["close"].tolist() == expected
+    assert frame.index.tolist() == list(range(12))
+
+
+def test_only_candles_after_a_time_are_taken():
+    frame = in_order(parse_candles(klines(5)), after=START + 2 * M1)
+    assert frame["open_time"].tolist() == [START + 3 * M1, START + 4 * M1]
+
+
+def test_decimal_text_becomes_the_nearest_double_and_nonsense_becomes_nan():
+    rows = klines(4)
+    rows[0][1] = "0.1000000000000000055511151231257827"
+    rows[1][1], rows[2][1], rows[3][1] = None, "n/a", "99999999999.99999999"
+    opens = parse_candles(rows)["open"].tolist()
+    assert (opens[0], opens[3]) == (0.1, float("99999999999.99999999"))
+    assert math.isnan(opens[1])
+    assert math.isnan(opens[2])
+
+
+def test_no_rows_make_an_empty_frame_with_the_same_columns():
+    empty = parse_candles([])
+    assert list(empty.columns) == list(parse_candles(klines(1)).columns)
+    assert empty.dtypes.to_dict() == parse_candles(klines(1)).dtypes.to_dict()
+    assert len(derive(in_order(empty), Interval.M1)) == 0
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Auckland"])
+def test_records_are_stamped_with_naive_utc(zone, monkeypatch):
+    import time  # noqa: PLC0415 - only here
+
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    frame = derive(parse_candles(klines(2)), Interval.M1)
+    records = candle_records(frame, entity_id="e", provider="binance", name="BTC/USDT")
+    monkeypatch.undo()
+    time.tzset()
+    assert records["timestamp"].tolist() == [pd.Timestamp("2023-03-20 00:00"), pd.Timestamp("2023-03-20 00:01")]
+    assert records["trade_count"].dtype == np.int64
+    assert {"open_time", "row"}.isdisjoint(records.columns)
+
+
+@given(
+    st.lists(
+        st.floats(allow_nan=False, allow_infinity=False).map(repr) | st.decimals(-(10**9), 10**9, places=8).map(str)
+    )
+)
+def test_decimal_text_becomes_the_double_that_python_makes_of_it(texts):
+    frame = parse_candles([[0, text, "1", "1", "1", "1", 0, "1", 1, "0", "0", "0"] for text in texts])
+    assert [value.hex() for value in frame["open"]] == [float(text).hex() for text in texts]
