@@ -1,0 +1,220 @@
+"""`python -m benchmarks`: every measurement against one sandbox, as one table. Exit code 0 unless one breaks."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.processes import run
+from benchmarks.report import Figure, Report
+from crypto_assets.domain.entities import PROVIDER, entity_id
+from crypto_assets.domain.intervals import DAY_MS, parse_time
+from crypto_assets.sandbox.process import SandboxProcess
+
+GENESIS = "2021-01-01"
+START = parse_time("2021-02-01")  # later than the genesis, so that candles have their look-back, as mostly in practice
+
+MIN_RATIO = 1.7
+MAX_BYTES_PER_ROW = 250
+MAX_MEGABYTES = 400
+MAX_GROWTH = 1.15
+MAX_QUERY_MS = 20
+
+_STAGES = {
+    "exchange": "exchange: ccxt request, orjson",
+    "frame": "frame: parse, in order",
+    "contract": "contract: pandera",
+    "records": "derive, records",
+    "upsert": "upsert",
+    "commit": "begin, commit",
+    "coverage": "coverage",
+    "rest": "other",
+}
+_STORED = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured: days of two symbols for speed, of four for memory, and how often for the median."""
+
+    repeats: int
+    days: int
+    few_days: int
+    many_days: int
+
+
+FULL = Size(repeats=3, days=105, few_days=7, many_days=348)  # 302,400, 10,080 and 2,004,480 rows
+QUICK = Size(repeats=1, days=4, few_days=1, many_days=4)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rows: shows that it runs, not what it costs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    options = parser.parse_args()
+    size = QUICK if options.quick else FULL
+    report = Report()
+    started = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory(prefix="crypto-assets-bench-") as directory,
+        SandboxProcess(["--no-budget", "--genesis", GENESIS]) as sandbox,
+        Console(stderr=True).status("") as status,
+    ):
+        bench = Bench(sandbox.url, Path(directory), size, report, status.update)
+        bench.speed()
+        bench.memory()
+        bench.queries()
+        bench.checks()
+    report.notes.append(
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.machine()}; CPU time is user"
+        f" and system time of the collecting process alone, medians of {size.repeats};"
+        f" {time.monotonic() - started:.0f} s in all."
+    )
+    report.print()
+    if options.json:
+        report.write(options.json)
+
+
+class Bench:
+    """The measurements of one run, one method each, against the sandbox at `url`."""
+
+    def __init__(self, url: str, directory: Path, size: Size, report: Report, say: Callable[[str], None]) -> None:
+        self._url, self._directory, self._size, self._report, self._say = url, directory, size, report, say
+        self._kept = ""
+        self._kept_rows = 0
+
+    def speed(self) -> None:
+        """CPU time and bytes per row, ours and the loop's by turns, so that a busy minute hits both."""
+        arguments = {"symbols": _STORED[:2], "start": START, "days": self._size.days}
+        ours: list[dict[str, Any]] = []
+        loop: list[dict[str, Any]] = []
+        engine: list[dict[str, Any]] = []
+        with self._new_directory() as directory:
+            # The sandbox prints its pages once and keeps them: neither side shall wait for that.
+            self._say("warming up the sandbox")
+            run("benchmarks.by_hand", url=self._url, directory=directory, into="sqlite3", **arguments)
+        for number in range(1, self._size.repeats + 1):
+            self._say(f"collecting, {number} of {self._size.repeats}")
+            for results, module, more in (
+                (ours, "benchmarks.collecting", {}),
+                (loop, "benchmarks.by_hand", {"into": "sqlite3"}),
+                (engine, "benchmarks.by_hand", {"into": "sqlalchemy"}),
+            ):
+                with self._new_directory() as directory:
+                    results.append(run(module, url=self._url, directory=directory, **arguments, **more))
+        self._add_speed(ours, loop, engine)
+
+    def _add_speed(self, ours: list[dict[str, Any]], loop: list[dict[str, Any]], engine: list[dict[str, Any]]) -> None:
+        section = f"1. CPU per row, HTTP to committed row ({ours[0]['rows']:,} candles of 1m)"
+        for stage, what in _STAGES.items():
+            self._report.add(section, Figure(what, statistics.median(each["stages"][stage] for each in ours), "µs"))
+        total = _median(ours, "microseconds")
+        for results, what, target in (
+            (loop, "total; by hand: fetch_ohlcv + to_sql(sqlite3)", f">= {MIN_RATIO}"),
+            (engine, "total; by hand: fetch_ohlcv + to_sql(SQLAlchemy engine)", ""),
+        ):
+            other = _median(results, "microseconds")
+            met = other / total >= MIN_RATIO if target else None
+            self._report.add(section, Figure(what, total, "µs", other, other / total, target, met))
+        speed, other = _median(ours, "rows_per_second"), _median(loop, "rows_per_second")
+        self._report.add(section, Figure("rows per second, wall", speed, "", other, speed / other, digits=0))
+        size, other = _median(ours, "bytes_per_row"), _median(loop, "bytes_per_row")
+        self._report.add(
+            "2. Bytes per stored row, SQLite",
+            Figure(
+                "file and log, after a checkpoint (by hand: 7 columns, no key)",
+                size,
+                "B",
+                other,
+                other / size,
+                f"<= {MAX_BYTES_PER_ROW} B",
+                size <= MAX_BYTES_PER_ROW,
+                digits=0,
+            ),
+        )
+
+    def memory(self) -> None:
+        """Peak memory with few and with many rows. The many are kept for the queries and checks."""
+        self._say("memory with few rows")
+        with self._new_directory() as directory:
+            few = run(
+                "benchmarks.memory",
+                url=self._url,
+                directory=directory,
+                symbols=_STORED[:1],
+                start=START,
+                days=self._size.few_days,
+            )
+        self._say("memory with many rows")
+        self._kept = str(self._directory / "kept")
+        many = run(
+            "benchmarks.memory",
+            url=self._url,
+            directory=self._kept,
+            symbols=_STORED,
+            start=START,
+            days=self._size.many_days,
+        )
+        self._kept_rows = many["rows"]
+        section = "3. Peak memory of the collecting process"
+        for measured in (few, many):
+            peak = measured["megabytes"]
+            what = f"{measured['rows']:,} rows"
+            target = f"< {MAX_MEGABYTES} MB"
+            self._report.add(
+                section,
+                Figure(what, peak, "MB", target=target, met=peak < MAX_MEGABYTES, digits=0),
+                Figure(f"{what}, above the imports", measured["above_imports"], "MB", digits=0),
+            )
+        growth = many["megabytes"] / few["megabytes"]
+        self._report.add(
+            section, Figure("many rows / few rows", growth, "x", target=f"<= {MAX_GROWTH}", met=growth <= MAX_GROWTH)
+        )
+
+    def queries(self) -> None:
+        """The standard queries on the kept database."""
+        self._say("queries")
+        chosen = entity_id("cryptopair", PROVIDER, "ethusdt")
+        day = START + self._size.many_days // 2 * DAY_MS
+        results = run("benchmarks.queries", directory=self._kept, entity_id=chosen, entities=len(_STORED), day=day)
+        section = f"4. Standard queries on {self._kept_rows:,} rows, CPU (by hand: plain SQL, no frame)"
+        for each in results["queries"]:
+            ours, plain = each["function_ms"], each["sql_ms"]
+            target = f"< {MAX_QUERY_MS} ms"
+            self._report.add(
+                section, Figure(each["what"], ours, "ms", plain, plain / ours, target, ours < MAX_QUERY_MS)
+            )
+            self._report.notes.append(f"plan, {each['what']}: {each['plan']}")
+
+    def checks(self) -> None:
+        """The checks on the kept database."""
+        self._say("checks")
+        seconds = run("benchmarks.checks", directory=self._kept)["seconds"]
+        section = f"5. Checks over {self._kept_rows:,} rows, CPU"
+        self._report.add(section, *(Figure(name, value, "s") for name, value in seconds.items()))
+        self._report.add(section, Figure("all six", sum(seconds.values()), "s"))
+
+    @contextmanager
+    def _new_directory(self) -> Iterator[str]:
+        """A new, empty directory, gone afterwards."""
+        with tempfile.TemporaryDirectory(dir=self._directory) as directory:
+            yield directory
+
+
+def _median(results: list[dict[str, Any]], key: str) -> float:
+    return float(statistics.median(each[key] for each in results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Our path: CPU time per row from HTTP to committed row, by stage. In a process of its own.
+
+The stages are measured around the functions that `orchestration.collection` calls, so this measures the path that the
+candle assets run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from benchmarks.processes import cpu_seconds
+from benchmarks.storage import bytes_per_row
+from crypto_assets.database.engines import Database
+from crypto_assets.database.migrations import migrate
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.binance import BinanceExchange, EnvironmentName
+from crypto_assets.orchestration import collection
+from crypto_assets.orchestration.kdata_run import collect_table
+from crypto_assets.orchestration.population import populate_markets
+
+TABLE = "cryptopair_1m_kdata"
+ENVIRONMENT: EnvironmentName = "sandbox"
+_STAGE_OF = {
+    "parse_candles": "frame",
+    "in_order": "frame",
+    "judge": "contract",
+    "derive": "records",
+    "candle_records": "records",
+    "upsert": "upsert",
+    "record_coverage": "coverage",
+}
+_WARM_UP = ("BNB/USDT", 2)  # a symbol that is not measured, and days
+_DAY_MS = 86_400_000
+_Result = TypeVar("_Result")
+
+
+class Stages:
+    """CPU seconds by stage. No stage lies within another."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def measured(self, stage: str) -> Iterator[None]:
+        """Adds what the block takes to `stage`."""
+        before = time.process_time()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.process_time() - before
+
+    def around(self, stage: str, function: Callable[..., _Result]) -> Callable[..., _Result]:
+        """`function`, its time added to `stage`."""
+
+        @wraps(function)
+        def timed(*args: Any, **kwargs: Any) -> _Result:
+            with self.measured(stage):
+                return function(*args, **kwargs)
+
+        return timed
+
+    def around_each(self, stage: str, function: Callable[..., Iterator[_Result]]) -> Callable[..., Iterator[_Result]]:
+        """`function`, a generator, the time until each of its values added to `stage`."""
+
+        @wraps(function)
+        def timed(*args: Any, **kwargs: Any) -> Iterator[_Result]:
+            values = function(*args, **kwargs)
+            end = object()
+            while True:
+                with self.measured(stage):
+                    value = next(values, end)
+                if value is end:
+                    return
+                yield value  # type: ignore[misc]
+
+        return timed
+
+
+class TimedDatabase(Database):
+    """The database, with the beginning and end of its transactions as a stage."""
+
+    stages: Stages
+
+    @contextmanager
+    def begin(self, name: str, also: Any = ()) -> Iterator[Connection]:
+        """As the database does it."""
+        with ExitStack() as stack:
+            with self.stages.measured("commit"):
+                connection = stack.enter_context(super().begin(name, also))
+            yield connection
+            with self.stages.measured("commit"):
+                stack.pop_all().close()
+
+
+def prepare(url: str, directory: str, symbols: list[str], database: Database | None = None) -> Database:
+    """A migrated database in `directory` that lists the symbols of the exchange at `url`."""
+    database = database or open_benchmark(directory)
+    migrate(database)
+    with closing(exchange_at(url)) as exchange:
+        populate_markets(database, exchange, MarketType.SPOT, symbols, exchange.server_time(MarketType.SPOT))
+    return database
+
+
+def open_benchmark(directory: str) -> Database:
+    """The database in `directory`, as it is."""
+    return Database(f"sqlite:///{directory}", ENVIRONMENT)
+
+
+def exchange_at(url: str) -> BinanceExchange:
+    """The project's exchange client, asking the sandbox at `url`; on loopback it does not throttle."""
+    return BinanceExchange(ENVIRONMENT, spot_url=url, futures_url=url)
+
+
+def measure(url: str, directory: str, symbols: list[str], start: int, days: int) -> dict[str, Any]:
+    """Collects `days` of each symbol from `start` (ms) into a new database, after a warm-up with another symbol."""
+    stages = Stages()
+    for name, stage in _STAGE_OF.items():
+        setattr(collection, name, stages.around(stage, getattr(collection, name)))
+    database = TimedDatabase(f"sqlite:///{directory}", ENVIRONMENT)
+    database.stages = stages
+    other, other_days = _WARM_UP
+    prepare(url, directory, [*symbols, other], database)
+    with closing(exchange_at(url)) as exchange:
+        exchange.candle_pages = stages.around_each("exchange", exchange.candle_pages)  # type: ignore[method-assign]
+        warm = Span(start, start + other_days * _DAY_MS)
+        collect_table(exchange, database, TABLE, [other], warm, only_missing=False)
+        stages.seconds.clear()
+        before, wall = cpu_seconds(), time.perf_counter()
+        run = collect_table(exchange, database, TABLE, symbols, Span(start, start + days * _DAY_MS), only_missing=False)
+        total, wall = cpu_seconds() - before, time.perf_counter() - wall
+    expected = len(symbols) * days * 1440
+    if run.failures or run.total.inserted != expected:
+        raise RuntimeError(f"{run.total.inserted} of {expected} rows were stored; failures: {run.failures}")
+    database.dispose()
+    stages.seconds["rest"] = total - sum(stages.seconds.values())
+    return {
+        "rows": expected,
+        "microseconds": total / expected * 1e6,
+        "stages": {stage: seconds / expected * 1e6 for stage, seconds in stages.seconds.items()},
+        "rows_per_second": expected / wall,
+        "bytes_per_row": bytes_per_row(Path(database.path(TABLE)), TABLE),
+    }

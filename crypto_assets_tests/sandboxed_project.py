@@ -1,0 +1,214 @@
+"""The whole project against a sandbox over real HTTP: definitions, database and exchange of one test.
+
+Nothing here replaces code of ours: the sandbox is chosen by the settings, the clock and the retry policy by
+constructors. For tests of what runs of jobs do; what candles become is tested on paper (`paper_exchange`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from crypto_assets.database.engines import Database
+from crypto_assets.definitions import build_definitions
+from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.intervals import parse_time
+from crypto_assets.exchange.binance import BinanceExchange
+from crypto_assets.exchange.client import Exchange
+from crypto_assets.exchange.connection import RetryPolicy
+from crypto_assets.orchestration.checks import KDATA_CHECKS
+from crypto_assets.orchestration.jobs import backfills
+from crypto_assets.orchestration.resources import ExchangeResource
+from crypto_assets.sandbox.generated import GeneratedDataset
+from crypto_assets.sandbox.server import RunningSandbox
+from crypto_assets.settings import Environment, Settings
+
+GENESIS = parse_time("2023-03-17")
+CLOCK = parse_time("2023-03-22T12:00") + 30_000
+START = date(2023, 3, 20)
+BTC, ETH = "cryptopair_binance_btcusdt", "cryptopair_binance_ethusdt"
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass
+class Clock:
+    """The exchange's clock, moved by the test alone."""
+
+    now: int = CLOCK
+
+    def __call__(self) -> int:
+        return self.now
+
+
+class ImpatientExchange(ExchangeResource):
+    """The project's exchange with two attempts and no waiting between them."""
+
+    @contextmanager
+    def open(self) -> Iterator[Exchange]:
+        made = BinanceExchange(
+            "sandbox",
+            spot_url=self.spot_url,
+            futures_url=self.futures_url,
+            retry=RetryPolicy(attempts=2),
+            sleep=lambda _: None,
+        )
+        with closing(made) as exchange:
+            yield exchange
+
+
+@contextmanager
+def running_sandbox(clock: Clock, **options: Any) -> Iterator[RunningSandbox]:
+    """A sandbox with a few days of generated history, without weight limits."""
+    dataset = GeneratedDataset(genesis_ms=GENESIS, clock=clock, **options)
+    with RunningSandbox(dataset, spot_budget=None, futures_budget=None) as sandbox:
+        yield sandbox
+
+
+@dataclass
+class Project:
+    """A project whose runs happen in this process, with a Dagster history in memory."""
+
+    directory: Path
+    url: str
+    clock: Clock = field(default_factory=Clock)
+    pairs: tuple[str, ...] = ("BTC/USDT", "ETH/USDT")
+    perps: tuple[str, ...] = ("BTC/USDT:USDT",)
+    spot_url: str | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What the environment would say."""
+        return Settings(
+            environment=Environment.SANDBOX,
+            database=f"sqlite:///{self.directory}",
+            pairs=self.pairs,
+            perps=self.perps,
+            start=START,
+            spot_url=self.spot_url or self.url,
+            futures_url=self.url,
+        )
+
+    @cached_property
+    def definitions(self) -> dg.Definitions:
+        """The project's own definitions, with an exchange that does not wait."""
+        exchange = ImpatientExchange(
+            environment="sandbox", spot_url=self.settings.spot_url, futures_url=self.settings.futures_url
+        )
+        return build_definitions(self.settings, exchange=exchange)
+
+    @cached_property
+    def instance(self) -> dg.DagsterInstance:
+        """A history of its own, in memory."""
+        return dg.DagsterInstance.ephemeral()
+
+    def run(self, job: str, **options: Any) -> dg.ExecuteInProcessResult:
+        """Runs a job; a failing one is returned, not raised."""
+        options = {"run_config": QUIET, "raise_on_error": False, **options}
+        return self.definitions.resolve_job_def(job).execute_in_process(instance=self.instance, **options)
+
+    def check(self, table: str) -> dg.ExecuteInProcessResult:
+        """Runs the job `integrity` over the checks of one candle table: a tenth of the whole job's time."""
+        keys = frozenset(dg.AssetCheckKey(dg.AssetKey(table), name) for name in KDATA_CHECKS)
+        chosen = self.definitions.resolve_job_def("integrity").get_subset(asset_check_selection=keys)
+        result = chosen.execute_in_process(instance=self.instance, run_config=QUIET, raise_on_error=False)
+        assert len(result.get_asset_check_evaluations()) == len(KDATA_CHECKS)
+        return result
+
+    def collect(
+        self,
+        table: str,
+        first: str,
+        last: str | None = None,
+        *,
+        symbols: Sequence[str] | None = None,
+        only_missing: bool = False,
+    ) -> dg.ExecuteInProcessResult:
+        """Materializes a range of partitions of one candle table, as a backfill would."""
+        scheme = KDATA_TABLES[table][1].partition_scheme
+        job = self.definitions.resolve_job_def(backfills[scheme].name)
+        chosen = job.get_subset(asset_selection=frozenset([dg.AssetKey(table)]), asset_check_selection=frozenset())
+        config: dict[str, Any] = {"only_missing": only_missing}
+        if symbols is not None:
+            config["symbols"] = list(symbols)
+        return chosen.execute_in_process(
+            instance=self.instance,
+            run_config=QUIET | {"ops": {table: {"config": config}}},
+            tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first},
+            raise_on_error=False,
+        )
+
+    def path(self, name: str) -> Path:
+        """The file of a table or database."""
+        return Database(f"sqlite:///{self.directory}", "sandbox").path(name)
+
+    def sql(self, name: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What a user's own SQLite client reads or damages in the file that holds `name`."""
+        with closing(sqlite3.connect(self.path(name))) as connection, connection:
+            return connection.execute(statement, values).fetchall()
+
+    def rows(self, table: str) -> list[tuple[Any, ...]]:
+        """Everything in a table, in order of the key."""
+        return self.sql(table, f"SELECT * FROM {table} ORDER BY 1, 4")
+
+    def file_bytes(self) -> dict[str, bytes]:
+        """Every database file, byte for byte."""
+        files = sorted(self.directory.rglob("*.db*"))
+        return {str(file.relative_to(self.directory)): file.read_bytes() for file in files}
+
+    def copy(self, directory: Path, **changes: Any) -> Project:
+        """A project of its own over a copy of the files, with an empty Dagster history."""
+        shutil.copytree(self.directory, directory, dirs_exist_ok=True)
+        kept = {"url": self.url, "clock": self.clock, "pairs": self.pairs, "perps": self.perps}
+        return Project(directory, **{**kept, **changes})
+
+
+def figures(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
+    """The metadata of an asset's (first) materialization in a run."""
+    for event in result.all_events:
+        if event.is_step_materialization and event.asset_key == dg.AssetKey(asset):
+            return {
+                name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
+            }
+    raise AssertionError(f"{asset} was not materialized in this run")
+
+
+def red_checks(result: dg.ExecuteInProcessResult) -> set[str]:
+    """The checks that did not pass, as `asset: check`."""
+    return {
+        f"{each.asset_key.to_user_string()}: {each.check_name}"
+        for each in result.get_asset_check_evaluations()
+        if not each.passed
+    }
+
+
+def evaluation(result: dg.ExecuteInProcessResult, asset: str, check: str) -> dg.AssetCheckEvaluation:
+    """One check's verdict in a run."""
+    return next(
+        each
+        for each in result.get_asset_check_evaluations()
+        if (each.asset_key, each.check_name) == (dg.AssetKey(asset), check)
+    )
+
+
+def sample(verdict: dg.AssetCheckEvaluation) -> list[dict[str, Any]]:
+    """The rows a red check shows."""
+    return [dict(record.data) for record in verdict.metadata["sample"].records]
+
+
+def failure_sentence(result: dg.ExecuteInProcessResult) -> str:
+    """What the first failed step of a run says."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            failure = event.step_failure_data
+            described = failure.user_failure_data
+            return (described.description if described else None) or failure.error.message
+    raise AssertionError("no step failed")

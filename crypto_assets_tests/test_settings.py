@@ -1,0 +1,82 @@
+"""What the environment may say, and what a mistake in it leads to."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+
+import pytest
+from pydantic import ValidationError
+
+from crypto_assets.settings import Environment, Settings, SettingsError, load_settings
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Reads settings from an environment that holds these variables and no others of ours."""
+
+    def read(**variables: str) -> list[str]:
+        for name in [name for name in os.environ if name.startswith("CRYPTO_ASSETS_")]:
+            monkeypatch.delenv(name)
+        for name, value in variables.items():
+            monkeypatch.setenv(f"CRYPTO_ASSETS_{name}", value)
+        made = load_settings()
+        symbols = f"{','.join(made.pairs)} {','.join(made.perps)}"
+        return [made.environment.value, made.database_url, symbols, made.start.isoformat(), str(made.spot_url)]
+
+    return read
+
+
+def test_without_a_variable_the_testnet_and_the_majors_are_collected(read):
+    assert read() == [
+        "testnet",
+        "sqlite:///data/testnet",
+        "BTC/USDT,ETH/USDT BTC/USDT:USDT,ETH/USDT:USDT",
+        "2017-08-17",
+        "None",
+    ]
+
+
+def test_every_variable_is_read(read):
+    assert read(
+        ENVIRONMENT="sandbox",
+        DATABASE="sqlite:///elsewhere",
+        PAIRS=" SOL/USDT, BTC/USDT,,SOL/USDT ",
+        PERPS="",
+        START="2023-03-20",
+        SPOT_URL="http://127.0.0.1:8730/",
+        UNKNOWN="ignored",
+    ) == ["sandbox", "sqlite:///elsewhere", "SOL/USDT,BTC/USDT ", "2023-03-20", "http://127.0.0.1:8730"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "part"),
+    [
+        ("ENVIRONMENT", "mainnet", "'testnet', 'live', 'demo' or 'sandbox'"),
+        ("START", "yesterday", "date"),
+        ("PAIRS", "BTCUSDT", "'BTCUSDT' is not a ccxt spot symbol such as BTC/USDT"),
+        ("PAIRS", "BTC/USDT:USDT", "is not a ccxt spot symbol"),
+        ("PERPS", "BTC/USDT", "'BTC/USDT' is not a ccxt perpetual symbol such as BTC/USDT:USDT"),
+        ("SPOT_URL", "localhost", "'localhost' is not scheme://host[:port]"),
+        ("FUTURES_URL", "http://host/fapi", "'http://host/fapi' is not scheme://host[:port]"),
+        ("DATABASE", "data/testnet", "is not a URL such as sqlite:///data/testnet"),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_the_variable(read, name, value, part):
+    with pytest.raises(SettingsError) as refused:
+        read(**{name: value})
+    said = str(refused.value)
+    assert said.startswith(f"CRYPTO_ASSETS_{name}: ")
+    assert part in said
+    assert len(said.splitlines()) == 1
+
+
+def test_each_environment_has_a_database_of_its_own_by_default():
+    urls = [Settings(environment=environment, database="").database_url for environment in Environment]
+    assert urls == [f"sqlite:///data/{environment}" for environment in ("testnet", "live", "demo", "sandbox")]
+
+
+def test_settings_cannot_be_changed_afterwards():
+    settings = Settings(start=date(2023, 3, 20))
+    with pytest.raises(ValidationError):
+        settings.start = date(2024, 1, 1)
