@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger
+from sqlalchemy import BigInteger, ColumnElement, Text, cast
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
@@ -18,6 +18,11 @@ class epoch_milliseconds(GenericFunction[int]):  # noqa: N801 - an SQL function,
 
     type = BigInteger()
     inherit_cache = True
+
+
+def as_written(timestamp: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a timestamp is stored as the project writes it, so that text and time agree. SQLite takes any text."""
+    return cast(timestamp, Text).like("____-__-__ __:__:__.______")
 
 
 @compiles(epoch_milliseconds, "sqlite")

@@ -13,7 +13,7 @@ from sqlalchemy import Boolean, Connection, Double, Integer, Select, String, Tex
 
 from crypto_assets.database.tables.columns import UtcTimestamp
 
-_TEXT = "str" if int(pd.__version__.split(".")[0]) >= 3 else object  # noqa: PLR2004 - pandas 3 has a type for text
+_TEXT: Any = "str" if int(pd.__version__.split(".")[0]) >= 3 else object  # noqa: PLR2004 - pandas 3 has a type for text
 
 
 def read_frame(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
@@ -35,15 +35,16 @@ def read_frame(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
     )
 
 
-def _typed(values: list[Any], kind: Any) -> pd.Series[Any]:
+def _typed(values: list[Any], kind: Any) -> Any:
+    """An array for the frame: making a Series of each first would take half of a small query's time."""
     if isinstance(kind, UtcTimestamp):
-        return pd.Series(np.array(values, dtype="datetime64[us]"))
+        return np.array(values, dtype="datetime64[us]")
     if isinstance(kind, Double):
-        return pd.Series(np.array(values, dtype=np.float64))
+        return np.array(values, dtype=np.float64)
     if isinstance(kind, Boolean):
-        return pd.Series(values, dtype="boolean" if None in values else "bool")
+        return pd.array(values, dtype="boolean") if None in values else np.array(values, dtype=np.bool_)
     if isinstance(kind, Integer):
-        return pd.Series(values, dtype="Int64" if None in values else "int64")
+        return pd.array(values, dtype="Int64") if None in values else np.array(values, dtype=np.int64)
     if isinstance(kind, String):
-        return pd.Series(values, dtype=_TEXT)
+        return pd.array(values, dtype=_TEXT)
     return pd.Series(values, dtype=object)

@@ -9,11 +9,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, Text, case, cast, exists, func, or_, select
 
-from crypto_assets.database.expressions import epoch_milliseconds
+from crypto_assets.database.expressions import as_written, epoch_milliseconds
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.quality.findings import SAMPLE_SIZE, Finding, find_rows
-
-_AS_WE_WRITE = "____-__-__ __:__:__.______"
 
 
 def duplicates(connection: Connection, table: Table) -> Finding:
@@ -23,7 +21,7 @@ def duplicates(connection: Connection, table: Table) -> Finding:
     """
     rows = connection.scalar(select(func.count()).select_from(table)) or 0
     written = cast(table.c.timestamp, Text)
-    foreign = ~written.like(_AS_WE_WRITE)
+    foreign = ~as_written(table.c.timestamp)
     if not connection.scalar(select(exists().where(foreign))):
         return Finding(0, rows)  # all written in one way: the key has seen to it
     instant = epoch_milliseconds(table.c.timestamp).label("open_time")
