@@ -1,6 +1,7 @@
 # Each target sets up .venv by itself, from the pinned and hashed requirements.lock. PYTHON chooses the interpreter.
 PYTHON ?= python3
 VENV ?= .venv
+LOCK ?= requirements.lock
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
@@ -8,13 +9,16 @@ READY := $(VENV)/.ready
 CLEAN_ENV := env -u DAGSTER_HOME -u CRYPTO_ASSETS_ENVIRONMENT -u CRYPTO_ASSETS_DATABASE -u CRYPTO_ASSETS_PAIRS \
 	-u CRYPTO_ASSETS_PERPS -u CRYPTO_ASSETS_START -u CRYPTO_ASSETS_SPOT_URL -u CRYPTO_ASSETS_FUTURES_URL
 
-.PHONY: demo test dev bench lint format lock clean
+.PHONY: demo test test-oldest dev bench lint format lock clean
 
 demo: $(READY) ## the main job against an exchange on this machine
 	$(BIN)/crypto-assets demo $(ARGS)
 
 test: $(READY) ## the tests, on all cores
 	$(CLEAN_ENV) $(BIN)/python -m pytest -n auto $(ARGS)
+
+test-oldest: ## the tests with pandas 2.3 and SQLAlchemy 2.0, in an environment of their own
+	$(MAKE) test VENV=.venv-oldest LOCK=requirements-oldest.lock
 
 # The history is created by one process first: several that open a fresh one at once corrupt it (dagster-io/dagster#27390).
 dev: $(READY) ## the Dagster UI on port 3000; with CRYPTO_ASSETS_ENVIRONMENT=sandbox the sandbox runs beside it
@@ -39,14 +43,17 @@ format: $(READY)
 lock: ## pin again what pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --upgrade -o requirements.lock
+	echo 'pandas<3' 'sqlalchemy<2.1' | tr ' ' '\n' | uv pip compile pyproject.toml --group dev --universal \
+		--python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade --constraint - \
+		-o requirements-oldest.lock
 
-$(READY): requirements.lock pyproject.toml
+$(READY): $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \
 		{ echo "Python 3.11 to 3.14 is needed; $(PYTHON) is something else. Say which: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 		{ echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m compileall -q crypto_assets
 	@touch $@

@@ -79,7 +79,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _database_has_a_scheme(self) -> Settings:
-        if self.database and ":///" not in self.database and "://" not in self.database:
+        if self.database and "://" not in self.database:
             raise ValueError(f"database {self.database!r} is not a URL such as sqlite:///data/testnet")
         return self
 

@@ -171,7 +171,9 @@ def test_jobs_select_what_their_names_say(repository):
     assert job_nodes(repository, "integrity") == {f"{table}_checks" for table in [*ENTITIES, *CANDLES]}
     assert job_nodes(repository, "backfill_daily_kdata") == DAILY
     assert job_nodes(repository, "backfill_monthly_kdata") == set(CANDLES) - DAILY
-    assert job_nodes(repository, "refresh_kdata") == {f"refresh_{table}" for table in CANDLES}
+    assert job_nodes(repository, "refresh_kdata") == {
+        f"refresh_{table}" for table in [*CANDLES, "crypto_pair", "crypto_perp"]
+    }
 
 
 def test_backfills_run_no_checks_and_integrity_nothing_else(repository):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -154,8 +155,8 @@ def _table(assets: list[AssetSummary]) -> Table:
             f"{asset.last:%Y-%m-%d %H:%M}" if asset.last else "",
             "" if asset.gaps is None else str(asset.gaps),
             " ".join(_verdict(check, passed=passed) for check, passed in asset.checks.items()),
-            f"{asset.seconds:.1f}",
-            f"{asset.rows_per_second:,}",
+            f"{asset.seconds:.1f}" if asset.asset in KDATA_TABLES else "",
+            f"{asset.rows_per_second:,}" if asset.asset in KDATA_TABLES else "",
         )
     return table
 
@@ -174,5 +175,5 @@ def _dev_command(settings: Settings, data: Path | None) -> str:
             "CRYPTO_ASSETS_PAIRS": ",".join(settings.pairs),
             "CRYPTO_ASSETS_PERPS": ",".join(settings.perps),
         }
-    target = ["make dev"] if data is None else ["make dev", f"DATA={data}"]
-    return " ".join([*(f"{name}={value}" for name, value in variables.items()), *target])
+    target = ["make dev"] if data is None else ["make dev", f"DATA={shlex.quote(str(data))}"]
+    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), *target])

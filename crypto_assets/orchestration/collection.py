@@ -9,9 +9,9 @@ and the `LOOKBACK` stored candles after it are written again, because their deri
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from typing import Any
 
 import pandas as pd
 from sqlalchemy import Connection, Table
@@ -22,10 +22,11 @@ from crypto_assets.database.writes import WriteCounts, upsert
 from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.client import Exchange
+from crypto_assets.exchange.client import Exchange, RawPage
+from crypto_assets.exchange.errors import ExchangeError
 from crypto_assets.frames.candles import LOOKBACK, candle_records, derive, in_order, parse_candles
 from crypto_assets.frames.contracts import candle_contract, judge
-from crypto_assets.quality.coverage import listed_span, record_coverage
+from crypto_assets.quality.coverage import claim_coverage, listed_span, record_coverage, verified_coverage
 from crypto_assets.quality.gaps import missing_spans
 from crypto_assets.quality.rejections import Rejection, record_rejections
 
@@ -44,6 +45,7 @@ class Symbol:
     entity_id: str
     name: str
     circulating_supply: float | None = None
+    is_listing_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -116,10 +118,14 @@ class CandleCollector:
                 spans = missing_spans(connection, self.table, symbol.entity_id, self.interval, due)
         result = Collected()
         for span in self._worth_one_request(spans):
-            for part in self._fetch(symbol, span):
+            for part in self._fetch(symbol, span, window):
                 result += part
+        with self.database.connect(self.table_name) as connection:
+            rows = verified_coverage(
+                connection, self.table, self.entities, symbol.entity_id, self.interval, window, self.clock
+            )
         with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
-            record_coverage(connection, self.table, self.entities, symbol.entity_id, self.interval, window, self.clock)
+            record_coverage(connection, rows)
         return result
 
     def _worth_one_request(self, spans: list[Span]) -> list[Span]:
@@ -133,7 +139,7 @@ class CandleCollector:
                 joined.append(span)
         return joined
 
-    def _fetch(self, symbol: Symbol, span: Span) -> Iterator[Collected]:
+    def _fetch(self, symbol: Symbol, span: Span, window: Span) -> Iterator[Collected]:
         """Commits `span` batch by batch, with its context on both sides."""
         reach = LOOKBACK * self.interval.milliseconds
         closed = self.interval.closed_before(self.clock)
@@ -141,24 +147,24 @@ class CandleCollector:
         pages = self.exchange.candle_pages(self.market_type, symbol.exchange_id, self.interval, context)
         before: pd.DataFrame | None = None
         seen: int | None = None
-        while batch := list(islice(pages, PAGES_PER_COMMIT)):
-            rows = [row for page in batch for row in page]
-            fresh = in_order(parse_candles(rows), after=seen)
-            if fresh.empty:
-                continue
-            seen = int(fresh["open_time"].iloc[-1])
-            verdict = judge(fresh, candle_contract(self.interval))
-            kept = verdict.kept.reset_index(drop=True)
+        # What follows the window is rewritten together with what it looks back at, or a kill could leave it old.
+        for rows in _batches(pages, span.end - reach):
+            parsed = parse_candles(rows)
+            # Judged before duplicates are dropped: a broken delivery must not displace a good one.
+            verdict = judge(parsed, candle_contract(self.interval))
+            kept = in_order(verdict.kept, after=seen)
+            seen = max(seen or 0, int(parsed["open_time"].max()))
             history = kept if before is None else pd.concat([before, kept], ignore_index=True)
             derived = derive(history, self.interval, symbol.circulating_supply).iloc[len(history) - len(kept) :]
             before = history.iloc[-LOOKBACK:]
-            refused = fresh.loc[list(verdict.reasons), ["open_time", "row"]]
+            refused = parsed.loc[list(verdict.reasons), ["open_time", "row"]]
             rejections = [
                 Rejection(rows[row], verdict.reasons[label])
                 for label, time, row in zip(refused.index, refused["open_time"], refused["row"], strict=True)
                 if span.start <= time < span.end
             ]
             with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
+                claim_coverage(connection, self.entities, symbol.entity_id, self.interval, window, self.clock)
                 stored = self._store(connection, symbol, span, derived, rejections)
             yield stored
 
@@ -188,3 +194,25 @@ class CandleCollector:
             return WriteCounts(0, 0, 0)
         records = candle_records(candles, entity_id=symbol.entity_id, provider=PROVIDER, name=symbol.name)
         return upsert(connection, self.table, records, only_existing=only_existing)
+
+
+def _batches(pages: Iterable[RawPage], tail: int) -> Iterator[list[Any]]:
+    """The rows of `PAGES_PER_COMMIT` pages at a time; from the candle that opens at `tail` on, all that is left.
+
+    What came before an error of the exchange is given first, so that it is stored.
+    """
+    rows: list[Any] = []
+    count = 0
+    try:
+        for page in pages:
+            rows += page
+            count += 1
+            if count >= PAGES_PER_COMMIT and max(row[0] for row in page) < tail:
+                yield rows
+                rows, count = [], 0
+    except ExchangeError:
+        if rows:
+            yield rows
+        raise
+    if rows:
+        yield rows

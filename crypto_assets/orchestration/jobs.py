@@ -1,6 +1,6 @@
 """The jobs and the schedules. What they run belongs to the assets, checks and `refresh`. Called by `definitions`."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
 
 from typing import Any
 
@@ -8,7 +8,8 @@ import dagster as dg
 
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import PartitionScheme
-from crypto_assets.orchestration.refresh import build_refresh_op
+from crypto_assets.orchestration.refresh import build_listing_op, build_refresh_op
+from crypto_assets.orchestration.resources import DatabaseResource
 
 bootstrap = dg.define_asset_job(
     "bootstrap",
@@ -33,7 +34,8 @@ integrity = dg.define_asset_job(
     description="Runs every check over everything stored. Asks the database only.",
 )
 
-integrity_schedule = dg.ScheduleDefinition(
+
+@dg.schedule(
     name="integrity_schedule",
     job=integrity,
     cron_schedule="0 */6 * * *",
@@ -41,21 +43,29 @@ integrity_schedule = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Every six hours: is everything stored as it should be?",
 )
+def integrity_schedule(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
+    """A run of job integrity, or the reason why there is nothing to check yet."""
+    with database.open() as opened:
+        if not opened.path("crypto_meta").exists():
+            return dg.SkipReason(f"There is no database in {opened.directory} yet; run job bootstrap.")
+    return dg.RunRequest()
 
 
 def build_refresh_job(tracked: dict[MarketType, tuple[str, ...]], resources: dict[str, Any]) -> dg.JobDefinition:
     """The job `refresh_kdata` over all candle tables."""
-    ops = [build_refresh_op(table, tracked[market_type]) for table, (market_type, _) in KDATA_TABLES.items()]
+    listings = {market_type: build_listing_op(market_type, tracked[market_type]) for market_type in MarketType}
+    tables = {table: build_refresh_op(table, tracked[of]) for table, (of, _) in KDATA_TABLES.items()}
 
     @dg.job(
         name="refresh_kdata",
-        description="Collects what is missing in every candle table since its last collected partition.",
+        description="Lists the symbols anew, then collects what every candle table misses since its last partition.",
         resource_defs=resources,
         executor_def=dg.in_process_executor,
     )
     def refresh_kdata() -> None:
-        for op in ops:
-            op()
+        listed = {market_type: list_symbols() for market_type, list_symbols in listings.items()}
+        for table, collect in tables.items():
+            collect(listed[KDATA_TABLES[table][0]])
 
     return refresh_kdata
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import OperationalError
 
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
@@ -19,7 +20,7 @@ from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ConfigurationError, ExchangeError
 from crypto_assets.orchestration.collection import CandleCollector, Collected
-from crypto_assets.orchestration.population import symbols_to_collect
+from crypto_assets.orchestration.population import note_first_candle, symbols_to_collect
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,21 @@ def collect_table(
     collector = CandleCollector(exchange, database, table, clock)
     collected: dict[str, Collected] = {}
     failures: dict[str, str] = {}
-    # What lives by now, half a million objects of imports, is left out of later garbage collections: walking them
+    # What lives by now, half a million objects of imports, is left out of garbage collections meanwhile: walking them
     # again for every few thousand rows took a fifth of a run's CPU.
     gc.freeze()
-    for symbol in chosen:
-        try:
-            collected[symbol.name] = collector.collect(symbol, window, only_missing=only_missing)
-        except ConfigurationError:
-            raise
-        except ExchangeError as error:
-            failures[symbol.name] = str(error)
+    try:
+        for symbol in chosen:
+            try:
+                if not symbol.is_listing_known:
+                    note_first_candle(database, exchange, market_type, symbol)
+                collected[symbol.name] = collector.collect(symbol, window, only_missing=only_missing)
+            except ConfigurationError:
+                raise
+            except (ExchangeError, OperationalError) as error:
+                failures[symbol.name] = str(error)
+    finally:
+        gc.unfreeze()
     with database.connect(table) as connection:
         rows = stored_rows(connection, table)
     seconds = time.monotonic() - started

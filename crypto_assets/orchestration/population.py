@@ -5,7 +5,7 @@ How a market becomes a row belongs to `frames.entities`. Called by `assets.entit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from crypto_assets.database.writes import WriteCounts, upsert
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import MINUTE_MS, to_datetime
 from crypto_assets.exchange.client import Exchange
-from crypto_assets.exchange.errors import UnknownSymbol
+from crypto_assets.exchange.errors import ContractViolation, UnknownSymbol
 from crypto_assets.exchange.markets import Market, nearest_symbols
 from crypto_assets.frames.contracts import Verdict, asset_contract, judge, market_contract
 from crypto_assets.frames.entities import asset_frame, market_frame
@@ -67,6 +67,8 @@ def populate_markets(
     """
     table = TABLES[market_type.entity_table]
     markets = exchange.markets(market_type)
+    if not markets:
+        raise ContractViolation(f"{exchange.name} lists no {market_type.value} symbol at all; nothing was changed")
     with database.connect(table.name) as connection:
         known = {row.id: row for row in connection.execute(select(table))}
     refuse_unknown(tracked, {market.symbol for market in markets} | {row.name for row in known.values()}, market_type)
@@ -93,18 +95,32 @@ def _listing(
     candles themselves are asked: the first of a tracked symbol, and, once, the last of one that stopped trading.
     """
     if market.symbol in tracked:
-        listed = _moment(exchange.first_candle_time(market.market_type, market.exchange_id))
+        listed = _moment(_or_none(exchange.first_candle_time, market)) or (known.list_date if known else None)
     else:
         listed = known.list_date if known and known.list_date else _moment(market.listed_ms)
     if market.is_active:
         return listed, None
-    if known and known.end_date:
+    if known and known.end_date and market.symbol not in tracked:
         return listed, known.end_date
-    try:
-        last = exchange.last_candle_time(market.market_type, market.exchange_id)
-    except UnknownSymbol:  # listed as ended, and its candles withdrawn
-        last = None
+    last = _or_none(exchange.last_candle_time, market)
     return listed, _moment(market.delisted_ms if last is None else last + MINUTE_MS)
+
+
+def _or_none(ask: Callable[[MarketType, str], int | None], market: Market) -> int | None:
+    """A candle's time, or None where the exchange lists the symbol and yet has none of its candles to give."""
+    try:
+        return ask(market.market_type, market.exchange_id)
+    except (UnknownSymbol, ContractViolation):
+        return None
+
+
+def note_first_candle(database: Database, exchange: Exchange, market_type: MarketType, symbol: Symbol) -> None:
+    """Stores the first candle's time of a symbol nobody tracked so far: before it nothing is owed."""
+    table = TABLES[market_type.entity_table]
+    first = _moment(exchange.first_candle_time(market_type, symbol.exchange_id))
+    if first is not None:
+        with database.begin(table.name) as connection:
+            connection.execute(update(table).where(table.c.id == symbol.entity_id).values(list_date=first))
 
 
 def _end(connection: Connection, table: Table, row: Row[Any]) -> None:
@@ -124,7 +140,7 @@ def symbols_to_collect(database: Database, market_type: MarketType, wanted: Sequ
     base = table.c.base_asset_id if market_type is MarketType.SPOT else table.c.underlying_asset_id
     with database.connect(table.name) as connection:
         rows = connection.execute(
-            select(table.c.id, table.c.name, table.c.code, assets.c.circulating_supply).join_from(
+            select(table.c.id, table.c.name, table.c.code, table.c.list_date, assets.c.circulating_supply).join_from(
                 table, assets, base == assets.c.id, isouter=True
             )
         ).all()
@@ -135,6 +151,7 @@ def symbols_to_collect(database: Database, market_type: MarketType, wanted: Sequ
             exchange_id=by_name[name].code.upper(),
             entity_id=by_name[name].id,
             name=name,
+            is_listing_known=by_name[name].list_date is not None,
             circulating_supply=float(by_name[name].circulating_supply) if by_name[name].circulating_supply else None,
         )
         for name in wanted

@@ -11,21 +11,34 @@ from sqlalchemy import func, select
 
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER
+from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
 from crypto_assets.domain.intervals import partition_key, partition_keys, partition_span
 from crypto_assets.domain.spans import Span
-from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
 from crypto_assets.orchestration.kdata_run import collect_table
 from crypto_assets.orchestration.metadata import run_metadata
+from crypto_assets.orchestration.population import populate_markets
 from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource
+
+
+def build_listing_op(market_type: MarketType, tracked: tuple[str, ...]) -> dg.OpDefinition:
+    """The op that refreshes one entity table: a symbol that ended, or resumed, is owed its candles accordingly."""
+
+    @dg.op(name=f"refresh_{market_type.entity_table}", pool="binance", out=dg.Out(dg.Nothing))
+    def refresh_listing(exchange: ExchangeResource, database: DatabaseResource) -> None:
+        """Lists the market's symbols anew."""
+        if tracked:
+            with stating_user_errors(), exchange.open() as asked, database.open() as opened:
+                populate_markets(opened, asked, market_type, tracked, asked.server_time(market_type))
+
+    return refresh_listing
 
 
 def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
     """The op that refreshes one candle table."""
     market_type, interval = KDATA_TABLES[table]
 
-    @dg.op(name=f"refresh_{table}", pool="binance", tags={"owner": OWNERS[0]})
+    @dg.op(name=f"refresh_{table}", pool="binance", ins={"listed": dg.In(dg.Nothing)})
     def refresh(context: dg.OpExecutionContext, exchange: ExchangeResource, database: DatabaseResource) -> None:
         """Collects what is missing since the last collected partition of `table`."""
         if not tracked:

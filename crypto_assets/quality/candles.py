@@ -5,6 +5,7 @@ What should be there and is not belongs to `gaps`. Called by `orchestration.chec
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, Text, case, cast, exists, func, or_, select
@@ -58,6 +59,7 @@ def invalid_ohlc(connection: Connection, table: Table) -> Finding:
         c.low > c.open,
         c.low > c.close,
         *(price <= 0 for price in (c.open, c.high, c.low, c.close)),
+        c.high > sys.float_info.max,
         c.volume < 0,
         c.volume_quote < 0,
         c.trade_count < 0,
@@ -70,7 +72,8 @@ def invalid_ohlc(connection: Connection, table: Table) -> Finding:
 def off_grid(connection: Connection, table: Table, interval: Interval) -> Finding:
     """Candles that do not open on the interval's UTC grid, or whose timestamp is no time at all."""
     instant = epoch_milliseconds(table.c.timestamp)
-    offends = or_(instant.is_(None), instant % interval.milliseconds != 0)
+    between_milliseconds = _written(table).like("%.______") & ~_written(table).like("%.___000")
+    offends = or_(instant.is_(None), instant % interval.milliseconds != 0, between_milliseconds)
     return find_rows(connection, table, offends, [table.c.entity_id, _written(table)])
 
 

@@ -1,8 +1,8 @@
 """What has been collected: the coverage table, and from it the candles that are owed.
 
 Owed is the grid from an entity's first collected partition to its last, those skipped in between included, cut to its
-listing and to the last candle closed by the exchange's clock when it was last asked (docs/decisions/0003). A table
-never collected owes nothing. Looking for what is missing belongs to `gaps`. Called by `gaps` and
+listing and to the last candle closed by the exchange's clock when the last partition was asked (docs/decisions/0003).
+A table never collected owes nothing. Looking for what is missing belongs to `gaps`. Called by `gaps` and
 `orchestration.collection`.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from sqlalchemy import Connection, Table, func, select
@@ -50,12 +51,11 @@ _FOREVER = 253_402_300_800_000  # the year 10000, later than any candle
 def owed_spans(connection: Connection, entities: Table, interval: Interval) -> list[Owed]:
     """The owed span of every collected entity of the entity table `entities` at `interval`, by entity id."""
     coverage = TABLES["crypto_kdata_coverage"]
-    collected = connection.execute(
+    ends = (
         select(
             coverage.c.entity_id,
             func.min(coverage.c.partition).label("first"),
             func.max(coverage.c.partition).label("last"),
-            func.max(coverage.c.verified_at).label("clock"),
         )
         .where(
             coverage.c.provider == PROVIDER,
@@ -63,7 +63,17 @@ def owed_spans(connection: Connection, entities: Table, interval: Interval) -> l
             coverage.c.entity_id.startswith(entities.name.replace("_", "") + "_", autoescape=True),
         )
         .group_by(coverage.c.entity_id)
-        .order_by(coverage.c.entity_id)
+        .subquery()
+    )
+    # The clock of the last partition, not the latest: asking for an old day again says nothing about today.
+    of_last = (
+        coverage.c.entity_id == ends.c.entity_id,
+        coverage.c.partition == ends.c.last,
+        coverage.c.provider == PROVIDER,
+        coverage.c.level == interval.value,
+    )
+    collected = connection.execute(
+        select(ends, coverage.c.verified_at.label("clock")).where(*of_last).order_by(ends.c.entity_id)
     )
     scheme = interval.partition_scheme
     owed = []
@@ -75,39 +85,60 @@ def owed_spans(connection: Connection, entities: Table, interval: Interval) -> l
     return owed
 
 
-def record_coverage(
-    connection: Connection,
-    table: Table,
-    entities: Table,
-    entity_id: str,
-    interval: Interval,
-    collected: Span,
-    clock: int,
+def claim_coverage(
+    connection: Connection, entities: Table, entity_id: str, interval: Interval, window: Span, clock: int
 ) -> None:
-    """Notes every partition that `collected` (whole partitions) touches as asked at the exchange's `clock`.
+    """Notes the partitions of `window` that were never collected as asked for, before all their candles are stored.
 
-    `expected` and `present` count the partition's owed and stored candles; `digest` changes when a stored price or
-    volume does.
+    From then on they are owed: a run that is killed leaves gaps that are seen, not a table that looks whole.
+    """
+    coverage = TABLES["crypto_kdata_coverage"]
+    known = set(
+        connection.scalars(
+            select(coverage.c.partition).where(
+                coverage.c.entity_id == entity_id,
+                coverage.c.provider == PROVIDER,
+                coverage.c.level == interval.value,
+            )
+        )
+    )
+    listed = listed_span(connection, entities, entity_id, interval)
+    keys = partition_keys(interval.partition_scheme, window.start, window.end)
+    record_coverage(connection, [_row(entity_id, interval, key, listed, clock) for key in keys if key not in known])
+
+
+def verified_coverage(
+    connection: Connection, table: Table, entities: Table, entity_id: str, interval: Interval, window: Span, clock: int
+) -> list[dict[str, Any]]:
+    """The rows of the coverage table for every partition of `window` (whole partitions), asked for at `clock`.
+
+    `expected` and `present` count the partition's owed and stored candles; `digest` is one of the sums of its columns.
     """
     listed = listed_span(connection, entities, entity_id, interval)
-    closed = Span(0, interval.closed_before(clock))
     rows = []
-    for key in partition_keys(interval.partition_scheme, collected.start, collected.end):
+    for key in partition_keys(interval.partition_scheme, window.start, window.end):
         partition = Span(*partition_span(interval.partition_scheme, key))
-        owed = partition.intersect(listed).intersect(closed)
         present, digest = _content(connection, table, entity_id, partition)
-        rows.append(
-            {
-                "entity_id": entity_id,
-                "provider": PROVIDER,
-                "level": interval.value,
-                "partition": key,
-                "expected": interval.count(*owed),
-                "present": present,
-                "verified_at": to_datetime(clock).replace(tzinfo=None),
-                "digest": digest,
-            }
-        )
+        rows.append(_row(entity_id, interval, key, listed, clock) | {"present": present, "digest": digest})
+    return rows
+
+
+def _row(entity_id: str, interval: Interval, key: str, listed: Span, clock: int) -> dict[str, Any]:
+    owed = Span(*partition_span(interval.partition_scheme, key)).intersect(listed)
+    return {
+        "entity_id": entity_id,
+        "provider": PROVIDER,
+        "level": interval.value,
+        "partition": key,
+        "expected": interval.count(*owed.intersect(Span(0, interval.closed_before(clock)))),
+        "present": 0,
+        "verified_at": to_datetime(clock).replace(tzinfo=None),
+        "digest": "",
+    }
+
+
+def record_coverage(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Stores rows of the coverage table."""
     if rows:
         upsert(connection, TABLES["crypto_kdata_coverage"], pd.DataFrame(rows))
 
@@ -116,7 +147,8 @@ def _content(connection: Connection, table: Table, entity_id: str, span: Span) -
     c = table.c
     present, *sums = connection.execute(
         select(
-            func.count(), *(func.sum(column) for column in (c.open, c.high, c.low, c.close, c.volume, c.trade_count))
+            func.count(),
+            *(func.sum(column) for column in (c.open, c.high, c.low, c.close, c.volume, c.volume_quote, c.trade_count)),
         ).where(
             c.entity_id == entity_id,
             c.timestamp >= to_datetime(span.start).replace(tzinfo=None),

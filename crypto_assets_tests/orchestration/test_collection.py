@@ -16,7 +16,7 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.errors import TransientError, UnknownSymbol
+from crypto_assets.exchange.errors import ContractViolation, TransientError, UnknownSymbol
 from crypto_assets.orchestration.kdata_run import collect_table
 from crypto_assets.orchestration.population import populate_markets
 from crypto_assets.quality.gaps import completeness
@@ -284,3 +284,85 @@ def test_whole_days_never_collected_between_two_collected_ones_are_gaps(migrated
         collect(database, exchange, DAYS[0])
         collect(database, exchange, DAYS[2])
         assert gaps(database) == {"cryptopair_binance_btcusdt": [DAYS[1]]}
+
+
+def test_a_run_that_broke_off_leaves_gaps_that_are_seen(migrated_files):
+    with fresh_database(migrated_files) as database:
+        exchange = paper_exchange()
+        prepare(database, exchange)
+        exchange.page_rows = 20
+        pages = exchange.candle_pages
+
+        def breaking(*asked):
+            for number, page in enumerate(pages(*asked)):
+                if number == 12:
+                    raise TransientError("klines did not answer")
+                yield page
+
+        exchange.candle_pages = breaking
+        run = collect(database, exchange, WHOLE)
+        stored = contents(database)
+        assert run.failures == {"BTC/USDT": "klines did not answer"}
+        # Twelve pages, less the context before the window: those after the tenth are stored in spite of the error.
+        assert len(stored) == 12 * 20 - 20
+        owed = [Span(WHOLE.start + len(stored) * INTERVAL.milliseconds, INTERVAL.closed_before(exchange.clock))]
+        assert gaps(database) == {"cryptopair_binance_btcusdt": owed}
+
+
+def test_asking_for_an_old_day_again_makes_today_owe_nothing_more(migrated_files):
+    with fresh_database(migrated_files) as database:
+        exchange = paper_exchange()
+        prepare(database, exchange)
+        collect(database, exchange, WHOLE)
+        exchange.clock += 7_200_000
+        collect(database, exchange, DAYS[0])
+        assert gaps(database) == {"cryptopair_binance_btcusdt": []}
+
+
+def test_a_broken_delivery_does_not_displace_a_good_one(migrated_files):
+    with fresh_database(migrated_files) as database:
+        exchange = paper_exchange()
+        prepare(database, exchange)
+        pages = exchange.candle_pages
+
+        def twice(*asked):
+            for page in pages(*asked):
+                yield [*page, [*page[5][:4], None, *page[5][5:]]]
+
+        exchange.candle_pages = twice
+        collect(database, exchange, WHOLE)
+        assert contents(database) == reference(migrated_files)
+
+
+def test_a_symbol_nobody_tracks_owes_nothing_before_its_first_candle(migrated_files):
+    with fresh_database(migrated_files) as database:
+        exchange = paper_exchange()
+        populate_markets(database, exchange, MarketType.SPOT, (), exchange.clock)
+        early = Span(moment("2023-03-01"), WHOLE.end)
+        collect(database, exchange, early)
+        assert gaps(database) == {"cryptopair_binance_btcusdt": []}
+
+
+def test_an_exchange_that_lists_nothing_changes_nothing(migrated_files):
+    with fresh_database(migrated_files) as database:
+        exchange = paper_exchange()
+        prepare(database, exchange)
+        with database.connect("crypto_pair") as connection:
+            before = connection.execute(TABLES["crypto_pair"].select()).all()
+        with pytest.raises(ContractViolation, match="lists no spot symbol"):
+            prepare(database, PaperExchange(clock=exchange.clock, listed=[]))
+        with database.connect("crypto_pair") as connection:
+            assert connection.execute(TABLES["crypto_pair"].select()).all() == before
+
+
+def test_trading_that_resumes_is_owed_again(migrated_files):
+    with fresh_database(migrated_files) as database:
+        exchange = paper_exchange()
+        halted = PaperExchange(clock=exchange.clock, listed=[market(is_active=False)])
+        halted.publish("BTC/USDT", INTERVAL, Span(HISTORY.start, DAYS[1].start))
+        prepare(database, halted)
+        collect(database, halted, WHOLE)
+        assert len(contents(database)) == 288
+        prepare(database, exchange)
+        collect(database, exchange, WHOLE, only_missing=True)
+        assert contents(database) == reference(migrated_files)

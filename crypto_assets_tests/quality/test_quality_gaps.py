@@ -13,7 +13,7 @@ from sqlalchemy import insert
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import Interval, parse_time, to_datetime
 from crypto_assets.domain.spans import Span
-from crypto_assets.quality.coverage import listed_span, owed_spans, record_coverage
+from crypto_assets.quality.coverage import listed_span, owed_spans, record_coverage, verified_coverage
 from crypto_assets.quality.gaps import completeness, missing_spans
 
 TABLE = TABLES["cryptopair_5m_kdata"]
@@ -115,7 +115,7 @@ def test_completeness_counts_owed_stored_and_missing_candles(quality_database, r
         list_pair(connection)
         store(connection, [START + number * STEP for number in range(288) if number not in removed])
         store(connection, [START + number * STEP + 1 for number in off_grid])
-        record_coverage(connection, TABLE, PAIRS, BTC, M5, DAY, DAY.end)
+        record_coverage(connection, verified_coverage(connection, TABLE, PAIRS, BTC, M5, DAY, DAY.end))
         [found] = completeness(connection, TABLE, PAIRS, M5)
     assert (found.entity_id, found.expected, found.present) == (BTC, 288, 288 - len(removed))
     assert found.missing == len(removed) == sum(M5.count(*gap) for gap in found.gaps)
@@ -129,7 +129,7 @@ def test_one_instant_written_twice_counts_once(quality_database):
             "INSERT INTO cryptopair_5m_kdata (entity_id, provider, name, timestamp, open)"
             f" VALUES ('{BTC}', 'binance', 'BTC/USDT', '2023-03-20T10:00:00.000000', 1.0)"
         )
-        record_coverage(connection, TABLE, PAIRS, BTC, M5, DAY, DAY.end)
+        record_coverage(connection, verified_coverage(connection, TABLE, PAIRS, BTC, M5, DAY, DAY.end))
         [found] = completeness(connection, TABLE, PAIRS, M5)
     assert (found.present, found.missing) == (287, 1)
     assert found.gaps == [Span(START + 287 * STEP, DAY.end)]
@@ -140,7 +140,7 @@ def owed(database, *, partitions, clock, listed=None, ended=None):
         list_pair(connection, listed=listed, ended=ended)
         for partition in partitions:
             span = Span(parse_time(partition), parse_time(partition) + DAY.end - DAY.start)
-            record_coverage(connection, TABLE, PAIRS, BTC, M5, span, clock)
+            record_coverage(connection, verified_coverage(connection, TABLE, PAIRS, BTC, M5, span, clock))
         return [each.span for each in owed_spans(connection, PAIRS, M5)]
 
 
@@ -190,14 +190,14 @@ def test_coverage_says_what_was_owed_stored_and_when_and_its_digest_follows_the_
         for number in range(3):
             store(connection, [START + number * STEP])
             clock = START + timedelta(hours=1) // timedelta(milliseconds=1)
-            record_coverage(connection, TABLE, PAIRS, BTC, M5, DAY, clock)
+            record_coverage(connection, verified_coverage(connection, TABLE, PAIRS, BTC, M5, DAY, clock))
             row = connection.execute(coverage.select()).one()
             assert (row.partition, row.level, row.expected, row.present) == ("2023-03-20", "5m", 12, number + 1)
             assert row.verified_at == naive(clock)
             digests.append(row.digest)
-        record_coverage(connection, TABLE, PAIRS, BTC, M5, DAY, clock)
+        record_coverage(connection, verified_coverage(connection, TABLE, PAIRS, BTC, M5, DAY, clock))
         assert connection.execute(coverage.select()).one().digest == digests[-1]
         connection.execute(TABLE.update().where(TABLE.c.timestamp == naive(START)).values(close=2.0))
-        record_coverage(connection, TABLE, PAIRS, BTC, M5, DAY, clock)
+        record_coverage(connection, verified_coverage(connection, TABLE, PAIRS, BTC, M5, DAY, clock))
         digests.append(connection.execute(coverage.select()).one().digest)
     assert len(set(digests)) == 4
