@@ -36,6 +36,8 @@ _STAGE_OF = {
     "derive": "records",
     "candle_records": "records",
     "upsert": "upsert",
+    "claim_coverage": "coverage",
+    "verified_coverage": "coverage",
     "record_coverage": "coverage",
 }
 _WARM_UP = ("BNB/USDT", 2)  # a symbol that is not measured, and days

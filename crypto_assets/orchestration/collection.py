@@ -153,6 +153,7 @@ class CandleCollector:
             # Judged before duplicates are dropped: a broken delivery must not displace a good one.
             verdict = judge(parsed, candle_contract(self.interval))
             kept = in_order(verdict.kept, after=seen)
+            is_first = seen is None
             seen = max(seen or 0, int(parsed["open_time"].max()))
             history = kept if before is None else pd.concat([before, kept], ignore_index=True)
             derived = derive(history, self.interval, symbol.circulating_supply).iloc[len(history) - len(kept) :]
@@ -164,7 +165,8 @@ class CandleCollector:
                 if span.start <= time < span.end
             ]
             with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
-                claim_coverage(connection, self.entities, symbol.entity_id, self.interval, window, self.clock)
+                if is_first:
+                    claim_coverage(connection, self.entities, symbol.entity_id, self.interval, window, self.clock)
                 stored = self._store(connection, symbol, span, derived, rejections)
             yield stored
 
