@@ -1,7 +1,7 @@
 """Rows that broke their contract, kept whole in `crypto_data_quality_log` with the reason.
 
-What breaks a contract is decided by `frames.contracts`. Called by `orchestration`, in the transaction that stores the
-good rows of the same page.
+What breaks a contract is decided by `frames.contracts`. Called by `orchestration`, together with the good rows of the
+same page. On SQLite these are two files, committed one after the other; asking again mends a crash in between.
 """
 
 from __future__ import annotations
