@@ -35,7 +35,7 @@ KDATA_CHECKS = {
     "no_null_ohlc": "Every candle has its four prices.",
     "valid_ohlc": "High is the highest, low the lowest, prices are positive, volumes not negative.",
     "no_gaps": "Every owed candle is stored: the grid from an entity's first collected partition to its last, cut to "
-    "its listing and to the exchange's clock when it was last asked.",
+    "its listing and to the exchange's clock when that partition was asked.",
     "on_grid": "Every candle opens on the interval's UTC grid.",
     "known_entities": "Every candle's entity is listed in the entity table.",
 }

@@ -10,10 +10,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import OperationalError
 
 from crypto_assets.database.engines import Database
+from crypto_assets.database.queries import row_count
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.spans import Span
@@ -79,11 +79,6 @@ def collect_table(
     finally:
         gc.unfreeze()
     with database.connect(table) as connection:
-        rows = stored_rows(connection, table)
+        rows = row_count(connection, TABLES[table])
     seconds = time.monotonic() - started
     return TableRun(table, window, clock, collected, failures, exchange.requests - asked_before, seconds, rows)
-
-
-def stored_rows(connection: Connection, table: str) -> int:
-    """The number of rows in `table`."""
-    return connection.scalar(select(func.count()).select_from(TABLES[table])) or 0

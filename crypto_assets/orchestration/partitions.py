@@ -1,6 +1,6 @@
 """Partitions by time only: days for 1m and 5m, months for the rest. Symbols are rows, chosen by run config.
 
-Which scheme an interval uses is said by the domain. Called by `assets.kdata` and `refresh`.
+Which scheme an interval uses is said by the domain. Called by `assets.kdata` and `checks`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from datetime import date
 
 import dagster as dg
 
-from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_span, to_milliseconds
+from crypto_assets.domain.intervals import Interval, PartitionScheme, to_milliseconds
 from crypto_assets.domain.spans import Span
 
 
@@ -24,8 +24,3 @@ def partition_window(context: dg.AssetExecutionContext | dg.AssetCheckExecutionC
     """The milliseconds that the run's partition, or range of partitions, covers."""
     window = context.partition_time_window
     return Span(to_milliseconds(window.start), to_milliseconds(window.end))
-
-
-def keys_window(scheme: PartitionScheme, first: str, last: str) -> Span:
-    """The milliseconds from the beginning of partition `first` to the end of partition `last`."""
-    return Span(partition_span(scheme, first)[0], partition_span(scheme, last)[1])

@@ -9,10 +9,11 @@ from datetime import timedelta
 
 import dagster as dg
 
+from crypto_assets.database.queries import row_count
+from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import stating_user_errors
-from crypto_assets.orchestration.kdata_run import stored_rows
 from crypto_assets.orchestration.metadata import table_metadata
 from crypto_assets.orchestration.population import Populated, populate_assets, populate_markets
 from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource
@@ -41,7 +42,7 @@ def build_asset_asset(markets: tuple[MarketType, ...]) -> dg.AssetsDefinition:
             clock = asked.server_time(markets[0]) if markets else 0
             populated = populate_assets(opened, listed, clock)
             with opened.connect("crypto_asset") as connection:
-                return _result(populated, stored_rows(connection, "crypto_asset"))
+                return _result(populated, row_count(connection, TABLES["crypto_asset"]))
 
     return crypto_asset
 
@@ -73,7 +74,7 @@ def build_market_asset(market_type: MarketType, tracked: tuple[str, ...]) -> dg.
             else:
                 populated = Populated.nothing()
             with opened.connect(table) as connection:
-                return _result(populated, stored_rows(connection, table))
+                return _result(populated, row_count(connection, TABLES[table]))
 
     return market_asset
 
