@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from benchmarks.processes import cpu_seconds
 from benchmarks.storage import bytes_per_row
-from crypto_assets.database.engines import Database
+from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.spans import Span
@@ -114,7 +114,7 @@ def prepare(url: str, directory: str, symbols: list[str], database: Database | N
 
 def open_benchmark(directory: str) -> Database:
     """The database in `directory`, as it is."""
-    return Database(f"sqlite:///{directory}", ENVIRONMENT)
+    return open_database(f"sqlite:///{directory}", ENVIRONMENT)
 
 
 def exchange_at(url: str) -> BinanceExchange:

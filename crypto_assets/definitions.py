@@ -41,7 +41,11 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             spot_url=settings.spot_url,
             futures_url=settings.futures_url,
         ),
-        "database": DatabaseResource(url=settings.database_url, environment=settings.environment.value),
+        "database": DatabaseResource(
+            url=settings.database_url,
+            environment=settings.environment.value,
+            partitioned_intervals=[interval.value for interval in settings.partitioned_intervals],
+        ),
     } | overrides
     refresh_kdata = build_refresh_job(tracked, resources)
     return dg.Definitions(

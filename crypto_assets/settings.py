@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from datetime import date
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from crypto_assets.domain.intervals import Interval
 
 
 class SettingsError(ValueError):
@@ -31,20 +34,24 @@ class Environment(StrEnum):
 class Settings(BaseSettings):
     """What the `CRYPTO_ASSETS_*` variables say; unknown ones are ignored: later versions may share a machine."""
 
+    # retention_days: candles older than this many days are moved into Parquet files below archive_directory; 0 keeps all.
     model_config = SettingsConfigDict(env_prefix="CRYPTO_ASSETS_", frozen=True, extra="ignore")
 
     environment: Environment = Environment.TESTNET
     database: str = ""
     pairs: Annotated[tuple[str, ...], NoDecode] = ("BTC/USDT", "ETH/USDT")
     perps: Annotated[tuple[str, ...], NoDecode] = ("BTC/USDT:USDT", "ETH/USDT:USDT")
+    partitioned_intervals: Annotated[tuple[Interval, ...], NoDecode] = (Interval.M1, Interval.M5)
     start: date = Field(default=date(2017, 8, 17))
     spot_url: str | None = None
     futures_url: str | None = None
     spot_ws_url: str | None = None
     futures_ws_url: str | None = None
     archive_url: str | None = None
+    retention_days: int = Field(default=0, ge=0)
+    archive_directory: Path = Field(default=Path(), validate_default=True)
 
-    @field_validator("pairs", "perps", mode="before")
+    @field_validator("pairs", "perps", "partitioned_intervals", mode="before")
     @classmethod
     def _split_symbols(cls, value: object) -> object:
         if isinstance(value, str):
@@ -76,6 +83,17 @@ class Settings(BaseSettings):
         if not parts.scheme or not parts.netloc or parts.path.strip("/"):
             raise ValueError(f"{value!r} is not scheme://host[:port]")
         return value.rstrip("/")
+
+    @field_validator("archive_directory", mode="before")
+    @classmethod
+    def _archive_lies_beside_the_data(cls, value: object, info: ValidationInfo) -> object:
+        if value not in ("", Path()):
+            return value
+        database = str(info.data.get("database", ""))
+        if database.startswith("sqlite"):
+            # What SQLAlchemy reads as the directory, without loading it: all after the host, up to the options.
+            return Path(database.partition(":///")[2].partition("?")[0]) / "archive"
+        return Path("data") / str(info.data.get("environment", "")) / "archive"
 
     @model_validator(mode="after")
     def _database_has_a_scheme(self) -> Settings:

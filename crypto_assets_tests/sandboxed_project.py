@@ -18,7 +18,7 @@ from typing import Any
 
 import dagster as dg
 
-from crypto_assets.database.engines import Database
+from crypto_assets.database.engines import open_database
 from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import parse_time
@@ -148,7 +148,7 @@ class Project:
 
     def path(self, name: str) -> Path:
         """The file of a table or database."""
-        return Database(f"sqlite:///{self.directory}", "sandbox").path(name)
+        return open_database(f"sqlite:///{self.directory}", "sandbox").path(name)
 
     def sql(self, name: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """What a user's own SQLite client reads or damages in the file that holds `name`."""

@@ -19,7 +19,7 @@ MAX_LINES = 300
 # What each part may import of ours, beside itself. `exchange.markets` is the one module of `exchange` open to `frames`.
 ALLOWED = {
     "domain": set(),
-    "settings": set(),
+    "settings": {"domain"},
     "exchange": {"domain"},
     "sandbox": {"domain"},
     "frames": {"domain", "exchange.markets"},

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from crypto_assets.cli.migrate import migrate
 from crypto_assets.domain.intervals import parse_time, to_datetime
 from crypto_assets.settings import SettingsError, load_settings
 
@@ -42,6 +43,9 @@ def _is_expected(error: Exception) -> bool:
 @click.version_option(package_name="crypto-assets")
 def main() -> None:
     """A crypto market database, built and kept true by Dagster."""
+
+
+main.add_command(migrate)
 
 
 @main.command()
@@ -77,24 +81,6 @@ def sandbox(port: int, data: Path | None, faults: tuple[str, ...], latency_ms: i
     for fault in faults:
         arguments += ["--fault", fault]
     sys.exit(serve(arguments))
-
-
-@main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the revisions as JSON.")
-def migrate(as_json: bool) -> None:
-    """Bring every database of the environment to the newest schema revision."""
-    from crypto_assets.cli.show import show_rows  # noqa: PLC0415
-    from crypto_assets.database.engines import Database  # noqa: PLC0415 - loads SQLAlchemy
-    from crypto_assets.database.migrations import migrate as migrate_database  # noqa: PLC0415 - loads alembic
-
-    settings = load_settings()
-    database = Database(settings.database_url, settings.environment.value)
-    results = migrate_database(database)
-    rows = [
-        {"database": result.name, "before": result.before, "after": result.after, "path": str(result.path)}
-        for result in results
-    ]
-    show_rows(rows, as_json=as_json, console=Console())
 
 
 @main.command()

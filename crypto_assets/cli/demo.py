@@ -56,7 +56,7 @@ def run_demo(given: Settings, data: Path | None, days: int, *, as_json: bool) ->
             exchange=_counting_exchange(url, lambda table, candles: progress.advance(bars[table], candles)),
         )
         _run(definitions, instance, "bootstrap")
-        database = open_database(settings)
+        database = open_database(settings.database_url, settings.environment)
         listed = _listed_spans(database, settings, clock)
         figures: dict[str, list[dict[str, Any]]] = {}
         for table, (market_type, interval) in KDATA_TABLES.items():

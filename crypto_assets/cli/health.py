@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from crypto_assets.database.engines import Database
+from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.errors import DatabaseError
 from crypto_assets.database.migrations import current_revisions
 from crypto_assets.database.revisions import HEAD
@@ -31,12 +31,12 @@ class Vital:
 
 def examine(settings: Settings) -> list[Vital]:
     """The vitals of the environment's database; one that cannot be read fails instead of raising."""
-    database = Database(settings.database_url, settings.environment.value)
+    database = open_database(settings.database_url, settings.environment)
     try:
         database.check_identity()
     except DatabaseError as error:
         return [Vital("database", passed=False, figure=str(error))]
-    vitals = [Vital("database", passed=True, figure=f"{settings.environment.value} at {database.directory}")]
+    vitals = [Vital("database", passed=True, figure=f"{settings.environment.value} at {database.location}")]
     vitals.append(_schema(database))
     return vitals + [
         _readable(database, name) for name in ("crypto_asset", "crypto_pair", "crypto_perp", *KDATA_TABLES)
@@ -49,7 +49,7 @@ def _schema(database: Database) -> Vital:
     except DatabaseError as error:
         return Vital("schema", passed=False, figure=str(error))
     behind = sorted(name for name, revision in revisions.items() if revision != HEAD)
-    figure = f"not at {HEAD}: {', '.join(behind)}" if behind else f"{HEAD} in {len(revisions)} files"
+    figure = f"not at {HEAD}: {', '.join(behind)}" if behind else f"{HEAD} in {len(revisions)} databases"
     return Vital("schema", not behind, figure)
 
 

@@ -18,6 +18,7 @@ from rich.table import Table
 from sqlalchemy import func, select
 
 from crypto_assets.database.engines import Database
+from crypto_assets.database.engines.sqlite import SqliteDatabase
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.orchestration.checks import entity_tables
@@ -45,8 +46,8 @@ class AssetSummary:
 class Summary:
     """All assets, and where they are stored."""
 
-    directory: Path
-    example: Path
+    location: str
+    example: str
     assets: list[AssetSummary]
 
     @property
@@ -72,7 +73,7 @@ def summarise(
         if table not in verdicts:
             raise click.ClickException(f"the checks of {table} did not run; see the run of job integrity in `make dev`")
         assets.append(_summarise_asset(database, table, figures.get(table, []), verdicts[table]))
-    return Summary(database.directory, database.path("cryptopair_1m_kdata"), assets)
+    return Summary(database.location, _example(database), assets)
 
 
 def _summarise_asset(
@@ -109,11 +110,21 @@ def _records(value: object) -> list[dict[str, Any]]:
     return [dict(record.data) for record in value.records] if isinstance(value, dg.TableMetadataValue) else []
 
 
+def _example(database: Database) -> str:
+    """A command that shows the newest candles."""
+    if isinstance(database, SqliteDatabase):
+        return (
+            f'sqlite3 {database.path("cryptopair_1m_kdata")} "SELECT code, timestamp, close, volume, change_pct FROM '
+            'cryptopair_1m_kdata ORDER BY timestamp DESC LIMIT 5"'
+        )
+    return "crypto-assets query cryptopair_1m_kdata --order desc --limit 5"
+
+
 def print_summary(summary: Summary, settings: Settings, data: Path | None, *, as_json: bool) -> None:
     """Prints the summary as a table with its next steps, or as JSON. `data` is where recordings were served from."""
     if as_json:
         document = {
-            "directory": str(summary.directory),
+            "location": summary.location,
             "assets": [asdict(asset) for asset in summary.assets],
             "red": summary.red,
         }
@@ -133,11 +144,8 @@ def print_summary(summary: Summary, settings: Settings, data: Path | None, *, as
                 f"{gap['last_missing']} UTC",
                 highlight=False,
             )
-    click.echo(f"\nThe database: {summary.directory}")
-    click.echo(
-        f'Try: sqlite3 {summary.example} "SELECT code, timestamp, close, volume, change_pct FROM cryptopair_1m_kdata'
-        ' ORDER BY timestamp DESC LIMIT 5"'
-    )
+    click.echo(f"\nThe database: {summary.location}")
+    click.echo(f"Try: {summary.example}")
     click.echo(f"See it: {_dev_command(settings, data)}")
 
 

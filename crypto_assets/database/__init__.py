@@ -3,7 +3,7 @@
 Public names, each in its own module so that importing this package loads neither SQLAlchemy, alembic nor pandas:
 
 - `tables`: `TABLES`, `logical_database`, `physical_database`, `find_table`: the schema.
-- `engines`: `Database(url, environment, provider)`, `open_database(settings)`: files, connections, transactions.
+- `engines`: `Database(url, environment, provider)`, `open_database(settings.database_url, settings.environment)`: files, connections, transactions.
 - `migrations`: `migrate`, `current_revisions`: brings every file to a revision.
 - `writes`: `upsert`, `WriteCounts`: frames into tables, writing only what differs.
 - `queries`: `query_data`, `select_data`, `latest_candles`, `entity_ids`, `row_count`: tables into frames.

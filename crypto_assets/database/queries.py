@@ -53,7 +53,8 @@ def query_data(
     if database is None:
         from crypto_assets.settings import load_settings  # noqa: PLC0415 - only where no database is given
 
-        database = open_database(load_settings())
+        settings = load_settings()
+        database = open_database(settings.database_url, settings.environment)
         disposable: Database | None = database
     else:
         disposable = None

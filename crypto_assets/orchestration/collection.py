@@ -116,6 +116,8 @@ class CandleCollector:
             spans = [due] if due.start < due.end else []
             if only_missing:
                 spans = missing_spans(connection, self.table, symbol.entity_id, self.interval, due)
+        for span in spans:
+            self.database.ensure_partitions(self.table_name, span)
         result = Collected()
         for span in self._worth_one_request(spans):
             for part in self._fetch(symbol, span, window):

@@ -46,8 +46,8 @@ integrity = dg.define_asset_job(
 def integrity_schedule(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
     """A run of job integrity, or the reason why there is nothing to check yet."""
     with database.open() as opened:
-        if not opened.path("crypto_meta").exists():
-            return dg.SkipReason(f"There is no database in {opened.directory} yet; run job bootstrap.")
+        if not opened.exists():
+            return dg.SkipReason(f"There is no database at {opened.location} yet; run job bootstrap.")
     return dg.RunRequest()
 
 

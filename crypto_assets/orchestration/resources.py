@@ -12,7 +12,7 @@ from typing import cast
 import dagster as dg
 from pydantic import Field
 
-from crypto_assets.database.engines import Database
+from crypto_assets.database.engines import Database, open_database
 from crypto_assets.exchange.binance import BinanceExchange, EnvironmentName
 from crypto_assets.exchange.client import Exchange
 
@@ -39,13 +39,16 @@ class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 class DatabaseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The market database of one environment."""
 
-    url: str = Field(description="sqlite:///directory")
+    url: str = Field(description="sqlite:///directory, postgresql+psycopg://... or mysql+pymysql://...")
     environment: str = Field(description="The environment whose data it holds; another one is refused.")
+    partitioned_intervals: list[str] = Field(
+        default=["1m", "5m"], description="The intervals whose tables a server partitions by month."
+    )
 
     @contextmanager
     def open(self) -> Iterator[Database]:
         """The database, its connections closed at the end of the block."""
-        database = Database(self.url, self.environment)
+        database = open_database(self.url, self.environment)
         try:
             yield database
         finally:

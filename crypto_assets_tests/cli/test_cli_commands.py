@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from crypto_assets.cli import main
-from crypto_assets.database.engines import Database
+from crypto_assets.database.engines import open_database
 from crypto_assets.database.queries import query_data
 from crypto_assets.database.revisions import HEAD
 from crypto_assets.database.tables import PHYSICAL_DATABASES
@@ -40,7 +40,7 @@ def is_one_sentence(result) -> bool:
 
 @pytest.fixture(scope="module")
 def stored(filled_project) -> pd.DataFrame:
-    database = Database(f"sqlite:///{filled_project.directory}", "sandbox")
+    database = open_database(f"sqlite:///{filled_project.directory}", "sandbox")
     frame = query_data(TABLE, database=database)
     database.dispose()
     assert len(frame) == 264

@@ -1,30 +1,20 @@
-"""A migrated database in a temporary directory. Files are made once per worker and copied: migrating is slower."""
+"""A migrated SQLite database in a temporary directory; on every engine it is `any_database`."""
 
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from crypto_assets.database.engines import Database
-from crypto_assets.database.migrations import migrate
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture(scope="session")
-def migrated_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("migrated") / "data"
-    migrate(Database(f"sqlite:///{directory}", "sandbox"))
-    return directory
+from crypto_assets.database.engines import Database, open_database
 
 
 @pytest.fixture
-def database(migrated_directory: Path, tmp_path: Path):
+def database(migrated_directory: Path, tmp_path: Path) -> Iterator[Database]:
     directory = tmp_path / "data"
     shutil.copytree(migrated_directory, directory)
-    opened = Database(f"sqlite:///{directory}", "sandbox")
+    opened = open_database(f"sqlite:///{directory}", "sandbox")
     yield opened
     opened.dispose()

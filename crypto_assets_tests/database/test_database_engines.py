@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from crypto_assets.database.engines import Database
+from crypto_assets.database.engines import open_database
 from crypto_assets.database.errors import DatabaseNotReady, EnvironmentMismatch, UnsupportedDatabase
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.tables import TABLES
@@ -25,8 +25,8 @@ def count(database, name):
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("postgresql+psycopg://user:secret@host/db", "not supported yet"),
-        ("mysql://host/db", "not supported yet"),
+        ("oracle://user:secret@host/db", "not supported"),
+        ("mysql+pymysql://user:secret@host/?prefix=a-b", "prefix=a-b"),
         ("sqlite://", "no directory"),
         ("sqlite:///:memory:", "no directory"),
         ("data/live", "not a database URL"),
@@ -34,12 +34,12 @@ def count(database, name):
 )
 def test_an_unsupported_url_is_refused_in_one_sentence_without_its_password(url, sentence):
     with pytest.raises(UnsupportedDatabase, match=sentence) as caught:
-        Database(url, "live")
+        open_database(url, "live")
     assert "secret" not in str(caught.value)
 
 
 def test_files_are_named_after_provider_and_database(tmp_path):
-    database = Database(f"sqlite:///{tmp_path}", "live")
+    database = open_database(f"sqlite:///{tmp_path}", "live")
     assert database.path("crypto_pair") == tmp_path / "binance" / "binance_crypto_meta.db"
     assert database.path(CANDLES) == tmp_path / "binance" / "binance_cryptopair_1m_kdata.db"
     assert len(set(database.files().values())) == 19
@@ -47,11 +47,11 @@ def test_files_are_named_after_provider_and_database(tmp_path):
 
 def test_a_relative_url_is_relative_to_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert Database("sqlite:///data/live", "live").directory == tmp_path / "data" / "live"
+    assert open_database("sqlite:///data/live", "live").directory == tmp_path / "data" / "live"
 
 
 def test_opening_what_was_never_migrated_says_so_and_creates_nothing(tmp_path):
-    database = Database(f"sqlite:///{tmp_path}/data", "live")
+    database = open_database(f"sqlite:///{tmp_path}/data", "live")
     with pytest.raises(DatabaseNotReady, match="run crypto-assets migrate"), database.connect(CANDLES):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -59,14 +59,14 @@ def test_opening_what_was_never_migrated_says_so_and_creates_nothing(tmp_path):
 
 def test_an_older_revision_is_refused_until_migrated(database):
     migrate(database, ["crypto_meta"], "0001")
-    with pytest.raises(DatabaseNotReady, match=r"revision 0001.*needs 0002"), database.connect(CANDLES):
+    with pytest.raises(DatabaseNotReady, match=r"revision 0001.*needs 0003"), database.connect(CANDLES):
         pass
     migrate(database)
     assert count(database, CANDLES) == 0
 
 
 def test_another_environment_is_refused_on_every_connection(database):
-    other = Database(f"sqlite:///{database.directory}", "live")
+    other = open_database(f"sqlite:///{database.directory}", "live")
     for name in (CANDLES, "crypto_meta", "crypto_quality"):
         with pytest.raises(EnvironmentMismatch, match=r"sandbox data.*live"), other.connect(name):
             pass
@@ -169,7 +169,7 @@ def test_a_replaced_or_deleted_file_is_noticed(database, migrated_directory):
 
 
 def test_quality_is_attached_once_it_exists(tmp_path):
-    database = Database(f"sqlite:///{tmp_path}/data", "sandbox")
+    database = open_database(f"sqlite:///{tmp_path}/data", "sandbox")
     migrate(database, ["crypto_meta", CANDLES])
     assert count(database, CANDLES) == 0
     migrate(database)
@@ -181,8 +181,8 @@ def test_quality_is_attached_once_it_exists(tmp_path):
 def test_a_database_can_be_used_after_a_fork(database):
     code = f"""
 import os, sys
-from crypto_assets.database.engines import Database
-database = Database("sqlite:///{database.directory}", "sandbox")
+from crypto_assets.database.engines import open_database
+database = open_database("sqlite:///{database.directory}", "sandbox")
 def stored():
     with database.connect("{CANDLES}") as connection:
         return connection.exec_driver_sql("SELECT count(*) FROM {CANDLES}").scalar_one()
@@ -197,9 +197,9 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) + stored())
 
 def test_times_do_not_depend_on_the_machines_time_zone(database):
     code = f"""
-from crypto_assets.database.engines import Database
+from crypto_assets.database.engines import open_database
 from crypto_assets.database.queries import query_data
-database = Database("sqlite:///{database.directory}", "sandbox")
+database = open_database("sqlite:///{database.directory}", "sandbox")
 print(query_data("{CANDLES}", end_timestamp="2024-08-01T09:01+09:00", database=database)["timestamp"].max())
 """
     with database.begin(CANDLES) as connection:

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.schema import CreateTable
 
 from crypto_assets.database import migrations
-from crypto_assets.database.engines import Database
+from crypto_assets.database.engines import open_database
 from crypto_assets.database.errors import DatabaseError, EnvironmentMismatch
 from crypto_assets.database.migrations import current_revisions, migrate
 from crypto_assets.database.queries import query_data
@@ -57,7 +57,7 @@ def test_migrated_files_equal_the_table_definitions(migrated_directory, tmp_path
             for index in table.indexes:
                 index.create(declared)
     engine.dispose()
-    migrated_file = Database(f"sqlite:///{migrated_directory}", "sandbox").path(name)
+    migrated_file = open_database(f"sqlite:///{migrated_directory}", "sandbox").path(name)
     with closing(sqlite3.connect(tmp_path / "declared.db")) as one, closing(sqlite3.connect(migrated_file)) as other:
         assert schema(other) == schema(one)
         assert schema(one).keys() == {table.name for table in tables}
@@ -111,7 +111,7 @@ def test_a_second_migration_changes_nothing(database):
 
 
 def test_only_the_named_databases_are_migrated(tmp_path):
-    database = Database(f"sqlite:///{tmp_path}/data", "sandbox")
+    database = open_database(f"sqlite:///{tmp_path}/data", "sandbox")
     assert [result.name for result in migrate(database, [CANDLES, "crypto_pair"])] == ["crypto_meta", CANDLES]
     assert {name for name, revision in current_revisions(database).items() if revision} == {"crypto_meta", CANDLES}
 
@@ -119,7 +119,7 @@ def test_only_the_named_databases_are_migrated(tmp_path):
 def test_another_environment_is_refused_before_anything_is_touched(database):
     database.path(CANDLES).unlink()
     with pytest.raises(EnvironmentMismatch):
-        migrate(Database(f"sqlite:///{database.directory}", "live"))
+        migrate(open_database(f"sqlite:///{database.directory}", "live"))
     assert not database.path(CANDLES).exists()
 
 
@@ -135,7 +135,7 @@ def test_an_unknown_revision_or_unusable_directory_is_named(database, tmp_path):
         migrate(database, revision="0042")
     (tmp_path / "file").write_text("")
     with pytest.raises(DatabaseError, match="cannot be used"):
-        migrate(Database(f"sqlite:///{tmp_path}/file", "live"))
+        migrate(open_database(f"sqlite:///{tmp_path}/file", "live"))
 
 
 def test_a_failed_migration_leaves_the_file_as_it_was(database):
@@ -152,9 +152,9 @@ def test_a_failed_migration_leaves_the_file_as_it_was(database):
 def test_eight_processes_starting_at_once_on_an_empty_machine_all_succeed(tmp_path):
     code = f"""
 import sys
-from crypto_assets.database.engines import Database
+from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
-database = Database("sqlite:///{tmp_path}/data", "sandbox")
+database = open_database("sqlite:///{tmp_path}/data", "sandbox")
 sys.stdin.readline()
 migrate(database)
 with database.begin("crypto_asset") as connection:
@@ -171,7 +171,7 @@ with database.begin("crypto_asset") as connection:
         process.stdin.flush()
     errors = [process.communicate()[1] for process in started]
     assert [process.returncode for process in started] == [0] * 8, errors
-    database = Database(f"sqlite:///{tmp_path}/data", "sandbox")
+    database = open_database(f"sqlite:///{tmp_path}/data", "sandbox")
     assert set(current_revisions(database).values()) == {HEAD}
     with database.connect("crypto_meta") as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM crypto_asset").scalar_one() == 8
@@ -184,9 +184,9 @@ def test_migrating_prints_nothing_and_leaves_logging_alone(tmp_path):
     code = f"""
 import logging
 before = (logging.root.level, list(logging.root.handlers), logging.getLogger("alembic").level)
-from crypto_assets.database.engines import Database
+from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
-migrate(Database("sqlite:///{tmp_path}/data", "sandbox"), ["crypto_meta"])
+migrate(open_database("sqlite:///{tmp_path}/data", "sandbox"), ["crypto_meta"])
 assert before == (logging.root.level, list(logging.root.handlers), logging.getLogger("alembic").level)
 assert not logging.getLogger("alembic").disabled
 """

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import select
 
-from crypto_assets.database.engines import Database
+from crypto_assets.database.engines import open_database
 from crypto_assets.database.queries import (
     entity_ids,
     latest_candles,
@@ -229,7 +229,7 @@ def test_mistakes_are_named(filled, arguments, sentence):
 
 def test_a_misspelt_name_is_reported_even_where_there_is_no_database(tmp_path):
     with pytest.raises(ValueError, match="no column"):
-        query_data(CANDLES, columns=["clsoe"], database=Database(f"sqlite:///{tmp_path}", "live"))
+        query_data(CANDLES, columns=["clsoe"], database=open_database(f"sqlite:///{tmp_path}", "live"))
 
 
 def test_without_a_database_the_environments_own_is_asked(filled, monkeypatch):

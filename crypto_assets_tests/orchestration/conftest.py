@@ -1,6 +1,6 @@
 import pytest
 
-from crypto_assets.database.engines import Database
+from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets_tests.sandboxed_project import Clock, Project, running_sandbox
 
@@ -9,7 +9,7 @@ from crypto_assets_tests.sandboxed_project import Clock, Project, running_sandbo
 def migrated_files(tmp_path_factory):
     """One migrated, empty database to copy from: migrating twenty files costs more than most tests."""
     directory = tmp_path_factory.mktemp("migrated")
-    migrate(Database(f"sqlite:///{directory}", "testnet"))
+    migrate(open_database(f"sqlite:///{directory}", "testnet"))
     return directory
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crypto_assets.database.engines import Database
+from crypto_assets.database.engines import open_database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
@@ -33,7 +33,7 @@ HISTORY = Span(moment("2023-03-19T21:00"), moment("2023-03-22T18:00"))
 def fresh_database(template: Path):
     with tempfile.TemporaryDirectory() as directory:
         shutil.copytree(template, directory, dirs_exist_ok=True)
-        database = Database(f"sqlite:///{directory}", "testnet")
+        database = open_database(f"sqlite:///{directory}", "testnet")
         try:
             yield database
         finally:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from crypto_assets.database.engines import Database
+from crypto_assets.database.engines import open_database
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS, Interval
 from crypto_assets.domain.spans import Span
@@ -23,7 +23,7 @@ WINDOW = Span(CLOCK - CLOCK % DAY_MS - 4 * DAY_MS, CLOCK - CLOCK % DAY_MS)
 
 COLLECT = f"""
 import sys
-from crypto_assets.database.engines import Database
+from crypto_assets.database.engines import open_database
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance import BinanceExchange
 from crypto_assets.orchestration import collection
@@ -39,7 +39,7 @@ class Telling(BinanceExchange):
 
 url, directory = sys.argv[1:]
 exchange = Telling("sandbox", spot_url=url, futures_url=url)
-database = Database(f"sqlite:///{{directory}}", "sandbox")
+database = open_database(f"sqlite:///{{directory}}", "sandbox")
 collect_table(exchange, database, {TABLE!r}, ["BTC/USDT", "ETH/USDT", "SOL/USDT"], Span(*{tuple(WINDOW)}),
               only_missing=True)
 print("done", flush=True)
@@ -47,7 +47,7 @@ print("done", flush=True)
 
 
 def stored(directory):
-    database = Database(f"sqlite:///{directory}", "sandbox")
+    database = open_database(f"sqlite:///{directory}", "sandbox")
     with database.connect(TABLE) as connection:
         rows = connection.exec_driver_sql(f"SELECT * FROM {TABLE} ORDER BY entity_id, timestamp").all()
     database.dispose()
@@ -57,7 +57,7 @@ def stored(directory):
 def prepared(directory, exchange):
     from crypto_assets.database.migrations import migrate  # noqa: PLC0415 - loads alembic
 
-    database = Database(f"sqlite:///{directory}", "sandbox")
+    database = open_database(f"sqlite:///{directory}", "sandbox")
     migrate(database, [TABLE, "crypto_meta", "crypto_quality"])
     symbols = ("BTC/USDT", "ETH/USDT", "SOL/USDT")
     populate_markets(database, exchange, MarketType.SPOT, symbols, exchange.server_time(MarketType.SPOT))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from crypto_assets.database.engines import Database
+from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.orchestration.jobs import integrity_schedule
 from crypto_assets.orchestration.resources import DatabaseResource
@@ -22,5 +22,5 @@ def test_an_integrity_run_is_skipped_with_its_reason_while_there_is_no_database(
 
 
 def test_an_integrity_run_is_asked_for_once_there_is_one(tmp_path):
-    migrate(Database(f"sqlite:///{tmp_path}", "testnet"), ["crypto_meta"])
+    migrate(open_database(f"sqlite:///{tmp_path}", "testnet"), ["crypto_meta"])
     assert isinstance(tick(tmp_path), dg.RunRequest)

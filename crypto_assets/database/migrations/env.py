@@ -1,15 +1,11 @@
-"""What alembic runs for one database: the scripts, on the connection and in the transaction that `migrate` opened.
+"""What alembic runs for one unit: the scripts, on the connection that `migrate` opened, or as text without one.
 
-Configures no logging and prints nothing. Called by alembic only.
+Configures no logging and prints nothing of its own. Called by alembic only.
 """
 
 from __future__ import annotations
 
 from alembic import context
 
-context.configure(
-    connection=context.config.attributes["connection"],
-    transactional_ddl=True,
-    database=context.config.attributes["database"],
-)
+context.configure(**context.config.attributes["options"])
 context.run_migrations()

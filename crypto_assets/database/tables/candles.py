@@ -6,34 +6,62 @@ so that it costs no space and cannot disagree.
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Computed, Double, ForeignKey, Integer, PrimaryKeyConstraint, String, Table, false
+from sqlalchemy import Boolean, Computed, Double, ForeignKey, Integer, PrimaryKeyConstraint, Table, false
 
-from crypto_assets.database.tables.columns import KDATA, META, PerDialect, UtcTimestamp, metadata, optional, required
+from crypto_assets.database.tables.columns import (
+    KDATA,
+    META,
+    PerDialect,
+    UtcTimestamp,
+    metadata,
+    optional,
+    required,
+    string,
+)
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import Interval
 
 # Entity ids are {type}_{exchange}_{code}, and none of the three holds an underscore; both types are ten letters long.
-# SQLite computes generated columns on every write, so fewer function calls here are cheaper rows.
-_CODE = "substr(entity_id, instr(substr(entity_id, 12), '_') + 12)"
-_DAY_ID = "entity_id || '_' || substr(timestamp, 1, 10)"
-_TIME_ID = f"{_DAY_ID} || 'T' || substr(timestamp, 12, 12)"
+# SQLite computes generated columns on every write, so fewer function calls here are cheaper rows. PostgreSQL accepts
+# immutable functions only, and neither to_char nor a cast of a timestamp to text is one.
+_CODE = PerDialect(
+    sqlite="substr(entity_id, instr(substr(entity_id, 12), '_') + 12)",
+    postgresql="split_part(entity_id, '_', 3)",
+    mysql="substring_index(entity_id, '_', -1)",
+)
+_POSTGRESQL_DAY = (
+    "entity_id || '_' || lpad(extract(year from timestamp)::int::text, 4, '0')"
+    " || '-' || lpad(extract(month from timestamp)::int::text, 2, '0')"
+    " || '-' || lpad(extract(day from timestamp)::int::text, 2, '0')"
+)
+_DAY_ID = PerDialect(
+    sqlite="entity_id || '_' || substr(timestamp, 1, 10)",
+    postgresql=_POSTGRESQL_DAY,
+    mysql="concat(entity_id, '_', date_format(timestamp, '%Y-%m-%d'))",
+)
+_TIME_ID = PerDialect(
+    sqlite="entity_id || '_' || substr(timestamp, 1, 10) || 'T' || substr(timestamp, 12, 12)",
+    postgresql=f"{_POSTGRESQL_DAY} || 'T' || left(timestamp::time::text"
+    " || CASE WHEN timestamp::time::text LIKE '%.%' THEN '000' ELSE '.000' END, 12)",
+    mysql="concat(entity_id, '_', left(date_format(timestamp, '%Y-%m-%dT%H:%i:%s.%f'), 23))",
+)
 
 
 def candle_table(name: str, market_type: MarketType, interval: Interval) -> Table:
     """The candle table of a market and interval, keyed by (entity_id, timestamp)."""
-    generated_id = PerDialect(sqlite=_DAY_ID if interval is Interval.D1 else _TIME_ID)
+    generated_id = _DAY_ID if interval is Interval.D1 else _TIME_ID
     # Prices, volumes and the count may be null physically, so that a row damaged by hand can be found by a check.
     return Table(
         name,
         metadata,
         required(
             "entity_id",
-            String(128),
+            string(128),
             f"The symbol: a row of {market_type.entity_table}",
             ForeignKey(f"{META}.{market_type.entity_table}.entity_id"),
         ),
-        required("provider", String(32), "Where the candle was asked for, such as binance"),
-        required("name", String(32), "The symbol's display name: BTC/USDT"),
+        required("provider", string(32), "Where the candle was asked for, such as binance"),
+        required("name", string(32), "The symbol's display name: BTC/USDT"),
         required("timestamp", UtcTimestamp, "Open time, UTC"),
         optional("open", Double, "First price, quote units"),
         optional("high", Double, "Highest price, quote units"),
@@ -60,11 +88,9 @@ def candle_table(name: str, market_type: MarketType, interval: Interval) -> Tabl
         ),
         # Last: SQLite (3.40) gives `excluded.x` of an upsert the type of the column as many places further as there are
         # generated columns before x, which rounds large integers.
-        optional("id", String(128), "{entity_id}_{timestamp}; generated", Computed(generated_id, persisted=False)),
-        optional(
-            "code", String(32), "The symbol's code; generated", Computed(PerDialect(sqlite=_CODE), persisted=False)
-        ),
-        optional("level", String(32), "The interval; generated", Computed(f"'{interval.value}'", persisted=False)),
+        optional("id", string(128), "{entity_id}_{timestamp}; generated", Computed(generated_id, persisted=False)),
+        optional("code", string(32), "The symbol's code; generated", Computed(_CODE, persisted=False)),
+        optional("level", string(32), "The interval; generated", Computed(f"'{interval.value}'", persisted=False)),
         optional("turnover", Double, "Equal to volume_quote; generated", Computed("volume_quote", persisted=False)),
         optional("volume_base", Double, "Equal to volume; generated", Computed("volume", persisted=False)),
         optional(

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation, localcontext
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, DateTime, MetaData, Numeric, Text
-from sqlalchemy.dialects import mysql
+from sqlalchemy import JSON, Column, DateTime, MetaData, Numeric, String, Text
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.exc import CompileError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import ColumnElement
@@ -34,6 +34,19 @@ metadata = MetaData(
 )
 
 _DECIMAL_PRECISION, _DECIMAL_SCALE = 36, 8
+
+
+JSON_DOCUMENT = JSON().with_variant(postgresql.JSONB(), "postgresql")
+"""A JSON value. PostgreSQL: binary, as plain JSON cannot be compared there, and a write asks what differs."""
+
+
+def string(length: int) -> String:
+    """VARCHAR(length), compared and ordered byte by byte on every engine, as SQLite does.
+
+    PostgreSQL needs the collation on each column, and only with it can a prefix be looked up in an index. MySQL takes
+    the one its databases are created with.
+    """
+    return String(length).with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
 
 
 def timestamp_text(moment: datetime) -> str:
@@ -123,7 +136,7 @@ def _compile_per_dialect(element: PerDialect, compiler: SQLCompiler, **_: Any) -
     try:
         return element.texts[compiler.dialect.name]
     except KeyError:
-        raise CompileError(f"a generated column has no text for {compiler.dialect.name} yet") from None
+        raise CompileError(f"a generated column has no text for {compiler.dialect.name}") from None
 
 
 def required(name: str, kind: Any, comment: str, *constraints: Any, **options: Any) -> Column[Any]:

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Double, ForeignKey, Index, Integer, String, Table, Text, false, text, true
+from sqlalchemy import Boolean, Column, Double, ForeignKey, Index, Integer, Table, Text, false, text, true
 
-from crypto_assets.database.tables.columns import META, ExactDecimal, UtcTimestamp, metadata, optional, required
+from crypto_assets.database.tables.columns import META, ExactDecimal, UtcTimestamp, metadata, optional, required, string
 
 
 def _common(entity_type: str, example: str, what: str) -> list[Column[Any]]:
     return [
         Column(
-            "id", String(128), primary_key=True, comment=f"Key, equal to entity_id: {entity_type}_binance_{example}"
+            "id", string(128), primary_key=True, comment=f"Key, equal to entity_id: {entity_type}_binance_{example}"
         ),
-        required("entity_id", String(128), f"{entity_type}_{{exchange}}_{{code}}", unique=True),
-        required("entity_type", String(64), f"Always {entity_type}"),
-        required("exchange", String(32), "Exchange, such as binance"),
-        required("code", String(64), f"{what} in lower case without underscores: {example}"),
-        required("name", String(128), f"Display name of {what.lower()}"),
+        required("entity_id", string(128), f"{entity_type}_{{exchange}}_{{code}}", unique=True),
+        required("entity_type", string(64), f"Always {entity_type}"),
+        required("exchange", string(32), "Exchange, such as binance"),
+        required("code", string(64), f"{what} in lower case without underscores: {example}"),
+        required("name", string(128), f"Display name of {what.lower()}"),
         optional("list_date", UtcTimestamp, "Start of trading, UTC"),
         optional("end_date", UtcTimestamp, "End of trading, UTC; null while it trades"),
         required("timestamp", UtcTimestamp, "When this row was last refreshed, UTC"),
@@ -29,7 +29,7 @@ def _common(entity_type: str, example: str, what: str) -> list[Column[Any]]:
 
 
 def _currency(name: str, comment: str) -> Column[Any]:
-    return required(name, String(128), comment, ForeignKey(f"{META}.crypto_asset.id"))
+    return required(name, string(128), comment, ForeignKey(f"{META}.crypto_asset.id"))
 
 
 def _trading_rules(quote: str) -> list[Column[Any]]:
@@ -64,27 +64,32 @@ def _code_indexes(table: str) -> list[Index]:
     ]
 
 
-def _active_index(table: str) -> Index:
-    active = text("is_active = 1")
-    # Covers the list of active symbols: the whole answer is in the index.
-    return Index(f"ix_{table}_active", "entity_id", sqlite_where=active, postgresql_where=text("is_active"))
+def _active_indexes(table: str) -> list[Index]:
+    """Both cover the list of active symbols: the whole answer is in the index. MySQL has no partial ones."""
+    name = f"ix_{table}_active"
+    partial = Index(name, "entity_id", sqlite_where=text("is_active = 1"), postgresql_where=text("is_active"))
+    whole = Index(name, "is_active", "entity_id")
+    return [
+        partial.ddl_if(callable_=lambda *_, dialect, **__: dialect.name in ("sqlite", "postgresql")),
+        whole.ddl_if(callable_=lambda *_, dialect, **__: dialect.name in ("mysql", "mariadb")),
+    ]
 
 
 crypto_asset = Table(
     "crypto_asset",
     metadata,
     *_common("crypto", "btc", "The currency"),
-    required("symbol", String(32), "Currency as the exchange writes it: BTC"),
-    optional("full_name", String(128), "Full name: Bitcoin"),
+    required("symbol", string(32), "Currency as the exchange writes it: BTC"),
+    optional("full_name", string(128), "Full name: Bitcoin"),
     optional("description", Text, "What it is"),
     optional("max_supply", ExactDecimal, "Most units that can ever exist, exact"),
     optional("circulating_supply", ExactDecimal, "Units in circulation, exact"),
     optional("total_supply", ExactDecimal, "Units that exist, exact"),
     optional("market_cap", ExactDecimal, "Market capitalisation, US dollars, exact"),
     required("is_stablecoin", Boolean, "Whether its value is pegged to a currency", server_default=false()),
-    optional("consensus_mechanism", String(64), "Such as proof-of-work"),
-    optional("blockchain", String(64), "Chain it lives on"),
-    optional("contract_address", String(128), "Address of its token contract on that chain"),
+    optional("consensus_mechanism", string(64), "Such as proof-of-work"),
+    optional("blockchain", string(64), "Chain it lives on"),
+    optional("contract_address", string(128), "Address of its token contract on that chain"),
     required("data_quality_score", Double, "0 (unusable) to 1 (no known issue)", server_default=text("1.0")),
     optional("last_validation_timestamp", UtcTimestamp, "When its data was last validated, UTC"),
     *_code_indexes("crypto_asset"),
@@ -99,8 +104,8 @@ crypto_pair = Table(
     "crypto_pair",
     metadata,
     *_common("cryptopair", "btcusdt", "The pair"),
-    required("base_symbol", String(32), "Currency that is bought: BTC"),
-    required("quote_symbol", String(32), "Currency it is paid in: USDT"),
+    required("base_symbol", string(32), "Currency that is bought: BTC"),
+    required("quote_symbol", string(32), "Currency it is paid in: USDT"),
     _currency("base_asset_id", "The base's row in crypto_asset"),
     _currency("quote_asset_id", "The quote's row in crypto_asset"),
     *_trading_rules("quote"),
@@ -109,7 +114,7 @@ crypto_pair = Table(
     _unit_multiplier(),
     *_code_indexes("crypto_pair"),
     Index("ix_crypto_pair_base_quote", "base_symbol", "quote_symbol"),
-    _active_index("crypto_pair"),
+    *_active_indexes("crypto_pair"),
     schema=META,
     comment="Spot pairs",
 )
@@ -118,8 +123,8 @@ crypto_perp = Table(
     "crypto_perp",
     metadata,
     *_common("cryptoperp", "btcusdt", "The contract"),
-    required("underlying_symbol", String(32), "Currency the contract follows: BTC"),
-    required("settlement_symbol", String(32), "Currency profit and loss are paid in: USDT"),
+    required("underlying_symbol", string(32), "Currency the contract follows: BTC"),
+    required("settlement_symbol", string(32), "Currency profit and loss are paid in: USDT"),
     _currency("underlying_asset_id", "The underlying's row in crypto_asset"),
     _currency("settlement_asset_id", "The settlement currency's row in crypto_asset"),
     required("contract_size", Double, "Base units of one contract", server_default=text("1.0")),
@@ -127,14 +132,14 @@ crypto_perp = Table(
     required("funding_interval_hours", Integer, "Hours between funding payments", server_default=text("8")),
     optional("max_leverage", Double, "Highest leverage allowed"),
     required("default_leverage", Double, "Leverage of a new account", server_default=text("1.0")),
-    required("position_modes", String(64), "one-way, hedge or both", server_default=text("'both'")),
+    required("position_modes", string(64), "one-way, hedge or both", server_default=text("'both'")),
     optional("maintenance_margin_rate", Double, "Margin to keep a position, as a fraction of its value"),
     optional("initial_margin_rate", Double, "Margin to open a position, as a fraction of its value"),
     _active(),
     _unit_multiplier(),
     *_code_indexes("crypto_perp"),
     Index("ix_crypto_perp_underlying", "underlying_symbol", "settlement_symbol"),
-    _active_index("crypto_perp"),
+    *_active_indexes("crypto_perp"),
     schema=META,
     comment="Perpetual contracts",
 )
@@ -142,11 +147,26 @@ crypto_perp = Table(
 crypto_database_identity = Table(
     "crypto_database_identity",
     metadata,
-    Column("environment", String(16), primary_key=True, comment="testnet, live, demo or sandbox"),
+    Column("environment", string(16), primary_key=True, comment="testnet, live, demo or sandbox"),
     required("created_at", UtcTimestamp, "When the database was made, UTC"),
     schema=META,
     comment="Whose data this database holds; one row, and any other environment is refused",
     info={"time": "created_at"},
 )
 
-TABLES = (crypto_asset, crypto_pair, crypto_perp, crypto_database_identity)
+crypto_schema_migration = Table(
+    "crypto_schema_migration",
+    metadata,
+    Column("id", string(128), primary_key=True, comment="Key"),
+    required("database", string(64), "The database that was brought to another revision"),
+    optional("revision_before", string(16), "Where it stood; null where there was nothing"),
+    optional("revision_after", string(16), "Where it stands since; null where everything was removed"),
+    required("version", string(32), "The version of crypto-assets that did it"),
+    required("started_at", UtcTimestamp, "When it began, UTC"),
+    required("seconds", Double, "How long it took"),
+    schema=META,
+    comment="Every change of the schema: what, when, by which version, in how many seconds",
+    info={"time": "started_at"},
+)
+
+TABLES = (crypto_asset, crypto_pair, crypto_perp, crypto_database_identity, crypto_schema_migration)

@@ -5,20 +5,29 @@ How findings are made belongs to the `quality` package.
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Double, Index, Integer, PrimaryKeyConstraint, String, Table
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, PrimaryKeyConstraint, Table
 
-from crypto_assets.database.tables.columns import QUALITY, ExactDecimal, UtcTimestamp, metadata, optional, required
+from crypto_assets.database.tables.columns import (
+    JSON_DOCUMENT,
+    QUALITY,
+    ExactDecimal,
+    UtcTimestamp,
+    metadata,
+    optional,
+    required,
+    string,
+)
 
 crypto_data_quality_log = Table(
     "crypto_data_quality_log",
     metadata,
-    Column("id", String(128), primary_key=True, comment="Key"),
-    required("entity_id", String(128), "What was validated"),
-    required("provider", String(32), "Whose data"),
-    required("validation_type", String(64), "What was looked for, such as no_gaps"),
-    required("validation_result", JSON, "What was found"),
+    Column("id", string(128), primary_key=True, comment="Key"),
+    required("entity_id", string(128), "What was validated"),
+    required("provider", string(32), "Whose data"),
+    required("validation_type", string(64), "What was looked for, such as no_gaps"),
+    required("validation_result", JSON_DOCUMENT, "What was found"),
     required("quality_score", Double, "0 (unusable) to 1 (no issue)"),
-    required("issues_detected", JSON, "List of issues"),
+    required("issues_detected", JSON_DOCUMENT, "List of issues"),
     required("timestamp", UtcTimestamp, "When it was validated, UTC"),
     Index("ix_crypto_data_quality_log_entity_timestamp", "entity_id", "timestamp"),
     Index("ix_crypto_data_quality_log_timestamp", "timestamp"),
@@ -29,12 +38,12 @@ crypto_data_quality_log = Table(
 crypto_price_consistency = Table(
     "crypto_price_consistency",
     metadata,
-    Column("id", String(128), primary_key=True, comment="Key"),
-    required("symbol", String(64), "What was compared: BTC/USDT"),
+    Column("id", string(128), primary_key=True, comment="Key"),
+    required("symbol", string(64), "What was compared: BTC/USDT"),
     required("timestamp_window", UtcTimestamp, "Start of the window compared, UTC"),
-    required("provider_prices", JSON, "Price by provider, quote units"),
+    required("provider_prices", JSON_DOCUMENT, "Price by provider, quote units"),
     required("max_deviation_pct", Double, "Largest distance from the recommended price, as a fraction of it"),
-    required("outlier_providers", JSON, "Providers too far away to be used"),
+    required("outlier_providers", JSON_DOCUMENT, "Providers too far away to be used"),
     required("confidence_score", Double, "0 to 1"),
     required("recommended_price", ExactDecimal, "The price the providers agree on, quote units, exact"),
     required("validation_timestamp", UtcTimestamp, "When it was compared, UTC"),
@@ -47,19 +56,19 @@ crypto_price_consistency = Table(
 crypto_kdata_gap = Table(
     "crypto_kdata_gap",
     metadata,
-    Column("id", String(255), primary_key=True, comment="Key"),
-    required("entity_id", String(128), "The symbol"),
-    required("provider", String(32), "Who was asked"),
-    required("level", String(32), "The interval"),
+    Column("id", string(255), primary_key=True, comment="Key"),
+    required("entity_id", string(128), "The symbol"),
+    required("provider", string(32), "Who was asked"),
+    required("level", string(32), "The interval"),
     required("start", UtcTimestamp, "First missing open time, UTC"),
     required("end", UtcTimestamp, "Last missing open time, UTC"),
     required("missing", Integer, "Number of missing candles"),
-    required("status", String(16), "open, source (the exchange has none) or repaired"),
+    required("status", string(16), "open, source (the exchange has none) or repaired"),
     required("attempts", Integer, "How often the exchange was asked again"),
     required("first_seen", UtcTimestamp, "When it was found, UTC"),
     optional("last_checked", UtcTimestamp, "When the exchange was last asked, UTC"),
     optional("repaired_at", UtcTimestamp, "When the candles arrived, UTC"),
-    required("evidence", JSON, "When asked, how often, what came back"),
+    required("evidence", JSON_DOCUMENT, "When asked, how often, what came back"),
     Index("ix_crypto_kdata_gap_entity", "entity_id", "level", "start"),
     Index("ix_crypto_kdata_gap_status", "level", "status"),
     schema=QUALITY,
@@ -70,14 +79,14 @@ crypto_kdata_gap = Table(
 crypto_kdata_coverage = Table(
     "crypto_kdata_coverage",
     metadata,
-    required("entity_id", String(128), "The symbol"),
-    required("provider", String(32), "Who was asked"),
-    required("level", String(32), "The interval"),
-    required("partition", String(16), "Key of the partition: 2023-03-20, or 2023-03-01 for a month"),
+    required("entity_id", string(128), "The symbol"),
+    required("provider", string(32), "Who was asked"),
+    required("level", string(32), "The interval"),
+    required("partition", string(16), "Key of the partition: 2023-03-20, or 2023-03-01 for a month"),
     required("expected", Integer, "Candles owed when last asked"),
     required("present", Integer, "Candles stored then"),
     required("verified_at", UtcTimestamp, "The exchange's clock when the partition was last asked, UTC"),
-    required("digest", String(64), "Checksum of the candles that were verified"),
+    required("digest", string(64), "Checksum of the candles that were verified"),
     PrimaryKeyConstraint("entity_id", "provider", "level", "partition"),
     schema=QUALITY,
     comment="What was ever collected, per symbol, interval and partition",
@@ -85,4 +94,31 @@ crypto_kdata_coverage = Table(
     sqlite_with_rowid=False,
 )
 
-TABLES = (crypto_data_quality_log, crypto_price_consistency, crypto_kdata_gap, crypto_kdata_coverage)
+crypto_kdata_archive = Table(
+    "crypto_kdata_archive",
+    metadata,
+    required("entity_id", string(128), "The symbol"),
+    required("provider", string(32), "Who was asked"),
+    required("level", string(32), "The interval"),
+    required("month", string(16), "The archived month: 2023-03-01"),
+    required("path", string(255), "The Parquet file, relative to the archive's directory"),
+    required("rows", Integer, "Candles in the file"),
+    required("bytes", BigInteger, "Size of the file"),
+    required("first_timestamp", UtcTimestamp, "Open time of its first candle, UTC"),
+    required("last_timestamp", UtcTimestamp, "Open time of its last candle, UTC"),
+    required("digest", string(64), "Checksum of its candles"),
+    required("archived_at", UtcTimestamp, "When it was written, UTC"),
+    PrimaryKeyConstraint("entity_id", "provider", "level", "month"),
+    schema=QUALITY,
+    comment="The manifest of candles that were moved from the database into Parquet files",
+    info={"time": "archived_at"},
+    sqlite_with_rowid=False,
+)
+
+TABLES = (
+    crypto_data_quality_log,
+    crypto_price_consistency,
+    crypto_kdata_gap,
+    crypto_kdata_coverage,
+    crypto_kdata_archive,
+)

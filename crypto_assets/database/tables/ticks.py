@@ -7,20 +7,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Table
 
-from crypto_assets.database.tables.columns import TICK, UtcTimestamp, metadata, optional, required
+from crypto_assets.database.tables.columns import (
+    JSON_DOCUMENT,
+    TICK,
+    UtcTimestamp,
+    metadata,
+    optional,
+    required,
+    string,
+)
 
 
 def _tick_table(name: str, comment: str, *columns: Column[Any], rowid: bool) -> Table:
     return Table(
         name,
         metadata,
-        Column("id", String(128), primary_key=True, comment="Key"),
-        required("entity_id", String(128), "The symbol: a row of crypto_pair or crypto_perp"),
-        required("provider", String(32), "Where it was recorded, such as binance"),
-        required("code", String(64), "The symbol's code: btcusdt"),
-        required("name", String(128), "The symbol's display name: BTC/USDT"),
+        Column("id", string(128), primary_key=True, comment="Key"),
+        required("entity_id", string(128), "The symbol: a row of crypto_pair or crypto_perp"),
+        required("provider", string(32), "Where it was recorded, such as binance"),
+        required("code", string(64), "The symbol's code: btcusdt"),
+        required("name", string(128), "The symbol's display name: BTC/USDT"),
         required("timestamp_ms", BigInteger, "The exchange's time, milliseconds since 1970-01-01 UTC"),
         required("timestamp", UtcTimestamp, "The exchange's time, UTC"),
         *columns,
@@ -35,16 +43,16 @@ def _tick_table(name: str, comment: str, *columns: Column[Any], rowid: bool) -> 
 crypto_trade = _tick_table(
     "crypto_trade",
     "Trades",
-    required("trade_id", String(128), "The exchange's id of the trade"),
+    required("trade_id", string(128), "The exchange's id of the trade"),
     required("price", Double, "Price, quote units"),
     required("volume", Double, "Size, base units"),
     required("quote_volume", Double, "price times volume, quote units"),
-    required("side", String(16), "buy or sell: what the aggressor did"),
+    required("side", string(16), "buy or sell: what the aggressor did"),
     required("is_buyer_maker", Boolean, "Whether the buyer was passive, so the aggressor sold"),
     optional("bid_price", Double, "Best bid at that moment, quote units"),
     optional("ask_price", Double, "Best ask at that moment, quote units"),
     optional("spread", Double, "ask_price - bid_price, quote units"),
-    optional("trade_flags", String(64), "The exchange's marks on the trade"),
+    optional("trade_flags", string(64), "The exchange's marks on the trade"),
     rowid=False,
 )
 
@@ -55,8 +63,8 @@ crypto_orderbook = _tick_table(
     optional("prev_update_id", BigInteger, "Last update of the state before"),
     optional("first_update_id", BigInteger, "First update merged into this one"),
     optional("last_update_id", BigInteger, "Last update merged into this one"),
-    required("bids", JSON, "Bids, best first: [[price, size], ...], quote and base units"),
-    required("asks", JSON, "Asks, best first: [[price, size], ...], quote and base units"),
+    required("bids", JSON_DOCUMENT, "Bids, best first: [[price, size], ...], quote and base units"),
+    required("asks", JSON_DOCUMENT, "Asks, best first: [[price, size], ...], quote and base units"),
     required("bid_levels", Integer, "Number of bids"),
     required("ask_levels", Integer, "Number of asks"),
     required("best_bid", Double, "Highest bid, quote units"),
@@ -68,7 +76,7 @@ crypto_orderbook = _tick_table(
     required("ask_volume", Double, "Sum of the asks' sizes, base units"),
     required("bid_vwap", Double, "Mean price of the bids by size, quote units"),
     required("ask_vwap", Double, "Mean price of the asks by size, quote units"),
-    optional("checksum", String(64), "The exchange's checksum of the book"),
+    optional("checksum", string(64), "The exchange's checksum of the book"),
     required("is_snapshot", Boolean, "Whether this is a whole book, not a change of one"),
     rowid=True,  # rows of several kilobytes would spread the key over many pages
 )

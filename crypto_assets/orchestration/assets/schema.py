@@ -39,13 +39,13 @@ def build_schema_asset(schema: str) -> dg.AssetsDefinition:
         from crypto_assets.database.migrations import migrate  # noqa: PLC0415 - alembic is slow to import
 
         with stating_user_errors(), database.open() as opened:
-            results = migrate(opened, _databases(schema))
+            results = migrate(opened, _databases(schema), partitioned=database.partitioned_intervals)
         return dg.MaterializeResult(
             metadata={
                 "databases": len(results),
                 "databases_changed": sum(result.changed for result in results),
                 "revision": results[0].after,
-                "directory": dg.MetadataValue.path(opened.directory),
+                "location": opened.location,
             }
         )
 

@@ -6,41 +6,49 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import op
+
+from crypto_assets.database.migrations.operations import (
+    DECIMAL,
+    JSON,
+    TIME,
+    add_column,
+    column,
+    create_index,
+    create_table,
+    dialect,
+    drop_column,
+    drop_index,
+    drop_table,
+    string,
+    unit,
+)
 
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-TIME = sa.Text()
-DECIMAL = sa.Text()
-
-
-def _column(name: str, kind: Any, **options: Any) -> sa.Column[Any]:
-    return sa.Column(name, kind, nullable=False, **options)
-
 
 def _added_columns() -> dict[str, list[sa.Column[Any]]]:
     one = sa.text("1")
     return {
         "crypto_asset": [
-            sa.Column("consensus_mechanism", sa.String(64)),
-            sa.Column("blockchain", sa.String(64)),
-            sa.Column("contract_address", sa.String(128)),
-            _column("data_quality_score", sa.Double(), server_default=sa.text("1.0")),
+            sa.Column("consensus_mechanism", string(64)),
+            sa.Column("blockchain", string(64)),
+            sa.Column("contract_address", string(128)),
+            column("data_quality_score", sa.Double(), server_default=sa.text("1.0")),
             sa.Column("last_validation_timestamp", TIME),
         ],
         "crypto_pair": [
-            _column("margin_enabled", sa.Boolean(), server_default=sa.false()),
-            _column("unit_multiplier", sa.Integer(), server_default=one),
+            column("margin_enabled", sa.Boolean(), server_default=sa.false()),
+            column("unit_multiplier", sa.Integer(), server_default=one),
         ],
         "crypto_perp": [
-            _column("default_leverage", sa.Double(), server_default=sa.text("1.0")),
-            _column("position_modes", sa.String(64), server_default=sa.text("'both'")),
+            column("default_leverage", sa.Double(), server_default=sa.text("1.0")),
+            column("position_modes", string(64), server_default=sa.text("'both'")),
             sa.Column("maintenance_margin_rate", sa.Double()),
             sa.Column("initial_margin_rate", sa.Double()),
-            _column("unit_multiplier", sa.Integer(), server_default=one),
+            column("unit_multiplier", sa.Integer(), server_default=one),
         ],
     }
 
@@ -88,29 +96,44 @@ INDEXES = {
 
 def upgrade() -> None:
     """Adds columns, tables and indexes to the database that is being migrated."""
-    name = op.get_context().opts["database"]
+    name = unit()
     if name == "crypto_meta":
         for table, columns in _added_columns().items():
-            for column in columns:
-                op.add_column(table, column)
+            for added in columns:
+                add_column(name, table, added)
     for table, columns in _new_tables(name).items():
-        op.create_table(table, *columns, sqlite_with_rowid=table != "crypto_kdata_coverage")
+        create_table(name, table, *columns, sqlite_with_rowid=table != "crypto_kdata_coverage")
     for index, table, keys in INDEXES.get(name, []):
-        active = sa.text("is_active = 1") if index.endswith("_active") else None
-        op.create_index(index, table, keys, sqlite_where=active)
+        if index.endswith("_active"):
+            _create_active_index(index, table)
+        else:
+            create_index(name, index, table, keys)
 
 
 def downgrade() -> None:
     """Removes them again, with what was stored there."""
-    name = op.get_context().opts["database"]
+    name = unit()
     for index, table, _ in INDEXES.get(name, []):
-        op.drop_index(index, table)
+        drop_index(name, index, table)
     for table in _new_tables(name):
-        op.drop_table(table)
+        drop_table(name, table)
     if name == "crypto_meta":
         for table, columns in _added_columns().items():
-            for column in columns:
-                op.drop_column(table, column.name)
+            for added in columns:
+                drop_column(name, table, added.name)
+
+
+def _create_active_index(index: str, table: str) -> None:
+    """Covers the list of active symbols; MySQL has no partial indexes."""
+    keys = ["is_active", "entity_id"] if dialect() == "mysql" else ["entity_id"]
+    create_index(
+        "crypto_meta",
+        index,
+        table,
+        keys,
+        sqlite_where=sa.text("is_active = 1"),
+        postgresql_where=sa.text("is_active"),
+    )
 
 
 def _new_tables(name: str) -> dict[str, list[Any]]:
@@ -118,8 +141,8 @@ def _new_tables(name: str) -> dict[str, list[Any]]:
         identity = "crypto_database_identity"
         return {
             identity: [
-                _column("environment", sa.String(16)),
-                _column("created_at", TIME),
+                column("environment", string(16)),
+                column("created_at", TIME),
                 sa.PrimaryKeyConstraint("environment", name=f"pk_{identity}"),
             ]
         }
@@ -137,46 +160,46 @@ def _quality_tables() -> dict[str, list[Any]]:
     series = [*subject, ("level", 32)]
     return {
         "crypto_data_quality_log": [
-            _column("id", sa.String(128)),
-            *(_column(name, sa.String(size)) for name, size in [*subject, ("validation_type", 64)]),
-            _column("validation_result", sa.JSON()),
-            _column("quality_score", sa.Double()),
-            _column("issues_detected", sa.JSON()),
-            _column("timestamp", TIME),
+            column("id", string(128)),
+            *(column(name, string(size)) for name, size in [*subject, ("validation_type", 64)]),
+            column("validation_result", JSON),
+            column("quality_score", sa.Double()),
+            column("issues_detected", JSON),
+            column("timestamp", TIME),
             sa.PrimaryKeyConstraint("id", name="pk_crypto_data_quality_log"),
         ],
         "crypto_price_consistency": [
-            _column("id", sa.String(128)),
-            _column("symbol", sa.String(64)),
-            _column("timestamp_window", TIME),
-            _column("provider_prices", sa.JSON()),
-            _column("max_deviation_pct", sa.Double()),
-            _column("outlier_providers", sa.JSON()),
-            _column("confidence_score", sa.Double()),
-            _column("recommended_price", DECIMAL),
-            _column("validation_timestamp", TIME),
+            column("id", string(128)),
+            column("symbol", string(64)),
+            column("timestamp_window", TIME),
+            column("provider_prices", JSON),
+            column("max_deviation_pct", sa.Double()),
+            column("outlier_providers", JSON),
+            column("confidence_score", sa.Double()),
+            column("recommended_price", DECIMAL),
+            column("validation_timestamp", TIME),
             sa.PrimaryKeyConstraint("id", name="pk_crypto_price_consistency"),
         ],
         "crypto_kdata_gap": [
-            _column("id", sa.String(255)),
-            *(_column(name, sa.String(size)) for name, size in series),
-            _column("start", TIME),
-            _column("end", TIME),
-            _column("missing", sa.Integer()),
-            _column("status", sa.String(16)),
-            _column("attempts", sa.Integer()),
-            _column("first_seen", TIME),
+            column("id", string(255)),
+            *(column(name, string(size)) for name, size in series),
+            column("start", TIME),
+            column("end", TIME),
+            column("missing", sa.Integer()),
+            column("status", string(16)),
+            column("attempts", sa.Integer()),
+            column("first_seen", TIME),
             sa.Column("last_checked", TIME),
             sa.Column("repaired_at", TIME),
-            _column("evidence", sa.JSON()),
+            column("evidence", JSON),
             sa.PrimaryKeyConstraint("id", name="pk_crypto_kdata_gap"),
         ],
         "crypto_kdata_coverage": [
-            *(_column(name, sa.String(size)) for name, size in [*series, ("partition", 16)]),
-            _column("expected", sa.Integer()),
-            _column("present", sa.Integer()),
-            _column("verified_at", TIME),
-            _column("digest", sa.String(64)),
+            *(column(name, string(size)) for name, size in [*series, ("partition", 16)]),
+            column("expected", sa.Integer()),
+            column("present", sa.Integer()),
+            column("verified_at", TIME),
+            column("digest", string(64)),
             sa.PrimaryKeyConstraint("entity_id", "provider", "level", "partition", name="pk_crypto_kdata_coverage"),
         ],
     }
@@ -186,25 +209,25 @@ def _operations_tables() -> dict[str, list[Any]]:
     zero = sa.text("0")
     return {
         "crypto_operational_metrics": [
-            _column("id", sa.String(128)),
-            _column("metric_name", sa.String(64)),
-            sa.Column("provider", sa.String(32)),
-            _column("metric_value", sa.Double()),
-            _column("metric_tags", sa.JSON()),
-            _column("timestamp", TIME),
+            column("id", string(128)),
+            column("metric_name", string(64)),
+            sa.Column("provider", string(32)),
+            column("metric_value", sa.Double()),
+            column("metric_tags", JSON),
+            column("timestamp", TIME),
             sa.PrimaryKeyConstraint("id", name="pk_crypto_operational_metrics"),
         ],
         "crypto_websocket_sessions": [
-            _column("id", sa.String(128)),
-            _column("provider", sa.String(32)),
-            _column("session_id", sa.String(128)),
-            _column("connection_status", sa.String(16)),
-            _column("subscribed_streams", sa.JSON()),
+            column("id", string(128)),
+            column("provider", string(32)),
+            column("session_id", string(128)),
+            column("connection_status", string(16)),
+            column("subscribed_streams", JSON),
             sa.Column("last_message_timestamp", TIME),
-            _column("reconnect_count", sa.Integer(), server_default=zero),
-            _column("error_count", sa.Integer(), server_default=zero),
-            _column("started_timestamp", TIME),
-            _column("updated_timestamp", TIME),
+            column("reconnect_count", sa.Integer(), server_default=zero),
+            column("error_count", sa.Integer(), server_default=zero),
+            column("started_timestamp", TIME),
+            column("updated_timestamp", TIME),
             sa.PrimaryKeyConstraint("id", name="pk_crypto_websocket_sessions"),
         ],
     }
@@ -212,23 +235,23 @@ def _operations_tables() -> dict[str, list[Any]]:
 
 def _api_key_columns() -> list[Any]:
     return [
-        _column("id", sa.String(128)),
-        _column("provider", sa.String(32)),
-        _column("environment", sa.String(16)),
-        _column("key_type", sa.String(16)),
-        _column("encrypted_key", sa.Text()),
+        column("id", string(128)),
+        column("provider", string(32)),
+        column("environment", string(16)),
+        column("key_type", string(16)),
+        column("encrypted_key", sa.Text()),
         sa.Column("encrypted_secret", sa.Text()),
         sa.Column("encrypted_passphrase", sa.Text()),
-        _column("encryption_version", sa.String(16)),
-        *(sa.Column(name, sa.JSON()) for name in ("ip_whitelist", "permissions", "rate_limits")),
-        sa.Column("created_by", sa.String(128)),
+        column("encryption_version", string(16)),
+        *(sa.Column(name, JSON) for name in ("ip_whitelist", "permissions", "rate_limits")),
+        sa.Column("created_by", string(128)),
         sa.Column("last_used_timestamp", TIME),
-        _column("usage_count", sa.BigInteger(), server_default=sa.text("0")),
-        sa.Column("rotation_schedule", sa.String(32)),
+        column("usage_count", sa.BigInteger(), server_default=sa.text("0")),
+        sa.Column("rotation_schedule", string(32)),
         sa.Column("next_rotation_date", TIME),
-        _column("rotation_status", sa.String(16), server_default=sa.text("'active'")),
-        _column("created_timestamp", TIME),
-        _column("updated_timestamp", TIME),
+        column("rotation_status", string(16), server_default=sa.text("'active'")),
+        column("created_timestamp", TIME),
+        column("updated_timestamp", TIME),
         sa.PrimaryKeyConstraint("id", name="pk_crypto_api_keys"),
         sa.UniqueConstraint("provider", "environment", "key_type", name="uq_crypto_api_keys_provider"),
     ]

@@ -1,0 +1,181 @@
+"""MySQL 8 and MariaDB (tried on 10.11), through PyMySQL: a MySQL database for each logical database.
+
+Their names are the same on every server; `?prefix=ci_` in the URL puts something before them where several
+environments share one. Partitioned candle tables hold one partition a month, between one for everything earlier and
+one for everything later, both empty unless somebody wrote without asking. Called by `engines`.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import URL, Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from crypto_assets.database.engines.base import BUSY_TIMEOUT_SECONDS, MIGRATION_TIMEOUT_SECONDS
+from crypto_assets.database.engines.server import (
+    CONNECT_TIMEOUT_SECONDS,
+    ServerDatabase,
+    month_starts,
+    waited_in_vain,
+)
+from crypto_assets.database.errors import UnsupportedDatabase
+from crypto_assets.database.tables import KDATA
+from crypto_assets.domain.intervals import to_datetime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from crypto_assets.domain.spans import Span
+
+PREFIX_PARAMETER = "prefix"
+_PREFIX = re.compile(r"\w{0,16}", re.ASCII)  # leaves room for the longest of our names below MySQL's 64
+_EARLIER, _LATER = "earlier", "later"
+
+# Numbers of MySQL's and MariaDB's error reference.
+_SENTENCES = {
+    (1044, 1142, 1227, 1370): "The user of {where} lacks a right: {detail}. Grant it.",
+    (1045, 1698): "{where} refuses this user or password; check CRYPTO_ASSETS_DATABASE.",
+    (1049,): "{where} names a database that does not exist; create it, or name none: the project makes its own.",
+    (1040,): "{where} accepts no more connections; close some or raise max_connections.",
+    (1021, 1114): "The disk of {where} is full; make room and run this again.",
+    (1146,): "{where} lacks a table ({detail}); run crypto-assets migrate.",
+    (1290, 1792, 1836): "{where} is read-only; use the primary server.",
+    (1205,): "Another process has been writing {where} for too long; try again.",
+    (2003, 2006, 2013, 2014): "{where} cannot be reached: {detail}.",
+}
+
+
+class MysqlDatabase(ServerDatabase):
+    """The MySQL databases of one environment on one server."""
+
+    engine = "mysql"
+    default_isolation = "REPEATABLE READ"
+
+    def __init__(self, url: URL, environment: str, provider: str, revision: str) -> None:
+        prefix = url.query.get(PREFIX_PARAMETER, "")
+        if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
+            raise UnsupportedDatabase(f"prefix={prefix} in the URL must be at most 16 letters, digits and underscores.")
+        url = url.set(drivername="mysql+pymysql")
+        super().__init__(url, environment, provider, revision)
+        self._url = url.difference_update_query([PREFIX_PARAMETER])
+        self.schemas = {unit: f"{prefix}{unit}" for unit in self.units}
+        self._prefix = prefix
+
+    @contextmanager
+    def migration_lock(self) -> Iterator[None]:
+        with (
+            self._stating_errors(),
+            self._pool().connect() as connection,
+            self._named_lock(connection, "migration", MIGRATION_TIMEOUT_SECONDS),
+        ):
+            yield
+
+    def ensure_partitions(self, table: str, span: Span) -> int:
+        first, last = to_datetime(span.start), to_datetime(max(span.start, span.end - 1))
+        wanted = month_starts(first, last)
+        with self._committing_each() as connection:
+            existing = self._partitions(connection, table)
+            if not existing or all(f"p{month:%Y_%m}" in existing for month in wanted):
+                return 0
+            with self._named_lock(connection, f"partitions of {table}", BUSY_TIMEOUT_SECONDS):
+                return self._add_partitions(connection, table, wanted)
+
+    def _add_partitions(self, connection: Connection, table: str, wanted: list[datetime]) -> int:
+        """Splits what is earlier or later than all months so far; the months in between are made too, as it must be."""
+        name = f"{self._quoted(self.schemas[KDATA])}.{self._quoted(table)}"
+        months = sorted(
+            datetime.strptime(each, "p%Y_%m")  # noqa: DTZ007 - stored times are naive UTC
+            for each in self._partitions(connection, table)
+            if each not in (_EARLIER, _LATER)
+        )
+        made = 0
+        if not months or wanted[-1] > months[-1]:
+            start = wanted[0] if not months else months[-1] + timedelta(days=31)
+            added = month_starts(start, wanted[-1])
+            parts = [*(_partition(month) for month in added), f"PARTITION {_LATER} VALUES LESS THAN (MAXVALUE)"]
+            if not months:
+                parts.insert(0, f"PARTITION {_EARLIER} VALUES LESS THAN ('{added[0]:%Y-%m-%d}')")
+            connection.exec_driver_sql(f"ALTER TABLE {name} REORGANIZE PARTITION {_LATER} INTO ({', '.join(parts)})")
+            made += len(added)
+        if months and wanted[0] < months[0]:
+            added = month_starts(wanted[0], months[0] - timedelta(days=1))
+            parts = [
+                f"PARTITION {_EARLIER} VALUES LESS THAN ('{added[0]:%Y-%m-%d}')",
+                *(_partition(month) for month in added),
+            ]
+            connection.exec_driver_sql(f"ALTER TABLE {name} REORGANIZE PARTITION {_EARLIER} INTO ({', '.join(parts)})")
+            made += len(added)
+        return made
+
+    def _partitions(self, connection: Connection, table: str) -> set[str]:
+        query = text(
+            "SELECT partition_name FROM information_schema.partitions"
+            " WHERE table_schema = :schema AND table_name = :table AND partition_name IS NOT NULL"
+        )
+        return set(connection.scalars(query, {"schema": self.schemas[KDATA], "table": table}))
+
+    def _connect_arguments(self) -> dict[str, Any]:
+        return {
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "charset": "utf8mb4",
+            "local_infile": True,
+            "init_command": "SET SESSION time_zone = '+00:00', sql_mode = 'TRADITIONAL',"
+            f" innodb_lock_wait_timeout = {BUSY_TIMEOUT_SECONDS}, lock_wait_timeout = {BUSY_TIMEOUT_SECONDS}",
+        }
+
+    def _read_one_moment(self, connection: Connection) -> None:
+        """Nothing to do: with REPEATABLE READ the first read decides what all others see."""
+
+    @contextmanager
+    def _transaction(self, connection: Connection, name: str) -> Iterator[None]:
+        with self._named_lock(connection, name, BUSY_TIMEOUT_SECONDS), connection.begin():
+            # Locks no gaps between rows: writers of other tables meet in the quality tables. The server's
+            # transaction has not begun before the first statement that reads or writes a table.
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            yield
+
+    @contextmanager
+    def _named_lock(self, connection: Connection, name: str, seconds: int) -> Iterator[None]:
+        lock = f"{self._prefix}{self.provider}_{name}"[:64]
+        taken = connection.execute(text("SELECT GET_LOCK(:lock, :seconds)"), {"lock": lock, "seconds": seconds})
+        if not taken.scalar():
+            raise waited_in_vain(name)
+        connection.commit()
+        try:
+            yield
+        finally:
+            if not connection.invalidated and not connection.closed:
+                connection.execute(text("DO RELEASE_LOCK(:lock)"), {"lock": lock})
+                connection.commit()
+
+    def _has_schema(self, connection: Connection, schema: str) -> bool:
+        exists = text("SELECT 1 FROM information_schema.schemata WHERE schema_name = :schema")
+        return connection.execute(exists, {"schema": schema}).first() is not None
+
+    def schema_sql(self, unit: str) -> str:
+        with self._stating_errors(), self._pool().connect() as connection:
+            is_mariadb = connection.dialect.is_mariadb  # type: ignore[attr-defined]
+        # Compared byte by byte, trailing spaces too, as on the other engines.
+        collation = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
+        name = self._quoted(self.schemas[unit])
+        return f"CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4 COLLATE {collation}"
+
+    def _drop_schema(self, connection: Connection, schema: str) -> None:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {self._quoted(schema)}")
+
+    def _sentence(self, error: DBAPIError) -> str | None:
+        arguments = getattr(error.orig, "args", ())
+        code, detail = (arguments[0], str(arguments[-1]).rstrip(".")) if arguments else (None, "")
+        for codes, sentence in _SENTENCES.items():
+            if code in codes:
+                return sentence.format(where=f"The database {self.location}", detail=detail)
+        return None
+
+
+def _partition(month: datetime) -> str:
+    following = (month + timedelta(days=31)).replace(day=1)
+    return f"PARTITION p{month:%Y_%m} VALUES LESS THAN ('{following:%Y-%m-%d}')"

@@ -1,0 +1,165 @@
+"""PostgreSQL (tried on 15 and 18), through psycopg 3: a schema for each logical database.
+
+Candle tables that are partitioned hold one partition a month, `cryptopair_1m_kdata_2024_08`. Called by `engines`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import URL, Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from crypto_assets.database.engines.base import BUSY_TIMEOUT_SECONDS, MIGRATION_TIMEOUT_SECONDS
+from crypto_assets.database.engines.server import (
+    CONNECT_TIMEOUT_SECONDS,
+    ServerDatabase,
+    month_starts,
+    waited_in_vain,
+)
+from crypto_assets.database.tables import KDATA
+from crypto_assets.domain.intervals import to_datetime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from crypto_assets.domain.spans import Span
+
+_LOCK_NOT_AVAILABLE = "55P03"
+_VIRTUAL_SINCE = 18  # the version that computes generated columns when they are read
+_LOCKS = zlib.crc32(b"crypto_assets") - 2**31
+"""The first of the two numbers of our advisory locks, so that another program's are not taken for ours."""
+
+# Codes of PostgreSQL's appendix A, by their beginning.
+_SENTENCES = {
+    "28": "{where} refuses this user or password; check CRYPTO_ASSETS_DATABASE.",
+    "3D000": "{where} does not exist on the server; create it (CREATE DATABASE) or correct CRYPTO_ASSETS_DATABASE.",
+    "42501": "The user of {where} lacks a right: {detail}. Grant it, or use the owner of the database.",
+    "53100": "The disk of {where} is full; make room and run this again.",
+    "53300": "{where} accepts no more connections; close some or raise max_connections.",
+    "25006": "{where} is read-only; use the primary server.",
+    "42P01": "{where} lacks a table ({detail}); run crypto-assets migrate.",
+    "3F000": "{where} lacks a schema ({detail}); run crypto-assets migrate.",
+    "57P": "{where} is shutting down or starting up; try again.",
+}
+
+
+class PostgresqlDatabase(ServerDatabase):
+    """The schemas of one environment in one PostgreSQL database."""
+
+    engine = "postgresql"
+    default_isolation = "READ COMMITTED"
+
+    def __init__(self, url: URL, environment: str, provider: str, revision: str) -> None:
+        super().__init__(url.set(drivername="postgresql+psycopg"), environment, provider, revision)
+        self.schemas = {unit: unit for unit in self.units}
+
+    @contextmanager
+    def migration_lock(self) -> Iterator[None]:
+        with self._stating_errors(), self._pool().connect() as connection, connection.begin():
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{MIGRATION_TIMEOUT_SECONDS}s'")
+            self._lock_name(connection, "migration")
+            # Nothing is read or written in this transaction: it keeps the lock until the other connection is done.
+            yield
+
+    def ensure_partitions(self, table: str, span: Span) -> int:
+        with self._stating_errors(), self._pool().begin() as connection:
+            existing = self._partitions(connection, table)
+            if existing is None:
+                return 0
+            first, last = to_datetime(span.start), to_datetime(max(span.start, span.end - 1))
+            missing = [month for month in month_starts(first, last) if f"{table}_{month:%Y_%m}" not in existing]
+            if missing:
+                # Made in turns, or two writers would make the same.
+                self._lock_name(connection, f"partitions of {table}")
+                existing = self._partitions(connection, table) or set()
+            missing = [month for month in missing if f"{table}_{month:%Y_%m}" not in existing]
+            for month in missing:
+                # Made beside the table and then attached: that lets readers and writers of the other months go on.
+                name = f"{KDATA}.{table}_{month:%Y_%m}"
+                following = (month + timedelta(days=31)).replace(day=1)
+                connection.exec_driver_sql(
+                    f"CREATE TABLE {name} (LIKE {KDATA}.{table} INCLUDING DEFAULTS INCLUDING GENERATED)"
+                )
+                connection.exec_driver_sql(
+                    f"ALTER TABLE {KDATA}.{table} ATTACH PARTITION {name}"
+                    f" FOR VALUES FROM ('{month:%Y-%m-%d}') TO ('{following:%Y-%m-%d}')"
+                )
+        return len(missing)
+
+    def _partitions(self, connection: Connection, table: str) -> set[str] | None:
+        """The names of a table's partitions; None if it has none by definition."""
+        kind = connection.execute(
+            text("SELECT relkind FROM pg_class WHERE oid = to_regclass(:name)"), {"name": f"{KDATA}.{table}"}
+        ).scalar()
+        if kind not in ("p", b"p"):
+            return None
+        children = text(
+            "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+            " WHERE inhparent = to_regclass(:name)"
+        )
+        return set(connection.scalars(children, {"name": f"{KDATA}.{table}"}))
+
+    def _connect_arguments(self) -> dict[str, Any]:
+        return {
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "application_name": "crypto-assets",
+            "options": "-c timezone=UTC -c client_encoding=UTF8",
+        }
+
+    def _read_one_moment(self, connection: Connection) -> None:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+    @contextmanager
+    def _transaction(self, connection: Connection, name: str) -> Iterator[None]:
+        with connection.begin():
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_TIMEOUT_SECONDS}s'")
+            try:
+                self._lock_name(connection, name)
+            except DBAPIError as error:
+                if _code(error) == _LOCK_NOT_AVAILABLE:
+                    raise waited_in_vain(name) from error
+                raise
+            yield
+
+    def _lock_name(self, connection: Connection, name: str) -> None:
+        """Waits for the lock of that name, which the end of the transaction gives back."""
+        number = zlib.crc32(f"{self.provider} {name}".encode()) - 2**31
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCKS}, {number})")
+
+    def _has_schema(self, connection: Connection, schema: str) -> bool:
+        return bool(connection.execute(text("SELECT to_regnamespace(:name)"), {"name": schema}).scalar())
+
+    def schema_sql(self, unit: str) -> str:
+        return f"CREATE SCHEMA IF NOT EXISTS {self.schemas[unit]}"
+
+    def stores_generated_columns(self) -> bool:
+        with self._stating_errors(), self._pool().connect() as connection:
+            return int((connection.dialect.server_version_info or (0,))[0]) < _VIRTUAL_SINCE
+
+    def _drop_schema(self, connection: Connection, schema: str) -> None:
+        connection.exec_driver_sql(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+    def _sentence(self, error: DBAPIError) -> str | None:
+        code, detail = _code(error), str(error.orig).splitlines()[0].removeprefix("ERROR:").strip().rstrip(".")
+        where = f"The database {self.location}"
+        if code is None:
+            if "password authentication failed" in str(error.orig) or "no password supplied" in str(error.orig):
+                return _SENTENCES["28"].format(where=where)
+            if "does not exist" in str(error.orig) and 'database "' in str(error.orig):
+                return _SENTENCES["3D000"].format(where=where)
+            if error.connection_invalidated or type(error.orig).__name__ in ("OperationalError", "ConnectionTimeout"):
+                return f"{where} cannot be reached: {detail}."
+            return None
+        for beginning, sentence in _SENTENCES.items():
+            if code.startswith(beginning):
+                return sentence.format(where=where, detail=detail)
+        return None
+
+
+def _code(error: DBAPIError) -> str | None:
+    code: str | None = getattr(error.orig, "sqlstate", None)
+    return code

@@ -1,0 +1,202 @@
+"""What PostgreSQL and MySQL have in common: one pool of connections, a schema for each logical database.
+
+What they differ in is in `postgresql` and `mysql`. Called by those two.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import abstractmethod
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, inspect
+from sqlalchemy.engine.interfaces import IsolationLevel
+from sqlalchemy.exc import DBAPIError
+
+from crypto_assets.database.engines.base import BUSY_TIMEOUT_SECONDS, Database
+from crypto_assets.database.errors import DatabaseError
+from crypto_assets.database.tables import (
+    META,
+    QUALITY,
+    TABLES,
+    logical_database,
+    physical_database,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+IDLE_CONNECTIONS = 5
+CONNECT_TIMEOUT_SECONDS = 10
+
+
+class ServerDatabase(Database):
+    """The schemas of one environment on a server."""
+
+    default_isolation: IsolationLevel
+    """Of transactions that say nothing else."""
+
+    def __init__(self, url: URL, environment: str, provider: str, revision: str) -> None:
+        super().__init__(environment, provider, revision)
+        self.location = url.render_as_string(hide_password=True)
+        self.units = tuple(dict.fromkeys(str(table.schema) for table in TABLES.values()))
+        self._url = url
+        self._made: Engine | None = None
+        self._accepted: set[str] = set()
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+
+    @contextmanager
+    def connect(self, name: str) -> Iterator[Connection]:
+        with self._stating_errors(), self._pool().connect() as connection:
+            self._read_one_moment(connection)
+            self._accept(connection, name)
+            yield connection
+
+    @contextmanager
+    def begin(self, name: str, also: Sequence[str] = ()) -> Iterator[Connection]:  # noqa: ARG002 - rows are locked
+        turn = name if name in self.units else physical_database(name)
+        with self._stating_errors(), self._pool().connect() as connection, self._transaction(connection, turn):
+            self._accept(connection, name)
+            yield connection
+
+    def unit(self, name: str) -> str:
+        if name in self.units:
+            return name
+        return logical_database(name) if name in TABLES else physical_database(name)
+
+    def exists(self) -> bool:
+        with self._stating_errors(), self._pool().connect() as connection:
+            return inspect(connection).has_table("crypto_database_identity", self.schemas[META])
+
+    def check_identity(self) -> None:
+        with self._stating_errors(), self._pool().connect() as connection:
+            if inspect(connection).has_table("crypto_database_identity", self.schemas[META]):
+                self._compare_identity(connection)
+
+    def revision(self, unit: str) -> str | None:
+        with self._stating_errors(), self._pool().connect() as connection:
+            return self._revision(connection, unit)
+
+    @contextmanager
+    def migrating(self, unit: str) -> Iterator[Connection]:
+        # Every statement is committed by itself: no table stays locked for the rest of a revision, and MySQL knows no
+        # other way. A revision's number is written when all of it is there; until then it can be run again.
+        with self._committing_each() as connection:
+            # Asked first: IF NOT EXISTS needs the right to create one even where it is there.
+            if not self._has_schema(connection, self.schemas[unit]):
+                connection.exec_driver_sql(self.schema_sql(unit))
+            yield connection
+
+    def remove(self, unit: str) -> None:
+        with self._committing_each() as connection:
+            self._drop_schema(connection, self.schemas[unit])
+        self._accepted.clear()
+
+    def dispose(self) -> None:
+        with self._lock:
+            made, self._made = self._made, None
+            self._accepted = set()
+        if made is not None:
+            made.dispose()
+
+    @contextmanager
+    def _committing_each(self) -> Iterator[Connection]:
+        """A connection on which every statement is committed by itself."""
+        with self._stating_errors(), self._pool().connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    def _pool(self) -> Engine:
+        with self._lock:
+            if self._made is not None and self._process != os.getpid():
+                # A connection is its parent's: the child forgets it without touching it.
+                self._made.dispose(close=False)
+                self._made = None
+            if self._made is None:
+                self._process = os.getpid()
+                self._made = create_engine(
+                    self._url,
+                    pool_size=IDLE_CONNECTIONS,
+                    max_overflow=-1,
+                    pool_pre_ping=True,
+                    isolation_level=self.default_isolation,
+                    connect_args=self._connect_arguments(),
+                    execution_options={"schema_translate_map": dict(self.schemas)},
+                )
+            return self._made
+
+    def _accept(self, connection: Connection, name: str) -> None:
+        for unit in dict.fromkeys((META, self.unit(name), QUALITY)):
+            if unit in self._accepted:
+                continue
+            found = self._revision(connection, unit)
+            if found is None and unit == QUALITY and self.unit(name) != QUALITY:
+                continue  # not made yet, and perhaps not needed
+            self.check_revision(found, f"{unit} in {self.location}")
+            if unit == META:
+                self._compare_identity(connection)
+            self._accepted.add(unit)
+
+    def _revision(self, connection: Connection, unit: str) -> str | None:
+        schema = self.schemas[unit]
+        if not inspect(connection).has_table("alembic_version", schema):
+            return None
+        row = connection.exec_driver_sql(f"SELECT version_num FROM {self._quoted(schema)}.alembic_version").first()
+        return None if row is None else str(row[0])
+
+    def _compare_identity(self, connection: Connection) -> None:
+        table = f"{self._quoted(self.schemas[META])}.crypto_database_identity"
+        self.check_environment(connection.exec_driver_sql(f"SELECT environment FROM {table}").scalar())
+
+    def _quoted(self, name: str) -> str:
+        return self._pool().dialect.identifier_preparer.quote(name)
+
+    @contextmanager
+    def _stating_errors(self) -> Iterator[None]:
+        """Turns what a user can mend into a sentence; any other error of SQL passes as it is."""
+        try:
+            yield
+        except DBAPIError as error:
+            sentence = self._sentence(error)
+            if sentence is None:
+                raise
+            raise DatabaseError(sentence) from error
+
+    @abstractmethod
+    def _connect_arguments(self) -> dict[str, Any]:
+        """Arguments of the driver."""
+
+    @abstractmethod
+    def _read_one_moment(self, connection: Connection) -> None:
+        """Makes all statements of the connection's transaction see the same moment."""
+
+    @abstractmethod
+    def _transaction(self, connection: Connection, name: str) -> AbstractContextManager[None]:
+        """A transaction in which no other writer of `name` is; waits for one up to 30 seconds."""
+
+    @abstractmethod
+    def _has_schema(self, connection: Connection, schema: str) -> bool:
+        """Whether a schema is there."""
+
+    @abstractmethod
+    def _drop_schema(self, connection: Connection, schema: str) -> None:
+        """Drops a schema with all that is in it."""
+
+    @abstractmethod
+    def _sentence(self, error: DBAPIError) -> str | None:
+        """What a user can do about an error; None where that is nothing."""
+
+
+def month_starts(first: datetime, last: datetime) -> list[datetime]:
+    """The first moments of the months from that of `first` to that of `last`, both included."""
+    months = range(first.year * 12 + first.month - 1, last.year * 12 + last.month)
+    return [datetime(month // 12, month % 12 + 1, 1) for month in months]  # noqa: DTZ001 - stored times are naive UTC
+
+
+def waited_in_vain(name: str) -> DatabaseError:
+    """The error of a writer that did not get its turn."""
+    return DatabaseError(f"Another process has been writing {name} for {BUSY_TIMEOUT_SECONDS} seconds; try again.")

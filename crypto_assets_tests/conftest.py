@@ -1,0 +1,100 @@
+"""Migrated databases on every engine, empty at the start of each test."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import URL
+
+from crypto_assets.database.engines import Database, open_database
+from crypto_assets.database.migrations import migrate
+from crypto_assets_tests.database_servers import (
+    ENGINES,
+    clear,
+    database_of_its_own,
+    mysql_server,
+    postgresql_server,
+)
+
+
+@pytest.fixture(scope="session")
+def migrated_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SQLite files made once per worker, to be copied: migrating is slower."""
+    directory = tmp_path_factory.mktemp("migrated") / "data"
+    migrate(open_database(f"sqlite:///{directory}", "sandbox"))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str, Any]:
+    """Functions that find the servers, by engine."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    found: dict[str, URL] = {}
+
+    def postgresql() -> URL:
+        return found.setdefault("postgresql", postgresql_server(shared))
+
+    return {"postgresql": postgresql, "mysql": mysql_server}
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(servers: dict[str, Any]) -> Iterator[str]:
+    with _migrated(servers["postgresql"]()) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_mysql(servers: dict[str, Any]) -> Iterator[str]:
+    with _migrated(servers["mysql"]()) as url:
+        yield url
+
+
+@contextmanager
+def _migrated(server: URL) -> Iterator[str]:
+    with database_of_its_own(server) as url:
+        migrate(open_database(url, "sandbox"))
+        yield url
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """The engine that a test runs on: it runs once on each."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a migrated database without rows, of environment sandbox."""
+    if engine == "sqlite":
+        directory = tmp_path / "data"
+        shutil.copytree(request.getfixturevalue("migrated_directory"), directory)
+        return f"sqlite:///{directory}"
+    url: str = request.getfixturevalue(f"migrated_{engine}")
+    opened = open_database(url, "sandbox")
+    clear(opened)
+    opened.dispose()
+    return url
+
+
+@pytest.fixture
+def any_database(database_url: str) -> Iterator[Database]:
+    """A migrated database without rows, on each engine in turn."""
+    opened = open_database(database_url, "sandbox")
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def empty_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database that was never migrated, on each engine in turn."""
+    if engine == "sqlite":
+        yield f"sqlite:///{tmp_path}/data"
+        return
+    with database_of_its_own(request.getfixturevalue("servers")[engine]()) as url:
+        yield url
