@@ -5,9 +5,9 @@ LOCK ?= requirements.lock
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# The suite never reads what a shell happens to have set, except where recorded data lies.
-CLEAN_ENV := env -u DAGSTER_HOME -u CRYPTO_ASSETS_ENVIRONMENT -u CRYPTO_ASSETS_DATABASE -u CRYPTO_ASSETS_PAIRS \
-	-u CRYPTO_ASSETS_PERPS -u CRYPTO_ASSETS_START -u CRYPTO_ASSETS_SPOT_URL -u CRYPTO_ASSETS_FUTURES_URL
+# The suite never reads what a shell happens to have set, except where its servers and recorded data are.
+UNREAD := $(filter-out CRYPTO_ASSETS_TEST_% CRYPTO_ASSETS_RECORDED_DATA,$(filter CRYPTO_ASSETS_%,$(.VARIABLES)))
+CLEAN_ENV := env -u DAGSTER_HOME $(foreach name,$(UNREAD),-u $(name))
 
 .PHONY: demo test test-oldest dev bench lint format lock clean
 

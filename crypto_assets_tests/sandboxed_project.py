@@ -83,13 +83,14 @@ class Project:
     pairs: tuple[str, ...] = ("BTC/USDT", "ETH/USDT")
     perps: tuple[str, ...] = ("BTC/USDT:USDT",)
     spot_url: str | None = None
+    database: str = ""
 
     @cached_property
     def settings(self) -> Settings:
         """What the environment would say."""
         return Settings(
             environment=Environment.SANDBOX,
-            database=f"sqlite:///{self.directory}",
+            database=self.database or f"sqlite:///{self.directory}",
             pairs=self.pairs,
             perps=self.perps,
             start=START,

@@ -1,31 +1,84 @@
 """SQL expressions whose spelling differs by engine.
 
-Called by `quality`, so that its checks are written once. Statements as a whole belong to their callers.
+Called by `quality` and `result_frames`, so that their statements are written once. Statements as a whole belong to
+their callers.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Text, cast
+from sqlalchemy import BigInteger, Boolean, Text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
 
 class epoch_milliseconds(GenericFunction[int]):  # noqa: N801 - an SQL function, named like the others
-    """A naive UTC timestamp column as integer milliseconds since 1970; NULL where the stored text is no time."""
+    """A naive UTC timestamp column as integer milliseconds since 1970, rounded down; NULL where it is no time."""
 
     type = BigInteger()
     inherit_cache = True
 
 
-def as_written(timestamp: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Whether a timestamp is stored as the project writes it, so that text and time agree. SQLite takes any text."""
-    return cast(timestamp, Text).like("____-__-__ __:__:__.______")
+class written_text(GenericFunction[str]):  # noqa: N801
+    """A timestamp column as the text that SQLite stores: `2024-08-01 00:05:00.000000`."""
+
+    type = Text()
+    inherit_cache = True
+
+
+class as_written(GenericFunction[bool]):  # noqa: N801
+    """Whether a timestamp is stored as the project writes it, so that text and time agree.
+
+    SQLite takes any text; the types of the servers hold nothing else, so there it is always true.
+    """
+
+    type = Boolean()
+    inherit_cache = True
+
+
+def _argument(element: GenericFunction[Any], compiler: SQLCompiler, **kwargs: Any) -> str:
+    return compiler.process(element.clauses, **kwargs)
 
 
 @compiles(epoch_milliseconds, "sqlite")
-def _sqlite(element: epoch_milliseconds, compiler: SQLCompiler, **kwargs: Any) -> str:
-    text = compiler.process(element.clauses, **kwargs)
+def _milliseconds_sqlite(element: epoch_milliseconds, compiler: SQLCompiler, **kwargs: Any) -> str:
+    text = _argument(element, compiler, **kwargs)
     return f"(CAST(strftime('%s', {text}) AS INTEGER) * 1000 + CAST(substr({text}, 21, 3) AS INTEGER))"
+
+
+@compiles(epoch_milliseconds, "postgresql")
+def _milliseconds_postgresql(element: epoch_milliseconds, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"CAST(floor(extract(epoch FROM {_argument(element, compiler, **kwargs)}) * 1000) AS bigint)"
+
+
+@compiles(epoch_milliseconds, "mysql", "mariadb")
+def _milliseconds_mysql(element: epoch_milliseconds, compiler: SQLCompiler, **kwargs: Any) -> str:
+    microseconds = f"timestampdiff(MICROSECOND, '1970-01-01', {_argument(element, compiler, **kwargs)})"
+    return f"CAST(floor({microseconds} / 1000) AS SIGNED)"
+
+
+@compiles(written_text, "sqlite")
+def _text_sqlite(element: written_text, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"CAST({_argument(element, compiler, **kwargs)} AS TEXT)"
+
+
+@compiles(written_text, "postgresql")
+def _text_postgresql(element: written_text, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"to_char({_argument(element, compiler, **kwargs)}, 'YYYY-MM-DD HH24:MI:SS.US')"
+
+
+@compiles(written_text, "mysql", "mariadb")
+def _text_mysql(element: written_text, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"CAST({_argument(element, compiler, **kwargs)} AS CHAR)"
+
+
+@compiles(as_written, "sqlite")
+def _written_sqlite(element: as_written, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"(CAST({_argument(element, compiler, **kwargs)} AS TEXT) LIKE '____-__-__ __:__:__.______')"
+
+
+@compiles(as_written, "postgresql", "mysql", "mariadb")
+def _written_server(element: as_written, compiler: SQLCompiler, **kwargs: Any) -> str:  # noqa: ARG001
+    return "true"

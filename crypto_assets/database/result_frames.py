@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Boolean, Connection, Double, Integer, Select, String, Text, type_coerce
+from sqlalchemy import Boolean, ColumnElement, Connection, DateTime, Double, Integer, Select, String, Text, type_coerce
 
+from crypto_assets.database.expressions import written_text
 from crypto_assets.database.tables.columns import UtcTimestamp
 
 _TEXT: Any = "str" if int(pd.__version__.split(".")[0]) >= 3 else object  # noqa: PLR2004 - pandas 3 has a type for text
@@ -19,11 +20,11 @@ _TEXT: Any = "str" if int(pd.__version__.split(".")[0]) >= 3 else object  # noqa
 def read_frame(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
     """The result of `statement`: datetime64[us], float64, int64, bool and text; JSON and decimals as Python objects.
 
-    A column of integers or booleans in which something is missing has pandas' nullable type.
+    The same on every engine. A column of integers or booleans in which something is missing has pandas' nullable type.
     """
     columns = list(statement.selected_columns)
-    # Times are read as the text they are and converted together: four times faster than one by one.
-    raw = [type_coerce(column, Text) if isinstance(column.type, UtcTimestamp) else column for column in columns]
+    engine = connection.dialect.name
+    raw = [_raw_time(column, engine) if isinstance(column.type, UtcTimestamp) else column for column in columns]
     labels = [column.name for column in columns]
     statement = statement.with_only_columns(
         *(each.label(label) for each, label in zip(raw, labels, strict=True)), maintain_column_froms=True
@@ -33,6 +34,14 @@ def read_frame(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
     return pd.DataFrame(
         {name: _typed(list(each), column.type) for name, each, column in zip(labels, values, columns, strict=True)}
     )
+
+
+def _raw_time(column: ColumnElement[Any], engine: str) -> ColumnElement[Any]:
+    """What numpy can make times of, all together: four times faster than one by one."""
+    if engine == "sqlite":
+        return type_coerce(column, Text)  # the text it is
+    # PostgreSQL's driver makes a datetime in C, MySQL's in Python with a regular expression.
+    return type_coerce(column, DateTime) if engine == "postgresql" else written_text(column)
 
 
 def _typed(values: list[Any], kind: Any) -> Any:

@@ -98,7 +98,8 @@ def _judge_kdata(table_name: str, check: str, connection: Connection, asked: Spa
     }
     finding = finders[check]()
     names = _names(connection, entities, {str(row["entity_id"]) for row in finding.sample})
-    return _result(table_name, check, finding, _kdata_repair(table_name, check, interval, finding, names))
+    repair = _kdata_repair(table_name, _name_in_sql(connection, table), check, interval, finding, names)
+    return _result(table_name, check, finding, repair)
 
 
 def _names(connection: Connection, entities: Table, ids: set[str]) -> list[str]:
@@ -185,16 +186,28 @@ def _completeness_row(entity: Completeness) -> dict[str, Any]:
     }
 
 
-def _kdata_repair(table: str, check: str, interval: Interval, finding: Finding, names: list[str]) -> str:
+def _name_in_sql(connection: Connection, table: Table) -> str:
+    """A table's name as a user's client takes it: with its schema on a server; on SQLite it is a file of its own."""
+    if connection.dialect.name == "sqlite":
+        return table.name
+    schemas: Any = connection.get_execution_options().get("schema_translate_map") or {}
+    return f"{schemas.get(table.schema, table.schema)}.{table.name}"
+
+
+def _kdata_repair(table: str, name: str, check: str, interval: Interval, finding: Finding, names: list[str]) -> str:
+    """The command that repairs what a check found in a table, called `name` in SQL."""
     if finding.passed:
         return ""
     if check == "known_entities":
         strangers = ", ".join(sorted({f"'{row['entity_id']}'" for row in finding.sample}))
-        return f"{_BOOTSTRAP}; still unknown then: DELETE FROM {table} WHERE entity_id IN ({strangers})"
+        return f"{_BOOTSTRAP}; still unknown then: DELETE FROM {name} WHERE entity_id IN ({strangers})"
     times = [time for row in finding.sample if (time := _time(row["timestamp"])) is not None]
     if check in ("no_duplicates", "on_grid") or not times:
-        keys = ", ".join(f"('{row['entity_id']}', '{row['timestamp']}')" for row in finding.sample)
-        return f"DELETE FROM {table} WHERE (entity_id, timestamp) IN (VALUES {keys})"
+        # Spelled out: no list of pairs is understood by all three engines.
+        keys = " OR ".join(
+            f"(entity_id = '{row['entity_id']}' AND timestamp = '{row['timestamp']}')" for row in finding.sample
+        )
+        return f"DELETE FROM {name} WHERE {keys}"
     return _repair_range(table, interval, times, names)
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, Text, case, cast, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, case, exists, func, or_, select
 
-from crypto_assets.database.expressions import as_written, epoch_milliseconds
+from crypto_assets.database.expressions import as_written, epoch_milliseconds, written_text
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.quality.findings import SAMPLE_SIZE, Finding, find_rows
 
@@ -21,7 +21,7 @@ def duplicates(connection: Connection, table: Table) -> Finding:
     The key forbids equal rows; what it cannot see is the same instant written in two ways, as SQLite's text allows.
     """
     rows = connection.scalar(select(func.count()).select_from(table)) or 0
-    written = cast(table.c.timestamp, Text)
+    written = written_text(table.c.timestamp)
     foreign = ~as_written(table.c.timestamp)
     if not connection.scalar(select(exists().where(foreign))):
         return Finding(0, rows)  # all written in one way: the key has seen to it
@@ -38,7 +38,7 @@ def duplicates(connection: Connection, table: Table) -> Finding:
     if not count:
         return Finding(0, rows)
     sample = connection.execute(select(groups).order_by(*groups.c).limit(SAMPLE_SIZE))
-    return Finding(count, rows, [dict(row) for row in sample.mappings()])
+    return Finding(int(count), rows, [dict(row) for row in sample.mappings()])
 
 
 def null_ohlc(connection: Connection, table: Table) -> Finding:
@@ -72,7 +72,8 @@ def invalid_ohlc(connection: Connection, table: Table) -> Finding:
 def off_grid(connection: Connection, table: Table, interval: Interval) -> Finding:
     """Candles that do not open on the interval's UTC grid, or whose timestamp is no time at all."""
     instant = epoch_milliseconds(table.c.timestamp)
-    between_milliseconds = _written(table).like("%.______") & ~_written(table).like("%.___000")
+    written = written_text(table.c.timestamp)
+    between_milliseconds = written.like("%.______") & ~written.like("%.___000")
     offends = or_(instant.is_(None), instant % interval.milliseconds != 0, between_milliseconds)
     return find_rows(connection, table, offends, [table.c.entity_id, _written(table)])
 
@@ -86,4 +87,4 @@ def unknown_entities(connection: Connection, table: Table, entities: Table) -> F
 
 def _written(table: Table) -> ColumnElement[Any]:
     """The timestamp as it is stored: a sample must be able to show what is no time."""
-    return cast(table.c.timestamp, Text).label("timestamp")
+    return written_text(table.c.timestamp).label("timestamp")

@@ -12,9 +12,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, Table, func, select
 
+from crypto_assets.database.expressions import epoch_milliseconds
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.entities import PROVIDER
@@ -112,7 +114,7 @@ def verified_coverage(
 ) -> list[dict[str, Any]]:
     """The rows of the coverage table for every partition of `window` (whole partitions), asked for at `clock`.
 
-    `expected` and `present` count the partition's owed and stored candles; `digest` is one of the sums of its columns.
+    `expected` and `present` count the partition's owed and stored candles; `digest` is one of its candles, row by row.
     """
     listed = listed_span(connection, entities, entity_id, interval)
     rows = []
@@ -144,15 +146,17 @@ def record_coverage(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
 
 def _content(connection: Connection, table: Table, entity_id: str, span: Span) -> tuple[int, str]:
+    """The number of an entity's stored candles in `span`, and the checksum of what they say, the same on any engine."""
     c = table.c
-    present, *sums = connection.execute(
-        select(
-            func.count(),
-            *(func.sum(column) for column in (c.open, c.high, c.low, c.close, c.volume, c.volume_quote, c.trade_count)),
-        ).where(
+    rows = connection.execute(
+        select(epoch_milliseconds(c.timestamp), c.open, c.high, c.low, c.close, c.volume, c.volume_quote, c.trade_count)
+        .where(
             c.entity_id == entity_id,
             c.timestamp >= to_datetime(span.start).replace(tzinfo=None),
             c.timestamp < to_datetime(span.end).replace(tzinfo=None),
         )
-    ).one()
-    return present, hashlib.blake2b(repr((present, sums)).encode(), digest_size=16).hexdigest()
+        .order_by(c.timestamp)
+    ).all()
+    # As doubles all of them are exact. Adding 0.0 takes the sign off -0.0, which SQLite does not keep.
+    values = np.array([tuple(row) for row in rows], dtype=np.float64) + 0.0
+    return len(rows), hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()

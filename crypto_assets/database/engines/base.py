@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from crypto_assets.database.errors import DatabaseNotReady, EnvironmentMismatch
@@ -19,8 +20,24 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_SECONDS = 30
 """How long a writer waits for another one before it gives up."""
 
+BACKUP = "crypto_backup"
+"""Where copies of tables are kept, by the name that statements give it. No unit: nothing migrates or removes it."""
+
 MIGRATION_TIMEOUT_SECONDS = 300
 """How long a migration waits for another process's."""
+
+
+@dataclass(frozen=True)
+class PoolStatus:
+    """Connections: this process's own, in use and idle, and all that the server has of the most it accepts.
+
+    SQLite has no server: `connections` are this process's, `limit` is None.
+    """
+
+    checked_out: int
+    idle: int
+    connections: int
+    limit: int | None
 
 
 class Database(ABC):
@@ -37,7 +54,7 @@ class Database(ABC):
     units: tuple[str, ...]
     """What is migrated as one: a file on SQLite, a schema on a server; `crypto_meta` first."""
     schemas: Mapping[str, str]
-    """The schema of each logical database as SQL names it; empty on SQLite, where it is the file."""
+    """The schema of each logical database and of the backups as SQL names it; empty on SQLite, where it is the file."""
 
     def __init__(self, environment: str, provider: str, revision: str) -> None:
         self.environment = str(environment)
@@ -91,6 +108,20 @@ class Database(ABC):
     @abstractmethod
     def remove(self, unit: str) -> None:
         """Deletes a unit: the file, or the schema with all that is in it."""
+
+    @abstractmethod
+    def backups(self, unit: str | None = None) -> AbstractContextManager[Connection]:
+        """A connection that reaches the schema `crypto_backup` and the tables of `unit`, both by their schemas' names.
+
+        With a unit (one that is there, at any revision) it is one transaction in which nobody else writes the unit, and
+        the place of the backups is made where it is missing; MySQL commits at once what creates or drops a table.
+        Without one it is for reading, and `crypto_backup` may not be there. Raises as `begin`, whom the data belong to
+        aside: that is not looked at.
+        """
+
+    @abstractmethod
+    def pool_status(self) -> PoolStatus:
+        """How many connections there are at this moment. Raises DatabaseError where the server cannot be reached."""
 
     @abstractmethod
     def dispose(self) -> None:

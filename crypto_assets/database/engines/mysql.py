@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from crypto_assets.database.engines.base import BUSY_TIMEOUT_SECONDS, MIGRATION_TIMEOUT_SECONDS
+from crypto_assets.database.engines.base import BACKUP, BUSY_TIMEOUT_SECONDS, MIGRATION_TIMEOUT_SECONDS
 from crypto_assets.database.engines.server import (
     CONNECT_TIMEOUT_SECONDS,
     ServerDatabase,
@@ -54,6 +54,7 @@ class MysqlDatabase(ServerDatabase):
 
     engine = "mysql"
     default_isolation = "REPEATABLE READ"
+    _count_connections = "SELECT count(*), @@max_connections FROM information_schema.processlist"
 
     def __init__(self, url: URL, environment: str, provider: str, revision: str) -> None:
         prefix = url.query.get(PREFIX_PARAMETER, "")
@@ -62,7 +63,7 @@ class MysqlDatabase(ServerDatabase):
         url = url.set(drivername="mysql+pymysql")
         super().__init__(url, environment, provider, revision)
         self._url = url.difference_update_query([PREFIX_PARAMETER])
-        self.schemas = {unit: f"{prefix}{unit}" for unit in self.units}
+        self.schemas = {unit: f"{prefix}{unit}" for unit in (*self.units, BACKUP)}
         self._prefix = prefix
 
     @contextmanager

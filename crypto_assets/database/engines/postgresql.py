@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from crypto_assets.database.engines.base import BUSY_TIMEOUT_SECONDS, MIGRATION_TIMEOUT_SECONDS
+from crypto_assets.database.engines.base import BACKUP, BUSY_TIMEOUT_SECONDS, MIGRATION_TIMEOUT_SECONDS
 from crypto_assets.database.engines.server import (
     CONNECT_TIMEOUT_SECONDS,
     ServerDatabase,
@@ -43,6 +43,7 @@ _SENTENCES = {
     "25006": "{where} is read-only; use the primary server.",
     "42P01": "{where} lacks a table ({detail}); run crypto-assets migrate.",
     "3F000": "{where} lacks a schema ({detail}); run crypto-assets migrate.",
+    "55P03": "Another process has been using {where} for too long; try again.",
     "57P": "{where} is shutting down or starting up; try again.",
 }
 
@@ -52,10 +53,14 @@ class PostgresqlDatabase(ServerDatabase):
 
     engine = "postgresql"
     default_isolation = "READ COMMITTED"
+    _count_connections = (
+        "SELECT count(*), current_setting('max_connections') FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend'"
+    )
 
     def __init__(self, url: URL, environment: str, provider: str, revision: str) -> None:
         super().__init__(url.set(drivername="postgresql+psycopg"), environment, provider, revision)
-        self.schemas = {unit: unit for unit in self.units}
+        self.schemas = {unit: unit for unit in (*self.units, BACKUP)}
 
     @contextmanager
     def migration_lock(self) -> Iterator[None]:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Connection, Engine, create_engine, inspect
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
 
-from crypto_assets.database.engines.base import BUSY_TIMEOUT_SECONDS, Database
+from crypto_assets.database.engines.base import BACKUP, BUSY_TIMEOUT_SECONDS, Database, PoolStatus
 from crypto_assets.database.errors import DatabaseError
 from crypto_assets.database.tables import (
     META,
@@ -39,6 +40,8 @@ class ServerDatabase(Database):
 
     default_isolation: IsolationLevel
     """Of transactions that say nothing else."""
+    _count_connections: str
+    """A query for all clients of the server, and how many it accepts."""
 
     def __init__(self, url: URL, environment: str, provider: str, revision: str) -> None:
         super().__init__(environment, provider, revision)
@@ -96,6 +99,24 @@ class ServerDatabase(Database):
         with self._committing_each() as connection:
             self._drop_schema(connection, self.schemas[unit])
         self._accepted.clear()
+
+    @contextmanager
+    def backups(self, unit: str | None = None) -> Iterator[Connection]:
+        with self._stating_errors(), self._pool().connect() as connection:
+            if unit is None:
+                yield connection
+                return
+            with self._transaction(connection, unit):
+                if not self._has_schema(connection, self.schemas[BACKUP]):
+                    connection.exec_driver_sql(self.schema_sql(BACKUP))
+                yield connection
+
+    def pool_status(self) -> PoolStatus:
+        pool = self._pool().pool
+        own = (pool.checkedout(), pool.checkedin()) if isinstance(pool, QueuePool) else (0, 0)
+        with self._stating_errors(), self._pool().connect() as connection:
+            connections, limit = connection.exec_driver_sql(self._count_connections).one()
+        return PoolStatus(*own, int(connections), int(limit))
 
     def dispose(self) -> None:
         with self._lock:

@@ -19,7 +19,13 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from crypto_assets.database.engines.base import BUSY_TIMEOUT_SECONDS, MIGRATION_TIMEOUT_SECONDS, Database
+from crypto_assets.database.engines.base import (
+    BACKUP,
+    BUSY_TIMEOUT_SECONDS,
+    MIGRATION_TIMEOUT_SECONDS,
+    Database,
+    PoolStatus,
+)
 from crypto_assets.database.engines.sqlite_files import (
     attach,
     file_ids,
@@ -45,8 +51,8 @@ _IDLE_CONNECTIONS = 2
 _SENTENCES = {
     "database or disk is full": "The disk of {where} is full; make room and run this again.",
     "attempt to write a readonly database": "{where} is read-only; change the rights of its files and directory.",
-    "unable to open database file": "{where} cannot be opened; check that the directory is there and can be written.",
-    "disk I/O error": "{where} cannot be read or written (disk I/O error); check the disk.",
+    "unable to open database": "{where} cannot be opened; check that the directory is there and can be written.",
+    "disk I/O error": "{where} cannot be read or written (disk I/O error); check whether the disk is full or damaged.",
 }
 
 
@@ -76,14 +82,14 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def connect(self, name: str) -> Iterator[Connection]:
-        with self._stating_errors(name), self._engine(physical_database(name)).connect() as connection:
+        with self._stating_errors(self.path(name)), self._engine(physical_database(name)).connect() as connection:
             yield connection
 
     @contextmanager
     def begin(self, name: str, also: Sequence[str] = ()) -> Iterator[Connection]:
         main = physical_database(name)
         locked = sorted({main, *map(physical_database, also)}, key=lambda each: (each in ATTACHED, each))
-        with self._stating_errors(name), self._engine(main).begin() as connection:
+        with self._stating_errors(self.path(name)), self._engine(main).begin() as connection:
             for each in locked:
                 # A write that changes nothing takes the lock: a transaction that reads first and writes later would
                 # otherwise fail at once when another writer was faster. BEGIN IMMEDIATE would lock the attached files
@@ -115,7 +121,7 @@ class SqliteDatabase(Database):
         path = self.path(unit)
         if not path.exists():
             return None
-        with closing(open_file(path)) as connection:
+        with self._stating_errors(path), closing(open_file(path)) as connection:
             return file_revision(connection, "main")
 
     @contextmanager
@@ -136,7 +142,7 @@ class SqliteDatabase(Database):
         path = self.path(unit)
         engine = create_engine("sqlite://", creator=lambda: open_file(path, create=True), poolclass=NullPool)
         use_explicit_transactions(engine, "BEGIN IMMEDIATE")
-        with self._stating_errors(unit), engine.begin() as connection:
+        with self._stating_errors(path), engine.begin() as connection:
             yield connection
         engine.dispose()
 
@@ -147,6 +153,38 @@ class SqliteDatabase(Database):
         self.dispose()
         for suffix in ("", "-wal", "-shm"):
             Path(f"{self.path(unit)}{suffix}").unlink(missing_ok=True)
+
+    @contextmanager
+    def backups(self, unit: str | None = None) -> Iterator[Connection]:
+        path = self.directory / self.provider / f"{self.provider}_{BACKUP}.db"
+
+        def opened() -> sqlite3.Connection:
+            # Neither file is the main one, so that both are named by their schemas.
+            connection = sqlite3.connect(
+                ":memory:", uri=True, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            try:
+                if unit is not None:
+                    open_file(path, create=True).close()
+                    attach(connection, unit, self.path(unit))
+                if path.exists():
+                    attach(connection, BACKUP, path)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+        engine = create_engine("sqlite://", creator=opened, poolclass=NullPool)
+        use_explicit_transactions(engine, "BEGIN" if unit is None else "BEGIN IMMEDIATE")
+        with self._stating_errors(path), engine.begin() as connection:
+            yield connection
+        engine.dispose()
+
+    def pool_status(self) -> PoolStatus:
+        with self._lock:
+            pools = [pool for engine in self._engines.values() if isinstance(pool := engine.pool, QueuePool)]
+        checked_out, idle = sum(pool.checkedout() for pool in pools), sum(pool.checkedin() for pool in pools)
+        return PoolStatus(checked_out, idle, checked_out + idle, None)
 
     def dispose(self) -> None:
         """Closes all idle connections."""
@@ -226,7 +264,7 @@ class SqliteDatabase(Database):
         self.check_environment(None if row is None else row[0])
 
     @contextmanager
-    def _stating_errors(self, name: str) -> Iterator[None]:
+    def _stating_errors(self, path: Path) -> Iterator[None]:
         """Turns what a user can mend into a sentence; any other error of SQL passes as it is."""
         try:
             yield
@@ -234,7 +272,7 @@ class SqliteDatabase(Database):
             said = str(error.orig if isinstance(error, DBAPIError) else error)
             for part, sentence in _SENTENCES.items():
                 if part in said:
-                    raise DatabaseError(sentence.format(where=f"The database at {self.path(name)}")) from error
+                    raise DatabaseError(sentence.format(where=f"The database at {path}")) from error
             raise
 
 

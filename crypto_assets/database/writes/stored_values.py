@@ -1,6 +1,7 @@
-"""How a frame's column becomes the values a table stores: exact, vectorised where it is hot.
+"""How a frame's column becomes the values SQLite stores: exact, vectorised where it is hot.
 
-Called by `writes` only; the same rules for single values are the types in `tables.columns`.
+Called by `sqlite`, and by `text_rows` for columns that hold Python objects. The same rules for single values are the
+types in `tables.columns`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from crypto_assets.database.tables.columns import ExactDecimal, UtcTimestamp, de
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy.typing as npt
 
 _JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 _DATE_LENGTH = len("2024-08-01")
@@ -36,7 +39,8 @@ def _converted(series: pd.Series[Any], kind: Any) -> list[Any]:  # noqa: PLR0911
     if isinstance(kind, UtcTimestamp):
         return timestamp_texts(series)
     if isinstance(kind, Double):
-        return _doubles(series)
+        values: list[Any] = doubles(series).tolist()  # NaN needs no care: SQLite stores it as NULL
+        return values
     if isinstance(kind, Boolean):
         return _booleans(series)
     if isinstance(kind, Integer):
@@ -50,10 +54,7 @@ def _converted(series: pd.Series[Any], kind: Any) -> list[Any]:  # noqa: PLR0911
 
 def timestamp_texts(series: pd.Series[Any]) -> list[Any]:
     """`2024-08-01 00:05:00.000000` for each time (naive is UTC, aware is converted), None for NaT."""
-    if not pd.api.types.is_datetime64_dtype(series.dtype):
-        # Of an object column each value says by itself whether it has an offset.
-        series = pd.to_datetime(series, utc=True).dt.tz_localize(None)
-    times = series.to_numpy().astype("datetime64[us]")
+    times = utc_times(series)
     texts = np.datetime_as_string(times)
     width = texts.dtype.itemsize // np.dtype("U1").itemsize
     if width > _DATE_LENGTH:
@@ -64,11 +65,19 @@ def timestamp_texts(series: pd.Series[Any]) -> list[Any]:
     return values
 
 
-def _doubles(series: pd.Series[Any]) -> list[Any]:
-    # NaN needs no care: SQLite stores it as NULL.
+def utc_times(series: pd.Series[Any]) -> npt.NDArray[np.datetime64]:
+    """Naive UTC times to the microsecond, whatever holds them; NaT where one is missing."""
+    if not pd.api.types.is_datetime64_dtype(series.dtype):
+        # Of an object column each value says by itself whether it has an offset.
+        series = pd.to_datetime(series, utc=True).dt.tz_localize(None)
+    return series.to_numpy().astype("datetime64[us]")
+
+
+def doubles(series: pd.Series[Any]) -> npt.NDArray[np.float64]:
+    """64-bit floats, NaN where one is missing."""
     if series.dtype == np.float64:
-        return series.to_numpy().tolist()
-    return series.to_numpy(dtype=np.float64, na_value=np.nan).tolist()
+        return series.to_numpy()
+    return series.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _booleans(series: pd.Series[Any]) -> list[Any]:

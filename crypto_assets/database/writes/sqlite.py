@@ -1,28 +1,20 @@
-"""Frames into tables: bulk, idempotent, with true counts.
+"""SQLite's way of writing: one statement for many rows of Python values.
 
-    with database.begin("cryptopair_1m_kdata") as connection:
-        counts = upsert(connection, TABLES["cryptopair_1m_kdata"], frame)  # WriteCounts(inserted, changed, unchanged)
-
-A row whose key is stored is rewritten only where a value differs, so running the same thing twice writes nothing the
-second time. How a column becomes what SQLite stores is in `stored_values`; what a row must be is judged by `frames`
-before. Called by `orchestration`, `quality` and the benchmarks.
+How a column becomes what SQLite stores is in `stored_values`. Called by `writes` only.
 """
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from crypto_assets.database.stored_values import column_values
 from crypto_assets.database.tables import key_columns
+from crypto_assets.database.writes.counts import WriteCounts
+from crypto_assets.database.writes.stored_values import column_values
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
     from sqlalchemy import Connection, Table
 
@@ -30,40 +22,9 @@ _SCAN_LIMIT = 8
 """A key range is counted only up to this many times the frame's rows: beyond, looking at each key is cheaper."""
 
 
-@dataclass(frozen=True)
-class WriteCounts:
-    """What became of a frame's rows, by distinct key: new ones, differing ones, and those that were stored already.
-
-    With `only_existing`, rows without a stored key are in none of the three.
-    """
-
-    inserted: int = 0
-    changed: int = 0
-    unchanged: int = 0
-
-    @property
-    def written(self) -> int:
-        """Rows that were written at all."""
-        return self.inserted + self.changed
-
-    def __add__(self, other: WriteCounts) -> WriteCounts:
-        return WriteCounts(
-            self.inserted + other.inserted, self.changed + other.changed, self.unchanged + other.unchanged
-        )
-
-
-def upsert(connection: Connection, table: Table, frame: pd.DataFrame, *, only_existing: bool = False) -> WriteCounts:
-    """Stores every row of `frame` under its key, in the connection's transaction; where a key repeats the last wins.
-
-    The frame's columns are any of the table's own (not the generated ones), the key's among them; columns it lacks keep
-    what is stored, or take their default. Times are naive UTC or aware; missing values become NULL; JSON columns hold
-    Python objects. With `only_existing`, rows whose key is not stored are ignored. Raises ValueError for columns that
-    do not fit, SQLAlchemy's IntegrityError for rows the table refuses.
-    """
+def store(connection: Connection, table: Table, frame: pd.DataFrame, *, only_existing: bool) -> WriteCounts:
+    """Stores a frame's rows as `writes.upsert` says; the frame is not empty and has the right columns."""
     names = [str(name) for name in frame.columns]
-    _check_columns(table, names)
-    if frame.empty:
-        return WriteCounts()
     values = {name: column_values(frame[name], table.c[name]) for name in names}
     keys = key_columns(table)
     values = _distinct(values, keys)
@@ -128,18 +89,6 @@ def _distinct(values: dict[str, list[Any]], keys: list[str]) -> dict[str, list[A
     return {name: [column[position] for position in last] for name, column in values.items()}
 
 
-def _check_columns(table: Table, names: Sequence[str]) -> None:
-    own = [column.name for column in table.columns if column.computed is None]
-    for name in names:
-        if name not in own:
-            kind = "is generated" if name in table.columns else "is no column"
-            near = difflib.get_close_matches(name, own, n=3) or own
-            raise ValueError(f"{name!r} {kind} of {table.name}; it stores {', '.join(near)}")
-    missing = [name for name in key_columns(table) if name not in names]
-    if missing:
-        raise ValueError(f"the frame for {table.name} lacks {', '.join(missing)} of its key")
-
-
 def _qualified(connection: Connection, table: Table) -> str:
     translated: dict[str | None, str | None] = connection.get_execution_options().get("schema_translate_map") or {}
     schema = translated.get(table.schema, table.schema)
@@ -148,7 +97,7 @@ def _qualified(connection: Connection, table: Table) -> str:
 
 @lru_cache(maxsize=256)
 def _statements(table: Table, target: str, names: tuple[str, ...]) -> _Statements:
-    """The SQL of one table and set of columns. SQLite's; PostgreSQL and MySQL get their own beside it."""
+    """The SQL of one table and set of columns."""
     keys = key_columns(table)
     others = [name for name in names if name not in keys]
     own = _quoted(table.name)

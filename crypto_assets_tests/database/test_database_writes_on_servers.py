@@ -1,0 +1,166 @@
+"""What is particular about writing to servers: their texts, their refusals, what a second run costs, many at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from crypto_assets.database.engines.mysql import MysqlDatabase
+from crypto_assets.database.errors import DatabaseError
+from crypto_assets.database.tables import TABLES
+from crypto_assets.database.writes import WriteCounts, upsert
+from crypto_assets.database.writes.mysql import MysqlWrite
+from crypto_assets.database.writes.text_rows import text_columns, text_rows
+from crypto_assets.domain.spans import Span
+from crypto_assets_tests.database.database_frames import CANDLES, assets, candles, pairs
+
+TABLE = TABLES[CANDLES]
+ASSETS = TABLES["crypto_asset"]
+AUGUST = Span(1_722_470_400_000, 1_725_148_800_000)
+BASES = ("BTC", "ETH", "ADA", "SOL")
+
+
+@pytest.fixture
+def database(any_database):
+    with any_database.begin("crypto_asset") as connection:
+        upsert(connection, ASSETS, assets(*BASES, "USDT"))
+        upsert(connection, TABLES["crypto_pair"], pairs(*BASES))
+    any_database.ensure_partitions(CANDLES, AUGUST)
+    return any_database
+
+
+def written(database, frame, table=TABLE, **options):
+    with database.begin(table.name) as connection:
+        return upsert(connection, table, frame, **options)
+
+
+def test_rows_become_one_text_that_copy_and_load_data_read():
+    frame = assets("A", "B").assign(
+        name=["tab\there", "line\nend\r"],
+        full_name=pd.Categorical(["back\\slash", None]),
+        end_date=pd.Series([pd.NaT, pd.Timestamp("2024-08-01T00:00:00.000001")]),
+        data_quality_score=[np.nan, 5e-324],
+        is_stablecoin=[True, False],
+    )[["id", "name", "full_name", "end_date", "data_quality_score", "is_stablecoin"]]
+    text = text_rows(text_columns(frame, ASSETS, ["id"]), ASSETS).to_pybytes().decode()
+    assert text == (
+        "crypto_binance_a\ttab\\there\tback\\\\slash\t\\N\t\\N\t1\n"
+        "crypto_binance_b\tline\\nend\\r\t\\N\t2024-08-01 00:00:00.000001\t5e-324\t0\n"
+    )
+
+
+def test_of_repeated_keys_only_the_last_row_is_sent():
+    frame = pd.concat([candles(count=3), candles(count=2).assign(close=7.0)])
+    texts = text_columns(frame, TABLE, ["entity_id", "timestamp"])
+    assert texts["close"].to_pylist() == ["102.5", "7", "7"]
+
+
+def test_a_transaction_can_write_the_same_table_many_times(database):
+    with database.begin(CANDLES) as connection:
+        assert upsert(connection, TABLE, candles(count=5)) == WriteCounts(inserted=5)
+        assert upsert(connection, TABLE, candles(count=8)) == WriteCounts(inserted=3, unchanged=5)
+        assert upsert(connection, TABLE, candles(count=2).assign(close=1.0)) == WriteCounts(changed=2)
+    with database.connect(CANDLES) as connection:
+        upsert(connection, TABLE, candles(count=20))
+        assert connection.scalar(select(func.count()).select_from(TABLE)) == 20
+    assert written(database, candles(count=8)) == WriteCounts(changed=2, unchanged=6)
+
+
+def test_a_failed_write_leaves_the_connection_usable(database):
+    for _ in range(2):
+        with pytest.raises(IntegrityError), database.begin(ASSETS.name) as connection:
+            upsert(connection, ASSETS, assets("X").assign(symbol=None))
+        assert written(database, assets("Y"), ASSETS).inserted + 1 in (1, 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frame: frame.assign(provider="p" * 33),
+        lambda frame: frame.assign(trade_count=2**31),
+    ],
+)
+def test_what_does_not_fit_is_refused_not_cut(database, change):
+    if database.engine == "sqlite":
+        pytest.skip("SQLite has no limits")
+    with pytest.raises(DBAPIError):
+        written(database, change(candles()))
+    with database.connect(CANDLES) as connection:
+        assert connection.scalar(select(func.count()).select_from(TABLE)) == 0
+
+
+def test_a_candle_of_an_unknown_symbol_is_refused(database):
+    table = TABLES["cryptopair_1d_kdata"]
+    if database.engine == "sqlite":
+        pytest.skip("symbols and candles are in different files")
+    with pytest.raises(IntegrityError):
+        written(database, candles(entity="cryptopair_binance_nousdt", minutes=1440), table)
+
+
+def test_a_month_without_a_partition_is_named(database):
+    frame = candles(start="2031-05-31")
+    if database.engine != "postgresql":
+        assert written(database, frame).inserted == 5
+        return
+    with pytest.raises(DatabaseError, match=r"no partition for 2031-05; call Database\.ensure_partitions"):
+        written(database, frame)
+
+
+def test_a_server_that_forbids_local_files_is_written_to_by_insert(database, database_url, engine, monkeypatch):
+    if engine != "mysql":
+        pytest.skip("only MySQL reads local files")
+    allowed = MysqlDatabase._connect_arguments  # noqa: SLF001
+    monkeypatch.setattr(MysqlDatabase, "_connect_arguments", lambda self: allowed(self) | {"local_infile": False})
+    loads = []
+    load = MysqlWrite.load
+    monkeypatch.setattr(MysqlWrite, "load", lambda self: loads.append(1) or load(self))
+    database.dispose()
+    frame = candles(count=50).assign(name="tab\there \\N 'é🚀'")
+    with database.begin(CANDLES) as connection:
+        assert upsert(connection, TABLE, frame) == WriteCounts(inserted=50)
+        assert upsert(connection, TABLE, frame) == WriteCounts(unchanged=50)
+        assert set(connection.scalars(select(TABLE.c.name))) == {"tab\there \\N 'é🚀'"}
+    assert loads == [1]  # asked once, then remembered
+
+
+def test_running_the_same_day_again_writes_almost_no_log(database):
+    if database.engine != "postgresql":
+        pytest.skip("measured by PostgreSQL's write-ahead log")
+    frame = candles(count=5_000)
+
+    def log_bytes():
+        with database.connect(CANDLES) as connection:
+            return int(connection.exec_driver_sql("SELECT pg_current_wal_insert_lsn() - '0/0'").scalar())
+
+    assert written(database, frame) == WriteCounts(inserted=5_000)
+    costs = []
+    for _ in range(5):  # the least: other tests write to the same server
+        before = log_bytes()
+        assert written(database, frame) == WriteCounts(unchanged=5_000)
+        costs.append((log_bytes() - before) / len(frame))
+    assert min(costs) < 100
+
+
+def test_writers_at_the_same_time_neither_fail_nor_lose_a_row(database):
+    def write(number):
+        own = f"cryptopair_binance_{BASES[number].lower()}usdt"
+        counts = WriteCounts()
+        for part in range(4):
+            shared = candles(start="2024-08-20", count=50).assign(close=float(number))
+            mine = candles(entity=own, start=f"2024-08-0{part + 1}", count=200)
+            counts += written(database, pd.concat([mine, shared]))
+        return counts
+
+    with ThreadPoolExecutor(4) as threads:
+        counts = sum(threads.map(write, range(4)), WriteCounts())
+    assert counts.inserted == 4 * 4 * 200 + 50
+    with database.connect(CANDLES) as connection:
+        assert connection.scalar(select(func.count()).select_from(TABLE)) == counts.inserted
+        shared = connection.scalars(select(TABLE.c.close).where(TABLE.c.timestamp >= pd.Timestamp("2024-08-20"))).all()
+    assert len(shared) == 50
+    assert len(set(shared)) == 1
