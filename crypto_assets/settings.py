@@ -34,7 +34,6 @@ class Environment(StrEnum):
 class Settings(BaseSettings):
     """What the `CRYPTO_ASSETS_*` variables say; unknown ones are ignored: later versions may share a machine."""
 
-    # retention_days: candles older than this many days are moved into Parquet files below archive_directory; 0 keeps all.
     model_config = SettingsConfigDict(env_prefix="CRYPTO_ASSETS_", frozen=True, extra="ignore")
 
     environment: Environment = Environment.TESTNET
@@ -48,6 +47,7 @@ class Settings(BaseSettings):
     spot_ws_url: str | None = None
     futures_ws_url: str | None = None
     archive_url: str | None = None
+    # Candles older than this many days are moved into Parquet files below archive_directory; 0 keeps all.
     retention_days: int = Field(default=0, ge=0)
     archive_directory: Path = Field(default=Path(), validate_default=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import date
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -60,6 +61,8 @@ def test_every_variable_is_read(read):
         ("SPOT_URL", "localhost", "'localhost' is not scheme://host[:port]"),
         ("FUTURES_URL", "http://host/fapi", "'http://host/fapi' is not scheme://host[:port]"),
         ("DATABASE", "data/testnet", "is not a URL such as sqlite:///data/testnet"),
+        ("RETENTION_DAYS", "-1", "greater than or equal to 0"),
+        ("RETENTION_DAYS", "a year", "valid integer"),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_the_variable(read, name, value, part):
@@ -80,3 +83,25 @@ def test_settings_cannot_be_changed_afterwards():
     settings = Settings(start=date(2023, 3, 20))
     with pytest.raises(ValidationError):
         settings.start = date(2024, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "directory"),
+    [
+        ({}, "data/testnet/archive"),
+        ({"archive_directory": ""}, "data/testnet/archive"),
+        ({"environment": Environment.LIVE}, "data/live/archive"),
+        ({"database": "sqlite:///elsewhere/candles"}, "elsewhere/candles/archive"),
+        ({"database": "sqlite:////srv/candles"}, "/srv/candles/archive"),
+        ({"database": "postgresql+psycopg://host/candles", "environment": Environment.LIVE}, "data/live/archive"),
+        ({"database": "sqlite:///elsewhere", "archive_directory": "/srv/archive"}, "/srv/archive"),
+    ],
+)
+def test_the_archive_lies_beside_the_data_unless_it_is_named(settings, directory):
+    made = Settings(**{"database": ""} | settings)
+    assert (made.archive_directory, made.retention_days) == (Path(directory), 0)
+
+
+def test_retention_is_a_number_of_days(monkeypatch):
+    monkeypatch.setenv("CRYPTO_ASSETS_RETENTION_DAYS", "400")
+    assert load_settings().retention_days == 400

@@ -6,22 +6,29 @@
 
 Every statement is a SQLAlchemy select (`select_data`, `select_latest`, `select_entity_ids`), so that it can be
 explained. What is not a plain lookup (gaps, duplicates, consistency) belongs to `quality`. Called by `cli`, `quality`
-and users.
+and users. `query_data` alone also reads candles that were archived; how is said by `archive_reads`.
 """
 
 from __future__ import annotations
 
 import difflib
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from sqlalchemy import Column, Connection, Select, Subquery, Table, func, select
+from sqlalchemy import Column, Connection, Select, Table, func, inspect, select
+from sqlalchemy.exc import DBAPIError
 
+from crypto_assets.database.archive_manifest import ArchivedMonth, archived_months
+from crypto_assets.database.archive_reads import KEY, Part, with_archived
 from crypto_assets.database.engines import Database, open_database
+from crypto_assets.database.engines.sqlite import SqliteDatabase
+from crypto_assets.database.entity_reads import entity_scan, latest_rows, rows_by_entity
+from crypto_assets.database.errors import DatabaseError
 from crypto_assets.database.result_frames import read_frame
-from crypto_assets.database.tables import find_table, key_columns, time_column
-from crypto_assets.domain.entities import entity_code
+from crypto_assets.database.tables import QUALITY, find_table, key_columns, time_column
+from crypto_assets.domain.entities import KDATA_TABLES, entity_code, entity_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,21 +50,18 @@ def query_data(
     columns: Sequence[str] | None = None,
     order: str | None = None,
     database: Database | None = None,
+    archive_directory: Path | None = None,
 ) -> pd.DataFrame:
     """The rows of a table (named by table or class name) that meet all conditions; an empty frame keeps its columns.
 
     Both ends of the time range belong to it. Rows are ordered by time, then entity: `order` is asc (the default) or
     desc, and `limit` keeps the first rows of that order. Times are naive UTC datetime64. Without `database`, the one
     that the environment's settings name. Raises ValueError for an unknown table, column or order, naming the nearest.
-    """
-    if database is None:
-        from crypto_assets.settings import load_settings  # noqa: PLC0415 - only where no database is given
 
-        settings = load_settings()
-        database = open_database(settings.database_url, settings.environment)
-        disposable: Database | None = database
-    else:
-        disposable = None
+    Archived candles are read from their files in `archive_directory`: by default the settings' one, or for a SQLite
+    database that is given the directory `archive` within its own. Raises DatabaseError where one is needed and cannot
+    be read: there are never silently fewer rows.
+    """
     found = find_table(table)
     # Made before anything is opened, so that a misspelt name is reported as such.
     options: dict[str, Any] = {
@@ -69,27 +73,103 @@ def query_data(
     }
     chosen = _as_list(entity_ids)
     select_data(found, entity_ids=chosen if codes is None else [], **options)
+    if database is not None:
+        if archive_directory is None and isinstance(database, SqliteDatabase):
+            archive_directory = database.directory / "archive"
+        return _query(database, found, _as_list(codes), chosen, archive_directory, options)
+    from crypto_assets.settings import load_settings  # noqa: PLC0415 - only where no database is given
+
+    settings = load_settings()
+    database = open_database(settings.database_url, settings.environment)
     try:
-        with database.connect(found.name) as connection:
-            if codes is not None:
-                with_codes = entity_ids_of_codes(connection, found, codes)
-                chosen = with_codes if chosen is None else [each for each in chosen if each in set(with_codes)]
-            return read_frame(connection, select_data(found, entity_ids=chosen, **options))
+        directory = archive_directory or settings.archive_directory
+        return _query(database, found, _as_list(codes), chosen, directory, options)
     finally:
-        if disposable is not None:
-            disposable.dispose()
+        database.dispose()
+
+
+_ATTEMPTS = 5
+"""How often a query begins anew because candles were archived or restored while it read."""
+
+
+def _query(
+    database: Database,
+    table: Table,
+    codes: list[str] | None,
+    chosen: list[str] | None,
+    directory: Path | None,
+    options: dict[str, Any],
+) -> pd.DataFrame:
+    """The stored rows and, of a candle table, the archived ones.
+
+    On SQLite manifest and candles are two files, each seen at a moment of its own, so that rows archived in between
+    would be in neither: the manifest is read again afterwards, and if it changed, everything. Servers show one moment.
+    """
+    for _ in range(_ATTEMPTS):
+        with database.connect(table.name) as connection:
+            months = _archived(connection, database, table, codes, chosen, options)
+            ids = chosen
+            if codes is not None:
+                with_codes = entity_ids_of_codes(connection, table, codes)
+                ids = with_codes if chosen is None else [each for each in chosen if each in set(with_codes)]
+            if ids is None and database.engine == "mysql" and table.info.get("by_entity"):
+                ids = entity_ids(connection, table)
+            columns = list(dict.fromkeys(options["columns"] or table.columns.keys()))
+            needed = {"columns": list(dict.fromkeys([*columns, *KEY]))} if months else {}
+            statement = select_data(table, entity_ids=ids, engine=database.engine, **options | needed)
+            stored = read_frame(connection, statement)
+            if table.name in KDATA_TABLES and database.engine == "sqlite":
+                connection.rollback()
+                if _archived(connection, database, table, codes, chosen, options) != months:
+                    continue
+        if not months:
+            return stored
+        part = Part(options["start"], options["end"], options["limit"], columns, options["order"])
+        try:
+            return with_archived(stored, months, directory, table, part)
+        except DatabaseError:
+            with database.connect(table.name) as connection:
+                if _archived(connection, database, table, codes, chosen, options) == months:
+                    raise
+    raise DatabaseError(f"The archive of {table.name} changed each time it was read; try again.")
+
+
+def _archived(
+    connection: Connection,
+    database: Database,
+    table: Table,
+    codes: list[str] | None,
+    chosen: list[str] | None,
+    options: dict[str, Any],
+) -> list[ArchivedMonth]:
+    """The archived months that a query touches; none for other tables, and where there is no manifest."""
+    if table.name not in KDATA_TABLES or options["limit"] == 0:
+        return []
+    if codes is not None:
+        # By their names: an entity of which everything is archived is not in the table.
+        kind = KDATA_TABLES[table.name][0].entity_type
+        with_codes = {entity_id(kind, database.provider, entity_code(code)) for code in codes}
+        chosen = sorted(with_codes if chosen is None else with_codes.intersection(chosen))
+    span = {"start": options["start"], "end": options["end"]}
+    try:
+        return archived_months(connection, table, database.provider, entity_ids=chosen, **span)
+    except DBAPIError:
+        connection.rollback()
+        if inspect(connection).has_table("crypto_kdata_archive", database.schemas.get(QUALITY, QUALITY)):
+            raise
+        return []
 
 
 def latest_candles(table: str, database: Database) -> pd.DataFrame:
     """The newest candle of every symbol in a candle table: all columns, one row per entity, ordered by entity."""
     found = find_table(table)
     with database.connect(found.name) as connection:
-        return read_frame(connection, select_latest(found))
+        return read_frame(connection, select_latest(found, database.engine))
 
 
 def entity_ids(connection: Connection, table: Table) -> list[str]:
     """The distinct entity ids stored in a table, in order; one index lookup each, however many rows there are."""
-    return [row[0] for row in connection.execute(select_entity_ids(table))]
+    return [row[0] for row in connection.execute(select_entity_ids(table, connection.dialect.name))]
 
 
 def entity_ids_of_codes(connection: Connection, table: Table, codes: str | Iterable[str]) -> list[str]:
@@ -112,11 +192,12 @@ def select_data(
     limit: int | None = None,
     columns: Sequence[str] | None = None,
     order: str = "asc",
+    engine: str = "sqlite",
 ) -> Select[Any]:
-    """The statement behind `query_data`: times naive UTC, both ends included.
+    """The statement behind `query_data` for one engine: times naive UTC, both ends included.
 
     Without entity ids a candle or tick table is still read through its key, entity by entity; with a limit no more rows
-    of each than that. Raises ValueError as `query_data` does.
+    of each than that. MySQL alone must be told the entities for that. Raises ValueError as `query_data` does.
     """
     if order not in ORDERS:
         raise ValueError(f"order {order!r} is neither {' nor '.join(ORDERS)}")
@@ -128,53 +209,42 @@ def select_data(
     time = table.c[time_column(table)]
     conditions = _time_conditions(time, start, end)
     statement = select(*shown)
-    if entity_ids is not None:
+    by_entity = table.info.get("by_entity") and (conditions or limit is not None)
+    source = rows_by_entity(table, engine, entity_ids, conditions, limit, order) if by_entity else None
+    if source is not None:
+        statement, conditions = select(*(source.c[column.name] for column in shown)), []
+    elif entity_ids is not None:
         # A single one is compared with =, so that the key also gives the order.
         column = table.c.entity_id
         conditions.append(column == entity_ids[0] if len(entity_ids) == 1 else column.in_(entity_ids))
-    elif table.info.get("by_entity") and (conditions or limit is not None):
+    elif by_entity and engine == "sqlite":
         statement = _by_entity(statement, table, start, end, limit, order)
-    ordering = [time, *(table.c[name] for name in key_columns(table) if name != time.name)]
+    # MariaDB would sort by what is equal everywhere.
+    known = {time.name, "entity_id"} if entity_ids is not None and len(entity_ids) == 1 else {time.name}
+    names = [time.name, *(name for name in key_columns(table) if name not in known)]
+    ordering = [(table if source is None else source).c[name] for name in names]
     statement = statement.where(*conditions).order_by(*(each.desc() if order == "desc" else each for each in ordering))
     return statement if limit is None else statement.limit(limit)
 
 
-def select_latest(table: Table) -> Select[Any]:
+def select_latest(table: Table, engine: str = "sqlite") -> Select[Any]:
     """The newest row of every entity, by one lookup in the key each."""
-    entities = _entity_scan(table)
-    other = table.alias("newest")
-    newest = select(func.max(other.c.timestamp)).where(other.c.entity_id == entities.c.entity_id).scalar_subquery()
-    return (
-        select(table)
-        .join(entities, table.c.entity_id == entities.c.entity_id)
-        .where(table.c.timestamp == newest)
-        .order_by(table.c.entity_id)
-    )
+    return latest_rows(table, engine)
 
 
-def select_entity_ids(table: Table) -> Select[Any]:
+def select_entity_ids(table: Table, engine: str = "sqlite") -> Select[Any]:
     """The distinct entity ids in order, jumping through the index from each to the next."""
     if not table.info.get("by_entity"):
         return select(table.c.entity_id).distinct().order_by(table.c.entity_id)
-    entities = _entity_scan(table)
+    entities = entity_scan(table, engine)
     return select(entities.c.entity_id).order_by(entities.c.entity_id)
-
-
-def _entity_scan(table: Table) -> Subquery:
-    """The distinct entity ids. A recursive query, as SQLite reads every row for DISTINCT."""
-    scan = select(func.min(table.c.entity_id).label("entity_id")).cte("entity_scan", recursive=True)
-    other = table.alias("following")
-    following = select(func.min(other.c.entity_id)).where(other.c.entity_id > scan.c.entity_id).scalar_subquery()
-    scan = scan.union_all(select(following).select_from(scan).where(scan.c.entity_id.is_not(None)))
-    # The last step finds none and yields NULL.
-    return select(scan.c.entity_id).where(scan.c.entity_id.is_not(None)).subquery("entities")
 
 
 def _by_entity(
     statement: Select[Any], table: Table, start: datetime | None, end: datetime | None, limit: int | None, order: str
 ) -> Select[Any]:
-    """`statement` reading each entity's range through the key; where there is a limit, only as far as it reaches."""
-    entities = _entity_scan(table)
+    """On SQLite: `statement` reading each entity's range through the key, with a limit only as far as it reaches."""
+    entities = entity_scan(table, "sqlite")
     if limit is None or set(key_columns(table)) != {"entity_id", "timestamp"}:
         return statement.where(table.c.entity_id.in_(select(entities.c.entity_id)))
     other = table.alias("reached")
@@ -212,4 +282,5 @@ def _moment(value: Moment | None) -> datetime | None:
 def _as_list(values: str | Iterable[str] | None) -> list[str] | None:
     if values is None:
         return None
-    return [values] if isinstance(values, str) else list(values)
+    # Each once: an entity named twice has no more rows than one named once.
+    return [values] if isinstance(values, str) else list(dict.fromkeys(values))

@@ -10,11 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
+from crypto_assets.database.archive_manifest import ArchivedMonth, record_month
+from crypto_assets.database.archives import archive_candles
+from crypto_assets.database.engines import open_database
+from crypto_assets.database.migrations import migrate
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import Interval, parse_time, to_datetime
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.coverage import listed_span, owed_spans, record_coverage, verified_coverage
 from crypto_assets.quality.gaps import completeness, missing_spans
+from crypto_assets.quality.retention import archivable_months
 
 TABLE = TABLES["cryptopair_5m_kdata"]
 PAIRS = TABLES["crypto_pair"]
@@ -201,3 +206,94 @@ def test_coverage_says_what_was_owed_stored_and_when_and_its_digest_follows_the_
         record_coverage(connection, verified_coverage(connection, TABLE, PAIRS, BTC, M5, DAY, clock))
         digests.append(connection.execute(coverage.select()).one().digest)
     assert len(set(digests)) == 4
+
+
+def archived(connection, span, rows=None):
+    """Notes the candles of `span` as archived."""
+    count = M5.count(*span) if rows is None else rows
+    month = ArchivedMonth(BTC, "2023-03-01", "x", count, 1, naive(span.start), naive(span.end - STEP), "x")
+    record_month(connection, TABLE, "binance", month)
+
+
+@AT_LEISURE
+@given(st.frozensets(st.integers(0, 287), max_size=30), st.integers(0, 287), st.integers(1, 288))
+def test_archived_candles_are_present(quality_database, removed, first, length):
+    in_archive = range(first, min(first + length, 288))
+    with rolled_back(quality_database) as connection:
+        list_pair(connection)
+        store(connection, [START + number * STEP for number in range(288) if number not in removed])
+        record_coverage(connection, verified_coverage(connection, TABLE, PAIRS, BTC, M5, DAY, DAY.end))
+        archived(connection, Span(START + in_archive.start * STEP, START + in_archive.stop * STEP))
+        [found] = completeness(connection, TABLE, PAIRS, M5)
+        gaps = missing_spans(connection, TABLE, BTC, M5, DAY)
+    lacking = sorted(removed - set(in_archive))
+    assert (found.present, found.gaps) == (288 - len(lacking), gaps)
+    times = [(time - START) // STEP for gap in gaps for time in range(gap.start, gap.end, STEP)]
+    assert times == lacking
+
+
+def test_an_archived_month_that_lacks_a_candle_is_asked_for_again(quality_database):
+    with rolled_back(quality_database) as connection:
+        archived(connection, DAY, rows=287)
+        assert missing_spans(connection, TABLE, BTC, M5, DAY) == [DAY]
+
+
+def archivable(connection, before):
+    return archivable_months(connection, TABLE, PAIRS, M5, parse_time(before))
+
+
+def collected(connection, first, end, *, removed=(), listed=None):
+    """Stores and notes the days from `first` to `end`, the day after the last."""
+    span = Span(parse_time(first), parse_time(end))
+    list_pair(connection, listed=listed)
+    begin = span.start if listed is None else M5.floor(listed)
+    store(connection, [time for time in range(begin, span.end, STEP) if time not in removed])
+    record_coverage(connection, verified_coverage(connection, TABLE, PAIRS, BTC, M5, span, span.end))
+
+
+def test_months_are_archivable_when_they_are_old_and_whole(quality_database):
+    with rolled_back(quality_database) as connection:
+        collected(connection, "2023-02-26", "2023-04-03", removed=[parse_time("2023-03-15T10:00")])
+        assert archivable(connection, "2023-02-28T23:59") == []
+        assert archivable(connection, "2023-04-30") == [(BTC, "2023-02-01")]
+        store(connection, [parse_time("2023-03-15T10:00")])
+        assert archivable(connection, "2023-04-30") == [(BTC, "2023-02-01"), (BTC, "2023-03-01")]
+
+
+def test_the_month_of_a_listing_is_whole_from_there_on(quality_database):
+    with rolled_back(quality_database) as connection:
+        collected(connection, "2023-03-01", "2023-04-01", listed=parse_time("2023-03-30T06:02"))
+        assert archivable(connection, "2023-04-01") == [(BTC, "2023-03-01")]
+
+
+def test_a_month_with_a_row_that_is_not_owed_stays(quality_database):
+    with rolled_back(quality_database) as connection:
+        collected(connection, "2023-03-30", "2023-04-01")
+        store(connection, [parse_time("2023-03-30") + 1])
+        assert archivable(connection, "2023-04-01") == []
+
+
+def test_a_month_in_which_a_candle_was_stored_since_it_was_archived_is_archivable_again(quality_database):
+    with rolled_back(quality_database) as connection:
+        collected(connection, "2023-03-30", "2023-04-01")
+        archived(connection, Span(parse_time("2023-03-30"), parse_time("2023-04-01")))
+        connection.execute(TABLE.delete())
+        assert archivable(connection, "2023-04-01") == []
+        store(connection, [parse_time("2023-03-31")])
+        assert archivable(connection, "2023-04-01") == [(BTC, "2023-03-01")]
+
+
+def test_what_was_archived_is_neither_missing_nor_archivable_again(tmp_path):
+    database = open_database(f"sqlite:///{tmp_path}", "testnet")
+    migrate(database, ["crypto_meta", "crypto_quality", TABLE.name])
+    with database.begin(TABLE.name, also=["crypto_meta", "crypto_quality"]) as connection:
+        collected(connection, "2023-02-26", "2023-04-03")
+    with database.connect(TABLE.name) as connection:
+        months = archivable(connection, "2023-04-03")
+    assert len(archive_candles(database, tmp_path / "archive", TABLE.name, months)) == 2
+    with database.connect(TABLE.name) as connection:
+        [found] = completeness(connection, TABLE, PAIRS, M5)
+        assert (found.expected, found.missing) == (36 * 288, 0)
+        assert missing_spans(connection, TABLE, BTC, M5, found.owed) == []
+        assert archivable(connection, "2023-04-03") == []
+    database.dispose()

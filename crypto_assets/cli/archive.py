@@ -1,0 +1,127 @@
+"""`crypto-assets archive`: arguments and output; what is moved and how belongs to `quality.retention` and `archives`.
+
+Called by the command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from crypto_assets.domain.entities import PROVIDER, entity_code
+from crypto_assets.domain.intervals import parse_time, to_milliseconds
+from crypto_assets.settings import load_settings
+
+if TYPE_CHECKING:
+    from crypto_assets.database.archive_manifest import ArchivedMonth
+    from crypto_assets.database.engines import Database
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+
+
+@click.group(invoke_without_command=True)
+@click.option("--older-than", "days", type=click.IntRange(1), metavar="DAYS", help="Instead of the setting.")
+@click.option("--dry-run", is_flag=True, help="Print what would be moved, and do nothing.")
+@_JSON
+@click.pass_context
+def archive(context: click.Context, days: int | None, *, dry_run: bool, as_json: bool) -> None:
+    """Move whole months of old candles into Parquet files; queries read them as before."""
+    if context.invoked_subcommand is not None:
+        return
+    from crypto_assets.quality.retention import apply_retention, plan_retention  # noqa: PLC0415 - loads SQLAlchemy
+
+    settings = load_settings()
+    keep = days or settings.retention_days
+    if not keep:
+        raise click.UsageError("Nothing is old: set CRYPTO_ASSETS_RETENTION_DAYS, or say --older-than DAYS.")
+    before = to_milliseconds(datetime.now(UTC) - timedelta(days=keep))
+    with _opened() as database:
+        if dry_run:
+            rows = [
+                {"table": table, "entity_id": entity_id, "month": month}
+                for table, months in plan_retention(database, before).items()
+                for entity_id, month in months
+            ]
+        else:
+            rows = [_row(month) for month in apply_retention(database, settings.archive_directory, before)]
+    _show(rows, "nothing to archive", as_json=as_json)
+
+
+@archive.command("list")
+@_JSON
+def list_months(*, as_json: bool) -> None:
+    """Print what is archived."""
+    from crypto_assets.database.archive_manifest import archived_months  # noqa: PLC0415
+    from crypto_assets.database.tables import TABLES  # noqa: PLC0415
+    from crypto_assets.domain.entities import KDATA_TABLES  # noqa: PLC0415
+
+    rows = []
+    with _opened() as database:
+        for name in KDATA_TABLES:
+            with database.connect(name) as connection:
+                rows += [_row(month) for month in archived_months(connection, TABLES[name], PROVIDER)]
+    _show(rows, "nothing is archived", as_json=as_json)
+
+
+@archive.command()
+@click.argument("table")
+@click.option("--codes", help="Comma separated, e.g. btcusdt,ethusdt; all by default.")
+@click.option("--start", help="Only months with a candle from this time on, UTC.")
+@click.option("--end", help="Only months with a candle before this time, UTC.")
+@_JSON
+def restore(table: str, codes: str | None, start: str | None, end: str | None, *, as_json: bool) -> None:
+    """Put archived months of TABLE back into the database."""
+    from crypto_assets.database.archives import restore_candles  # noqa: PLC0415
+    from crypto_assets.database.tables import find_table  # noqa: PLC0415
+    from crypto_assets.domain.entities import KDATA_TABLES, entity_id  # noqa: PLC0415
+
+    try:
+        name = find_table(table).name
+        if name not in KDATA_TABLES:
+            raise ValueError(f"{name} is no candle table; only candles are archived")  # noqa: TRY301 - said once below
+        kind = KDATA_TABLES[name][0].entity_type
+        ids = None if codes is None else [entity_id(kind, PROVIDER, entity_code(code)) for code in codes.split(",")]
+        span = [None if text is None else parse_time(text) for text in (start, end)]
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    with _opened() as database:
+        counts = restore_candles(database, load_settings().archive_directory, name, ids, *span)
+    row = {"table": name, "months": counts.months, "restored": counts.restored, "kept": counts.kept}
+    _show([row], "", as_json=as_json)
+
+
+def _row(month: ArchivedMonth) -> dict[str, Any]:
+    return {
+        "table": month.path.split("/")[0],
+        "entity_id": month.entity_id,
+        "month": month.month,
+        "rows": month.rows,
+        "bytes": month.bytes,
+        "path": month.path,
+    }
+
+
+def _show(rows: list[dict[str, Any]], nothing: str, *, as_json: bool) -> None:
+    from crypto_assets.cli.show import show_rows  # noqa: PLC0415 - loads pandas
+
+    if rows or as_json:
+        show_rows(rows, as_json=as_json, console=Console())
+    else:
+        click.echo(nothing)
+
+
+@contextmanager
+def _opened() -> Iterator[Database]:
+    from crypto_assets.database.engines import open_database  # noqa: PLC0415
+
+    settings = load_settings()
+    database = open_database(settings.database_url, settings.environment)
+    try:
+        yield database
+    finally:
+        database.dispose()

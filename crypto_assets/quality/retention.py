@@ -1,0 +1,82 @@
+"""Which months of candles are old enough and whole enough to be archived.
+
+A month goes when all of it lies before the limit and every candle it owes is there (stored, or archived before). One
+that lacks a candle stays: the gap ledger still works on it. That includes months in which the exchange itself has no
+candles, which therefore stay in the database for good. Moving the rows belongs to `database.archives`. Called by the
+asset that keeps the database in order and by the command `archive`. Times are milliseconds UTC.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, Table, func, select
+
+from crypto_assets.database.archive_manifest import ArchivedMonth, month_span
+from crypto_assets.database.archives import archive_candles
+from crypto_assets.database.engines import Database
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_keys, to_milliseconds
+from crypto_assets.quality.coverage import Owed, owed_spans
+from crypto_assets.quality.gaps import count_as_written, missing_spans, within
+
+
+def plan_retention(database: Database, before: int) -> dict[str, list[tuple[str, str]]]:
+    """By candle table, the (entity id, month) that may be archived because they end at or before `before`."""
+    planned = {}
+    for name, (market_type, interval) in KDATA_TABLES.items():
+        with database.connect(name) as connection:
+            entities = TABLES[market_type.entity_table]
+            months = archivable_months(connection, TABLES[name], entities, interval, before)
+        if months:
+            planned[name] = months
+    return planned
+
+
+def apply_retention(database: Database, directory: Path, before: int) -> list[ArchivedMonth]:
+    """Moves what `plan_retention` finds into Parquet files below `directory`; the months that were moved.
+
+    Raises DatabaseError where a file cannot be written or read; what was moved before stays archived.
+    """
+    archived: list[ArchivedMonth] = []
+    for name, months in plan_retention(database, before).items():
+        archived += archive_candles(database, directory, name, months)
+    return archived
+
+
+def archivable_months(
+    connection: Connection, table: Table, entities: Table, interval: Interval, before: int
+) -> list[tuple[str, str]]:
+    """The (entity id, month such as 2023-03-01) of a candle table that `archive_candles` may move, oldest first.
+
+    Only months that end at or before `before` and have stored rows: archived ones too, where candles were revised or
+    collected since. Owed is what `coverage` says, so a listing's first month is whole without the days before it.
+    Months with a row that is not owed, or whose time is not as we write it, are left to the checks.
+    """
+    found = [
+        (month, owed.entity_id)
+        for owed in owed_spans(connection, entities, interval)
+        for month in _months_with_rows(connection, table, owed, before)
+        if _is_whole(connection, table, interval, owed, month)
+    ]
+    return [(entity_id, month) for month, entity_id in sorted(found)]
+
+
+def _months_with_rows(connection: Connection, table: Table, owed: Owed, before: int) -> list[str]:
+    """The months from the entity's first stored row to the last one that is owed and ends at or before `before`."""
+    first = connection.scalar(select(func.min(table.c.timestamp)).where(table.c.entity_id == owed.entity_id))
+    if first is None:
+        return []
+    keys = partition_keys(PartitionScheme.MONTHLY, to_milliseconds(first), min(owed.span.end, before))
+    return [key for key in keys if month_span(key).end <= before]
+
+
+def _is_whole(connection: Connection, table: Table, interval: Interval, owed: Owed, month: str) -> bool:
+    span = month_span(month)
+    wanted = span.intersect(owed.span)
+    rows = select(func.count()).select_from(table).where(*within(table, owed.entity_id, span))
+    stored = connection.scalar(rows) or 0
+    if stored == 0 or stored != count_as_written(connection, table, owed.entity_id, interval, wanted):
+        return False
+    return not missing_spans(connection, table, owed.entity_id, interval, wanted)
