@@ -12,7 +12,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from crypto_assets.cli.archive import archive
 from crypto_assets.cli.migrate import migrate
+from crypto_assets.cli.rollback import rollback
 from crypto_assets.domain.intervals import parse_time, to_datetime
 from crypto_assets.settings import SettingsError, load_settings
 
@@ -45,7 +47,9 @@ def main() -> None:
     """A crypto market database, built and kept true by Dagster."""
 
 
+main.add_command(archive)
 main.add_command(migrate)
+main.add_command(rollback)
 
 
 @main.command()
@@ -131,7 +135,7 @@ def query(
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def health(as_json: bool) -> None:
-    """Is the database there, of this environment, at the newest revision and readable? Exit code 1 if not."""
+    """Is the database sound, of this environment, at the newest revision and quick to answer? Exit code 1 if not."""
     from crypto_assets.cli.health import examine  # noqa: PLC0415
     from crypto_assets.cli.show import show_rows  # noqa: PLC0415
 

@@ -3,10 +3,13 @@
 Public names, each in its own module so that importing this package loads neither SQLAlchemy, alembic nor pandas:
 
 - `tables`: `TABLES`, `logical_database`, `physical_database`, `find_table`: the schema.
-- `engines`: `Database(url, environment, provider)`, `open_database(settings.database_url, settings.environment)`: files, connections, transactions.
-- `migrations`: `migrate`, `current_revisions`: brings every file to a revision.
+- `engines`: `open_database(url, environment)`: connections and transactions on SQLite, PostgreSQL and MySQL.
+- `migrations`: `migrate`, `current_revisions`: brings every database to a revision.
 - `writes`: `upsert`, `WriteCounts`: frames into tables, writing only what differs.
 - `queries`: `query_data`, `select_data`, `latest_candles`, `entity_ids`, `row_count`: tables into frames.
+- `maintenance`, `sizes`, `health`, `index_evidence`: keeping it in shape, and proof that it is.
+- `backups`, `rollback`: copies of what is worth keeping, and taking rows back.
+- `archives`: old candles into Parquet files and back.
 - `errors`: `DatabaseError` and its kinds.
 
 What a stored row must look like is judged by `frames`, what a complete table is by `quality`. Called by `quality`,
