@@ -14,6 +14,7 @@ import dagster as dg
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.orchestration.assets.entities import build_asset_asset, build_market_asset
 from crypto_assets.orchestration.assets.kdata import build_kdata_asset
+from crypto_assets.orchestration.assets.operations import crypto_operational_metrics, healthy
 from crypto_assets.orchestration.assets.schema import SCHEMAS, build_schema_asset
 from crypto_assets.orchestration.checks import build_entity_checks, build_kdata_checks, entity_tables
 from crypto_assets.orchestration.jobs import (
@@ -23,8 +24,11 @@ from crypto_assets.orchestration.jobs import (
     build_refresh_schedule,
     integrity,
     integrity_schedule,
+    maintenance,
+    maintenance_schedule,
 )
 from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource
+from crypto_assets.orchestration.rollback import rollback
 from crypto_assets.settings import Settings, load_settings
 
 # `backfill_policy` on an asset is beta in Dagster 1.13 and would warn fourteen times in every process. It is what makes
@@ -45,6 +49,8 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             url=settings.database_url,
             environment=settings.environment.value,
             partitioned_intervals=[interval.value for interval in settings.partitioned_intervals],
+            retention_days=settings.retention_days,
+            archive_directory=str(settings.archive_directory),
         ),
     } | overrides
     refresh_kdata = build_refresh_job(tracked, resources)
@@ -57,13 +63,15 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
                 build_kdata_asset(table, tracked[market_type], settings.start)
                 for table, (market_type, _) in KDATA_TABLES.items()
             ),
+            crypto_operational_metrics,
         ],
         asset_checks=[
             *(build_entity_checks(table) for table in entity_tables()),
             *(build_kdata_checks(table) for table in KDATA_TABLES),
+            healthy,
         ],
-        jobs=[bootstrap, *backfills.values(), refresh_kdata, integrity],
-        schedules=[integrity_schedule, build_refresh_schedule(refresh_kdata)],
+        jobs=[bootstrap, *backfills.values(), refresh_kdata, integrity, maintenance, rollback],
+        schedules=[integrity_schedule, maintenance_schedule, build_refresh_schedule(refresh_kdata)],
         resources=resources,
         # One interpreter for all steps of a run: starting one for each costs seven times as much.
         executor=dg.in_process_executor,

@@ -20,6 +20,7 @@ from crypto_assets.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 ENTITIES = ["crypto_asset", "crypto_pair", "crypto_perp"]
+METRICS = "crypto_operational_metrics"
 SCHEMAS = [f"crypto_{name}_schema" for name in ("meta", "kdata", "tick", "quality", "operations")]
 INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d")
 CANDLES = [f"{entity}_{interval}_kdata" for entity in ("cryptopair", "cryptoperp") for interval in INTERVALS]
@@ -90,11 +91,16 @@ def test_assets_are_the_tables_and_the_schemas(graph):
     groups: dict[str, set[str]] = {}
     for key in graph.get_all_asset_keys():
         groups.setdefault(node(graph, key.path[-1]).group_name, set()).add(key.to_user_string())
-    assert groups == {"schema": set(SCHEMAS), "entities": set(ENTITIES), "kdata": set(CANDLES)}
+    assert groups == {
+        "schema": set(SCHEMAS),
+        "entities": set(ENTITIES),
+        "kdata": set(CANDLES),
+        "operations": {METRICS},
+    }
 
 
 def test_every_asset_says_what_it_is_whose_and_of_what_kind(graph):
-    for name in [*SCHEMAS, *ENTITIES, *CANDLES]:
+    for name in [*SCHEMAS, *ENTITIES, *CANDLES, METRICS]:
         asset = node(graph, name)
         assert len(asset.description) > 20, name
         assert asset.owners == ["team:market-data"], name
@@ -146,29 +152,39 @@ def test_partitions_are_days_or_months_and_begin_with_the_one_that_holds_the_sta
         assert partitions.timezone == "UTC"
 
 
-def test_checks_are_named_alike_on_every_table_and_all_of_them_block(graph):
+def test_checks_are_named_alike_on_every_table_and_those_of_data_block(graph):
     names: dict[str, set[str]] = {}
     for key in graph.asset_check_keys:
         names.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
-        assert graph.get(key).blocking
+        assert graph.get(key).blocking == (key.name != "healthy")
         assert graph.get(key).description
     candle_checks = {"no_duplicates", "no_null_ohlc", "valid_ohlc", "no_gaps", "on_grid", "known_entities"}
     assert names == dict.fromkeys(CANDLES, candle_checks) | {
         "crypto_asset": {"unique_ids", "no_null_ids"},
         "crypto_pair": {"unique_ids", "no_null_ids", "references_resolve"},
         "crypto_perp": {"unique_ids", "no_null_ids", "references_resolve"},
+        METRICS: {"healthy"},
     }
 
 
 def test_jobs_select_what_their_names_say(repository):
-    assert {"bootstrap", "refresh_kdata", "integrity", "backfill_daily_kdata", "backfill_monthly_kdata"} <= {
-        job.name for job in repository.get_all_jobs()
-    }
+    assert {
+        "bootstrap",
+        "refresh_kdata",
+        "integrity",
+        "maintenance",
+        "backfill_daily_kdata",
+        "backfill_monthly_kdata",
+    } <= {job.name for job in repository.get_all_jobs()}
     assert {name for name in job_nodes(repository, "bootstrap") if not name.endswith("_checks")} == {
         *SCHEMAS,
         *ENTITIES,
     }
-    assert job_nodes(repository, "integrity") == {f"{table}_checks" for table in [*ENTITIES, *CANDLES]}
+    assert job_nodes(repository, "integrity") == {
+        f"{METRICS}_healthy",
+        *(f"{table}_checks" for table in [*ENTITIES, *CANDLES]),
+    }
+    assert job_nodes(repository, "maintenance") == {METRICS, f"{METRICS}_healthy"}
     assert job_nodes(repository, "backfill_daily_kdata") == DAILY
     assert job_nodes(repository, "backfill_monthly_kdata") == set(CANDLES) - DAILY
     assert job_nodes(repository, "refresh_kdata") == {
@@ -181,7 +197,7 @@ def test_backfills_run_no_checks_and_integrity_nothing_else(repository):
         assert repository.get_job(name).asset_layer.asset_graph.asset_check_keys == set()
     integrity = repository.get_job("integrity").asset_layer
     assert integrity.selected_asset_keys == set()
-    assert len(integrity.asset_graph.asset_check_keys) == 6 * len(CANDLES) + 8
+    assert len(integrity.asset_graph.asset_check_keys) == 6 * len(CANDLES) + 8 + 1
 
 
 def test_every_job_runs_its_steps_in_one_process(repository):

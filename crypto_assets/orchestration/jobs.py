@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from crypto_assets.database.maintenance import METRICS
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import PartitionScheme
 from crypto_assets.orchestration.refresh import build_listing_op, build_refresh_op
@@ -34,6 +35,12 @@ integrity = dg.define_asset_job(
     description="Runs every check over everything stored. Asks the database only.",
 )
 
+maintenance = dg.define_asset_job(
+    "maintenance",
+    selection=dg.AssetSelection.assets(METRICS),
+    description="Tidies the database, writes down how large it is, and checks its health.",
+)
+
 
 @dg.schedule(
     name="integrity_schedule",
@@ -45,6 +52,23 @@ integrity = dg.define_asset_job(
 )
 def integrity_schedule(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
     """A run of job integrity, or the reason why there is nothing to check yet."""
+    return _where_there_is_a_database(database)
+
+
+@dg.schedule(
+    name="maintenance_schedule",
+    job=maintenance,
+    cron_schedule="0 3 * * 0",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every Sunday night: statistics, space given back, partitions ahead of need, sizes written down.",
+)
+def maintenance_schedule(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
+    """A run of job maintenance, or the reason why there is nothing to maintain yet."""
+    return _where_there_is_a_database(database)
+
+
+def _where_there_is_a_database(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
     with database.open() as opened:
         if not opened.exists():
             return dg.SkipReason(f"There is no database at {opened.location} yet; run job bootstrap.")

@@ -44,6 +44,8 @@ class DatabaseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     partitioned_intervals: list[str] = Field(
         default=["1m", "5m"], description="The intervals whose tables a server partitions by month."
     )
+    retention_days: int = Field(default=0, description="Older candles are moved into Parquet files; 0 keeps all.")
+    archive_directory: str = Field(default="", description="Where these files are.")
 
     @contextmanager
     def open(self) -> Iterator[Database]:

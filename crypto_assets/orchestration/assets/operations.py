@@ -1,0 +1,140 @@
+"""The asset of the running system: the database is kept in order, and its sizes are written down over time.
+
+Making room and measuring belongs to `database.maintenance`, judging to `quality.health`. Called by `definitions`.
+"""
+
+# No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import select
+
+from crypto_assets.database.archive_manifest import ArchivedMonth
+from crypto_assets.database.engines import Database
+from crypto_assets.database.index_evidence import IndexUse, index_use
+from crypto_assets.database.maintenance import METRICS, TableState, maintain, record
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.intervals import to_milliseconds
+from crypto_assets.domain.spans import Span
+from crypto_assets.orchestration.assets.schema import OWNERS
+from crypto_assets.orchestration.failures import stating_user_errors
+from crypto_assets.orchestration.metadata import table_metadata, table_value
+from crypto_assets.orchestration.resources import DatabaseResource
+from crypto_assets.quality.health import Vital, vitals
+from crypto_assets.quality.retention import apply_retention
+
+_AHEAD = 2
+"""Whole months after this one for which partitions are made before anybody writes into them."""
+
+
+@dg.asset(
+    name=METRICS,
+    description="Measurements of the database, taken after it was tidied: bytes, rows and bytes per row of each table.",
+    group_name="operations",
+    kinds={"sqlalchemy"},
+    owners=OWNERS,
+    deps=["crypto_operations_schema"],
+    metadata=table_metadata(METRICS),
+    code_version="1",
+)
+def crypto_operational_metrics(database: DatabaseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """Partitions ahead of need, maintenance, measurements."""
+    moment = datetime.now(UTC)
+    with stating_user_errors(), database.open() as opened:
+        partitions = make_partitions_ahead(opened, moment)
+        # First, so that the space they took is given back and not measured.
+        archived = archive_old_candles(opened, database, moment)
+        states = maintain(opened)
+        use = index_use(opened)
+        stored = record(opened, states, moment, {"index_use_share": use.share})
+    return dg.MaterializeResult(
+        metadata=_metadata(states, use, partitions, stored)
+        | {"months_archived": len(archived), "rows_archived": sum(month.rows for month in archived)}
+    )
+
+
+@dg.asset_check(
+    asset=METRICS,
+    name="healthy",
+    description="Schema, references, integrity, query time, connections and index use are as they should be.",
+    blocking=False,
+)
+def healthy(database: DatabaseResource) -> dg.AssetCheckResult:
+    """The vitals of the database as one verdict."""
+    with stating_user_errors(), database.open() as opened:
+        found = vitals(opened)
+    return verdict(found)
+
+
+def verdict(found: Sequence[Vital]) -> dg.AssetCheckResult:
+    """Passed only where every vital is; each one's figure beside it."""
+    failed = [vital for vital in found if not vital.passed]
+    numbers = {vital.what: vital.value if vital.value is not None else vital.figure for vital in found}
+    return dg.AssetCheckResult(
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="; ".join(f"{vital.what}: {vital.figure}" for vital in failed) or None,
+        metadata=numbers | {"vitals": table_value([_vital_row(vital) for vital in found])},
+    )
+
+
+def archive_old_candles(opened: Database, resource: DatabaseResource, moment: datetime) -> list[ArchivedMonth]:
+    """Moves the whole months older than the setting into files; without the setting nothing."""
+    if not resource.retention_days:
+        return []
+    before = moment - timedelta(days=resource.retention_days)
+    return apply_retention(opened, Path(resource.archive_directory), to_milliseconds(before))
+
+
+def make_partitions_ahead(database: Database, moment: datetime) -> int:
+    """Makes the partitions of the month of `moment` and the two after it for every table that collects candles.
+
+    The number of those made; tables without partitions are left as they are.
+    """
+    start = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    end = start
+    for _ in range(_AHEAD + 1):
+        end = (end + timedelta(days=31)).replace(day=1)
+    span = Span(to_milliseconds(start), to_milliseconds(end))
+    coverage = TABLES["crypto_kdata_coverage"]
+    with database.connect(coverage.name) as connection:
+        collected = connection.execute(select(coverage.c.entity_id, coverage.c.level).distinct()).all()
+    kinds = {(entity_id.split("_", 1)[0], level) for entity_id, level in collected}
+    return sum(
+        database.ensure_partitions(table, span)
+        for table, (market_type, interval) in KDATA_TABLES.items()
+        if (market_type.entity_type, interval.value) in kinds
+    )
+
+
+def _metadata(states: Sequence[TableState], use: IndexUse, partitions: int, stored: int) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "total_bytes": sum(state.bytes for state in states),
+        "total_rows": sum(state.rows for state in states),
+        "tables_compacted": sum(state.compacted for state in states),
+        "partitions_made": partitions,
+        "index_use_share": use.share,
+        "metrics_stored": stored,
+    }
+    for state in states:
+        if state.bytes_per_row is not None:
+            metadata[f"bytes/{state.table}"] = state.bytes
+            metadata[f"bytes_per_row/{state.table}"] = state.bytes_per_row
+    rows = [
+        {"table": state.table, "rows": state.rows, "bytes": state.bytes, "compacted": state.compacted}
+        for state in states
+    ]
+    if rows:
+        metadata["tables"] = table_value(rows)
+    if use.unused:
+        metadata["unused_indexes"] = ", ".join(use.unused)
+    return metadata
+
+
+def _vital_row(vital: Vital) -> dict[str, Any]:
+    return {"what": vital.what, "passed": vital.passed, "figure": vital.figure}
