@@ -139,7 +139,7 @@ def test_migrate_makes_every_file_once_and_health_follows_it(tmp_path):
     well = invoke("health", "--json", directory=directory)
     assert well.exit_code == 0
     figures = {row["what"]: (row["passed"], row["figure"]) for row in json.loads(well.stdout)}
-    assert figures["schema"] == (True, f"{HEAD} in {len(PHYSICAL_DATABASES)} files")
+    assert figures["schema"] == (True, f"{HEAD} in {len(PHYSICAL_DATABASES)} databases")
     assert figures[TABLE] == (True, "0 rows")
     assert len(figures) == 2 + 3 + 14 + 6
 

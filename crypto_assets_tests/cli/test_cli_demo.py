@@ -43,7 +43,7 @@ def demo(directory: Path, *arguments: str) -> tuple[int, dict]:
 
 
 def rows(document: dict, table: str, statement: str, *values: object) -> list[tuple]:
-    file = Path(document["directory"]) / "binance" / f"binance_{table}.db"
+    file = Path(document["location"]) / "binance" / f"binance_{table}.db"
     with closing(sqlite3.connect(file)) as connection:
         return connection.execute(statement, values).fetchall()
 
@@ -53,7 +53,7 @@ def test_the_demo_fills_every_table_finds_nothing_wrong_and_changes_nothing_when
     assert (code, document["red"]) == (0, [])
     assets = {asset["asset"]: asset for asset in document["assets"]}
     assert set(assets) == {"crypto_asset", "crypto_pair", "crypto_perp", *KDATA_TABLES}
-    assert Path(document["directory"]) == tmp_path / "data" / "sandbox"
+    assert Path(document["location"]) == tmp_path / "data" / "sandbox"
     before = {}
     for table in KDATA_TABLES:
         shown = assets[table]

@@ -194,7 +194,11 @@ def test_a_market_whose_currency_is_gone_turns_references_red_and_bootstrap_heal
     project.sql("crypto_asset", "DELETE FROM crypto_asset WHERE id = 'crypto_binance_sol'")
     result = project.run("integrity")
     assert not result.success
-    assert red_checks(result) == {"crypto_pair: references_resolve", "crypto_perp: references_resolve"}
+    assert red_checks(result) == {
+        "crypto_pair: references_resolve",
+        "crypto_perp: references_resolve",
+        "crypto_operational_metrics: healthy",
+    }
     verdict = evaluation(result, "crypto_pair", "references_resolve")
     assert verdict.metadata["count"].value == 1
     assert sample(verdict)[0]["id"] == "cryptopair_binance_solusdt"
@@ -218,7 +222,10 @@ def test_a_database_of_another_environment_is_refused_by_every_check(collected_p
     before = project.file_bytes()
     result = project.run("integrity")
     assert not result.success
-    assert result.get_asset_check_evaluations() == []
+    # All that judge data stop; the one that judges the database says why.
+    (healthy,) = result.get_asset_check_evaluations()
+    assert (healthy.check_name, healthy.passed) == ("healthy", False)
+    assert "live data and cannot be used for sandbox" in healthy.description
     assert not project.collect(TABLE, "2023-03-21").success
     assert project.file_bytes() == before
 

@@ -56,8 +56,10 @@ class ServerDatabase(Database):
     @contextmanager
     def connect(self, name: str) -> Iterator[Connection]:
         with self._stating_errors(), self._pool().connect() as connection:
-            self._read_one_moment(connection)
             self._accept(connection, name)
+            # The moment that is read begins with the caller's first statement.
+            connection.rollback()
+            self._read_one_moment(connection)
             yield connection
 
     @contextmanager
