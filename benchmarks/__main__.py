@@ -1,11 +1,14 @@
-"""`python -m benchmarks`: every measurement against one sandbox, as one table. Exit code 0 unless one breaks."""
+"""`python -m benchmarks`: every measurement, as one table. Exit code 0 unless one breaks."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
+import signal
 import sqlite3
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +19,10 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.engine_section import EngineSection, EngineSize
 from benchmarks.processes import run
 from benchmarks.report import Figure, Report
+from benchmarks.servers import ENGINES
 from crypto_assets.domain.entities import PROVIDER, entity_id
 from crypto_assets.domain.intervals import DAY_MS, parse_time
 from crypto_assets.sandbox.process import SandboxProcess
@@ -41,45 +46,59 @@ _STAGES = {
     "coverage": "coverage",
     "rest": "other",
 }
+SECTIONS = ("speed", "memory", "queries", "checks", *ENGINES)
 _STORED = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured: days of two symbols for speed, of four for memory, and how often for the median."""
+    """How much is measured: days of two symbols for speed, of four for memory, and how often for the median.
+
+    `engines` says the same of the sections that measure one engine each.
+    """
 
     repeats: int
     days: int
     few_days: int
     many_days: int
+    engines: EngineSize
 
 
-FULL = Size(repeats=3, days=105, few_days=7, many_days=348)  # 302,400, 10,080 and 2,004,480 rows
-QUICK = Size(repeats=1, days=4, few_days=1, many_days=4)
+FULL = Size(  # 302,400, 10,080 and 2,004,480 rows
+    repeats=3, days=105, few_days=7, many_days=348, engines=EngineSize(3, 300_000, (1_000_000, 10_000_000))
+)
+QUICK = Size(repeats=1, days=4, few_days=1, many_days=4, engines=EngineSize(1, 20_000, (20_000, 50_000)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rows: shows that it runs, not what it costs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=SECTIONS,
+        metavar="NAME",
+        help=f"a section, repeatable: {', '.join(SECTIONS)}",
+    )
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
     report = Report()
     started = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was made on servers is dropped first
     with (
         tempfile.TemporaryDirectory(prefix="crypto-assets-bench-") as directory,
         SandboxProcess(["--no-budget", "--genesis", GENESIS]) as sandbox,
         Console(stderr=True).status("") as status,
     ):
         bench = Bench(sandbox.url, Path(directory), size, report, status.update)
-        bench.speed()
-        bench.memory()
-        bench.queries()
-        bench.checks()
+        for name in SECTIONS:
+            if not options.only or name in options.only:
+                bench.section(name)
     report.notes.append(
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.machine()}; CPU time is user"
         f" and system time of the collecting process alone, medians of {size.repeats};"
-        f" {time.monotonic() - started:.0f} s in all."
+        f" {time.monotonic() - started:.0f} s in all; load average {os.getloadavg()[1]:.1f} of {os.cpu_count()} cores."
     )
     report.print()
     if options.json:
@@ -87,12 +106,20 @@ def main() -> None:
 
 
 class Bench:
-    """The measurements of one run, one method each, against the sandbox at `url`."""
+    """The measurements of one run, one method each; those of collecting against the sandbox at `url`."""
 
     def __init__(self, url: str, directory: Path, size: Size, report: Report, say: Callable[[str], None]) -> None:
         self._url, self._directory, self._size, self._report, self._say = url, directory, size, report, say
-        self._kept = ""
-        self._kept_rows = 0
+        self._kept = str(directory / "kept")
+        self._many: dict[str, Any] = {}
+
+    def section(self, name: str) -> None:
+        """One of `SECTIONS`, named so."""
+        if name in ENGINES:
+            with self._new_directory() as directory:
+                EngineSection(name, Path(directory), self._size.engines, self._report, self._say).measure()
+        else:
+            getattr(self, name)()
 
     def speed(self) -> None:
         """CPU time and bytes per row, ours and the loop's by turns, so that a busy minute hits both."""
@@ -156,17 +183,7 @@ class Bench:
                 start=START,
                 days=self._size.few_days,
             )
-        self._say("memory with many rows")
-        self._kept = str(self._directory / "kept")
-        many = run(
-            "benchmarks.memory",
-            url=self._url,
-            directory=self._kept,
-            symbols=_STORED,
-            start=START,
-            days=self._size.many_days,
-        )
-        self._kept_rows = many["rows"]
+        many = self._keep()
         section = "3. Peak memory of the collecting process"
         for measured in (few, many):
             peak = measured["megabytes"]
@@ -182,13 +199,28 @@ class Bench:
             section, Figure("many rows / few rows", growth, "x", target=f"<= {MAX_GROWTH}", met=growth <= MAX_GROWTH)
         )
 
+    def _keep(self) -> dict[str, Any]:
+        """What filling the kept database took; it is filled once."""
+        if not self._many:
+            self._say("memory with many rows")
+            self._many = run(
+                "benchmarks.memory",
+                url=self._url,
+                directory=self._kept,
+                symbols=_STORED,
+                start=START,
+                days=self._size.many_days,
+            )
+        return self._many
+
     def queries(self) -> None:
         """The standard queries on the kept database."""
+        rows = self._keep()["rows"]
         self._say("queries")
         chosen = entity_id("cryptopair", PROVIDER, "ethusdt")
         day = START + self._size.many_days // 2 * DAY_MS
         results = run("benchmarks.queries", directory=self._kept, entity_id=chosen, entities=len(_STORED), day=day)
-        section = f"4. Standard queries on {self._kept_rows:,} rows, CPU (by hand: plain SQL, no frame)"
+        section = f"4. Standard queries on {rows:,} rows, CPU (by hand: plain SQL, no frame)"
         for each in results["queries"]:
             ours, plain = each["function_ms"], each["sql_ms"]
             target = f"< {MAX_QUERY_MS} ms"
@@ -199,9 +231,10 @@ class Bench:
 
     def checks(self) -> None:
         """The checks on the kept database."""
+        rows = self._keep()["rows"]
         self._say("checks")
         seconds = run("benchmarks.checks", directory=self._kept)["seconds"]
-        section = f"5. Checks over {self._kept_rows:,} rows, CPU"
+        section = f"5. Checks over {rows:,} rows, CPU"
         self._report.add(section, *(Figure(name, value, "s") for name, value in seconds.items()))
         self._report.add(section, Figure("all six", sum(seconds.values()), "s"))
 

@@ -11,16 +11,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import wraps
-from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
 
 from benchmarks.processes import cpu_seconds
 from benchmarks.storage import bytes_per_row
-from crypto_assets.database.engines import Database, open_database
+from crypto_assets.database.engines.sqlite import SqliteDatabase
 from crypto_assets.database.migrations import migrate
-from crypto_assets.domain.entities import MarketType
+from crypto_assets.database.revisions import HEAD
+from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance import BinanceExchange, EnvironmentName
 from crypto_assets.orchestration import collection
@@ -87,7 +88,7 @@ class Stages:
         return timed
 
 
-class TimedDatabase(Database):
+class TimedDatabase(SqliteDatabase):
     """The database, with the beginning and end of its transactions as a stage."""
 
     stages: Stages
@@ -103,7 +104,7 @@ class TimedDatabase(Database):
                 stack.pop_all().close()
 
 
-def prepare(url: str, directory: str, symbols: list[str], database: Database | None = None) -> Database:
+def prepare(url: str, directory: str, symbols: list[str], database: SqliteDatabase | None = None) -> SqliteDatabase:
     """A migrated database in `directory` that lists the symbols of the exchange at `url`."""
     database = database or open_benchmark(directory)
     migrate(database)
@@ -112,9 +113,9 @@ def prepare(url: str, directory: str, symbols: list[str], database: Database | N
     return database
 
 
-def open_benchmark(directory: str) -> Database:
+def open_benchmark(directory: str) -> SqliteDatabase:
     """The database in `directory`, as it is."""
-    return open_database(f"sqlite:///{directory}", ENVIRONMENT)
+    return SqliteDatabase(make_url(f"sqlite:///{directory}"), ENVIRONMENT, PROVIDER, HEAD)
 
 
 def exchange_at(url: str) -> BinanceExchange:
@@ -127,7 +128,7 @@ def measure(url: str, directory: str, symbols: list[str], start: int, days: int)
     stages = Stages()
     for name, stage in _STAGE_OF.items():
         setattr(collection, name, stages.around(stage, getattr(collection, name)))
-    database = TimedDatabase(f"sqlite:///{directory}", ENVIRONMENT)
+    database = TimedDatabase(make_url(f"sqlite:///{directory}"), ENVIRONMENT, PROVIDER, HEAD)
     database.stages = stages
     other, other_days = _WARM_UP
     prepare(url, directory, [*symbols, other], database)
@@ -149,5 +150,5 @@ def measure(url: str, directory: str, symbols: list[str], start: int, days: int)
         "microseconds": total / expected * 1e6,
         "stages": {stage: seconds / expected * 1e6 for stage, seconds in stages.seconds.items()},
         "rows_per_second": expected / wall,
-        "bytes_per_row": bytes_per_row(Path(database.path(TABLE)), TABLE),
+        "bytes_per_row": bytes_per_row(database.path(TABLE), TABLE),
     }

@@ -13,12 +13,15 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Figure:
-    """One line: what was measured, ours, what the loop by hand costs, their ratio, and the target with its verdict."""
+    """One line: what was measured, ours, what it is compared with, their ratio, and the target with its verdict.
+
+    What it is compared with is said by `what`; mostly it is what people write by hand.
+    """
 
     what: str
     ours: float | None
     unit: str
-    by_hand: float | None = None
+    other: float | None = None
     ratio: float | None = None
     target: str = ""
     met: bool | None = None
@@ -40,7 +43,7 @@ class Report:
         """The table, wide enough for its longest line wherever it goes."""
         table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0))
         table.add_column("what", no_wrap=True)
-        for heading in ("ours", "by hand", "ratio"):
+        for heading in ("ours", "other", "ratio"):
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("target", no_wrap=True)
         table.add_column("met", no_wrap=True)
@@ -50,7 +53,7 @@ class Report:
                 table.add_row(
                     f"  {each.what}",
                     _number(each.ours, each.digits, each.unit),
-                    _number(each.by_hand, each.digits, each.unit),
+                    _number(each.other, each.digits, each.unit),
                     _number(each.ratio, 2),
                     each.target,
                     {True: "yes", False: "no", None: ""}[each.met],

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _LOCK_NOT_AVAILABLE = "55P03"
 _VIRTUAL_SINCE = 18  # the version that computes generated columns when they are read
+_CAN_SAY_VIRTUAL = int(sqlalchemy.__version__.split(".")[1]) >= 1  # SQLAlchemy 2.0 knows stored ones only
 _LOCKS = zlib.crc32(b"crypto_assets") - 2**31
 """The first of the two numbers of our advisory locks, so that another program's are not taken for ours."""
 
@@ -143,7 +145,8 @@ class PostgresqlDatabase(ServerDatabase):
 
     def stores_generated_columns(self) -> bool:
         with self._stating_errors(), self._pool().connect() as connection:
-            return int((connection.dialect.server_version_info or (0,))[0]) < _VIRTUAL_SINCE
+            server = int((connection.dialect.server_version_info or (0,))[0])
+        return server < _VIRTUAL_SINCE or not _CAN_SAY_VIRTUAL
 
     def _drop_schema(self, connection: Connection, schema: str) -> None:
         connection.exec_driver_sql(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
