@@ -6,6 +6,7 @@ the package that uses it. Made once by `definitions` and by `cli`; tests make th
 
 from __future__ import annotations
 
+import hashlib
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
@@ -93,7 +94,12 @@ class Settings(BaseSettings):
         if database.startswith("sqlite"):
             # What SQLAlchemy reads as the directory, without loading it: all after the host, up to the options.
             return Path(database.partition(":///")[2].partition("?")[0]) / "archive"
-        return Path("data") / str(info.data.get("environment", "")) / "archive"
+        # Each database has one of its own: two in one directory would restore each other's files away.
+        parts = urlsplit(database)
+        user = "" if parts.username is None else f"{parts.username}@"
+        identity = f"{parts.scheme}://{user}{parts.hostname}:{parts.port}{parts.path}?{parts.query}"
+        name = f"archive-{hashlib.blake2b(identity.encode(), digest_size=4).hexdigest()}" if database else "archive"
+        return Path("data") / str(info.data.get("environment", "")) / name
 
     @model_validator(mode="after")
     def _database_has_a_scheme(self) -> Settings:

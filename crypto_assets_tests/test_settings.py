@@ -93,7 +93,17 @@ def test_settings_cannot_be_changed_afterwards():
         ({"environment": Environment.LIVE}, "data/live/archive"),
         ({"database": "sqlite:///elsewhere/candles"}, "elsewhere/candles/archive"),
         ({"database": "sqlite:////srv/candles"}, "/srv/candles/archive"),
-        ({"database": "postgresql+psycopg://host/candles", "environment": Environment.LIVE}, "data/live/archive"),
+        (
+            {"database": "postgresql+psycopg://host/candles", "environment": Environment.LIVE},
+            "data/live/archive-8e4cc78d",
+        ),
+        # Another database of the same environment, and the same one with another password.
+        (
+            {"database": "postgresql+psycopg://host/others", "environment": "live"},
+            "data/live/archive-e94f281d",
+        ),
+        ({"database": "mysql+pymysql://me:one@host/?prefix=a_"}, "data/testnet/archive-3d567279"),
+        ({"database": "mysql+pymysql://me:two@host/?prefix=a_"}, "data/testnet/archive-3d567279"),
         ({"database": "sqlite:///elsewhere", "archive_directory": "/srv/archive"}, "/srv/archive"),
     ],
 )

@@ -93,7 +93,7 @@ def _remove(database: Database, depth: str, chosen: dict[str, Any], *, dry_run: 
     if dry_run or not yes:
         plan = plan_rollback(database, Depth(depth), **chosen)
         rows = {each.table: each.rows for each in plan}
-        if plan and not dry_run:
+        if not dry_run and (plan or depth == "schema"):
             _ask(database, depth, plan)
     if not dry_run:
         outcome = carry_out(database, Depth(depth), **chosen)

@@ -135,13 +135,6 @@ def read_file(directory: Path, relative: str, table: Table, expected_digest: str
     return rows
 
 
-def file_versions(directory: Path, stem: str) -> list[str]:
-    """Every file of a month, of whatever version, unfinished ones too."""
-    path = directory / stem
-    names = sorted(each.name for each in path.parent.glob("*") if each.name.startswith(f"{path.name}."))
-    return [f"{stem.rpartition('/')[0]}/{name}" for name in names]
-
-
 def sync(path: Path) -> None:
     """Waits until a file or directory is on the disk as it is now. Raises OSError."""
     # Windows knows no directories as files, and keeps its file names without being asked.

@@ -18,7 +18,8 @@ files, which commit one after the other, so archiving takes two transactions, on
    one wins everywhere, and archiving again goes on from here.
 3. The second transaction makes sure that the manifest still names that file and that the rows still are those that were
    compared, and deletes them, or nothing: rows that were revised in between stay, and are merged the next time.
-4. Files of the month that the manifest does not name are removed, with the writers' lock held.
+4. The file that was replaced is removed, with the writers' lock held. A file that another process was killed over
+   stays: nothing tells it from one that a manifest was taken away from.
 
 Restoring goes the same way back: all files are checked, the rows stored, forced to the disk, seen to be there, the
 manifest's row removed, and last the file.
@@ -40,7 +41,6 @@ from crypto_assets.database.archive_files import (
     Create,
     create_file,
     digest,
-    file_versions,
     read_file,
     same_rows,
     stored_columns,
@@ -167,7 +167,7 @@ class _Archive:
                     f" {len(stored)} that were archived; none was deleted."
                 )
         self.observe("deleted")
-        self._remove_unnamed(entity_id, month)
+        self._remove_file(entity_id, month, None if before is None else before.path)
         return archived
 
     def put_back(self, archived: ArchivedMonth) -> int:
@@ -191,7 +191,7 @@ class _Archive:
             forget_month(connection, self.table, self.database.provider, archived)
         self._settle(QUALITY)
         self.observe("removed")
-        self._remove_unnamed(archived.entity_id, archived.month)
+        self._remove_file(archived.entity_id, archived.month, archived.path)
         return int(lacking.sum())
 
     def rows_of(self, archived: ArchivedMonth) -> pa.Table:
@@ -254,15 +254,18 @@ class _Archive:
                     sync(each)
             sync(path.parent)
 
-    def _remove_unnamed(self, entity_id: str, month: str) -> None:
-        """Removes the month's files that the manifest does not name, while nobody can be writing another."""
+    def _remove_file(self, entity_id: str, month: str, path: str | None) -> None:
+        """Removes a file that this archive has replaced or restored, and no other: it may be another's only copy.
+
+        A month's file without a name goes with it. Nobody else is writing one meanwhile.
+        """
         with self._writing() as connection:
             named = archived_month(connection, self.table, self.database.provider, entity_id, month)
-            for path in file_versions(self.directory, self._stem(entity_id, month)):
-                if named is None or path != named.path:
-                    # One that cannot be removed now is in nobody's way, and is tried again the next time.
+            for each in (path, f"{self._stem(entity_id, month)}.partial"):
+                if each is not None and (named is None or each != named.path):
+                    # One that cannot be removed now is in nobody's way.
                     with suppress(OSError):
-                        (self.directory / path).unlink()
+                        (self.directory / each).unlink(missing_ok=True)
 
 
 def _candle_table(name: str) -> Table:

@@ -57,21 +57,23 @@ def back_up(database: Database) -> str | None:
     for name in (_IDENTITY, *KEPT):
         units.setdefault(database.unit(logical_database(name)), []).append(name)
     units = {unit: names for unit, names in units.items() if database.revision(unit) is not None}
-    stamp = _free_stamp(database)
-    copied: list[str] = []
-    try:
-        for unit, names in units.items():
-            with database.backups(unit) as connection:
-                copied += [name for name in names if _copy(connection, database, name, stamp)]
-    except BaseException:
-        # What went wrong is what is told, also where the place of the backups cannot even be cleaned.
-        with suppress(DatabaseError, DBAPIError):
+    # One at a time, or two would choose the same stamp.
+    with database.migration_lock():
+        stamp = _free_stamp(database)
+        copied: list[str] = []
+        try:
+            for unit, names in units.items():
+                with database.backups(unit) as connection:
+                    copied += [name for name in names if _copy(connection, database, name, stamp)]
+        except BaseException:
+            # What went wrong is what is told, also where the place of the backups cannot even be cleaned.
+            with suppress(DatabaseError, DBAPIError):
+                _drop(database, stamp)
+            raise
+        if not set(copied) & set(KEPT):
             _drop(database, stamp)
-        raise
-    if not set(copied) & set(KEPT):
-        _drop(database, stamp)
-        return None
-    return stamp
+            return None
+        return stamp
 
 
 def list_backups(database: Database) -> list[StoredBackup]:

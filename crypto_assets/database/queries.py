@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from sqlalchemy import Column, Connection, Select, Table, func, inspect, select
+from sqlalchemy import Column, Connection, Select, Table, func, select
 from sqlalchemy.exc import DBAPIError
 
 from crypto_assets.database.archive_manifest import ArchivedMonth, archived_months
@@ -155,7 +155,7 @@ def _archived(
         return archived_months(connection, table, database.provider, entity_ids=chosen, **span)
     except DBAPIError:
         connection.rollback()
-        if inspect(connection).has_table("crypto_kdata_archive", database.schemas.get(QUALITY, QUALITY)):
+        if database.revision(QUALITY) is not None:
             raise
         return []
 

@@ -125,7 +125,9 @@ def carry_out(
     connection, another writer), with the tables removed so far removed.
     """
     plan = plan_rollback(database, depth, provider, tables, since)
-    if not plan and depth is not Depth.SCHEMA:
+    if depth is Depth.SCHEMA:
+        _refuse_strangers(database)
+    elif not plan:
         return RollbackOutcome(None, {})
     stamp = back_up(database)
     if depth is Depth.SCHEMA:
@@ -263,17 +265,29 @@ def _refuse_cut_files(database: Database, conditions: Conditions, since: datetim
         )
 
 
+def _refuse_strangers(database: Database) -> None:
+    """Raises DatabaseError where a schema or file that would be removed also holds what others made."""
+    for unit in database.units:
+        if strangers := database.strangers(unit):
+            raise DatabaseError(
+                f"{unit} in {database.location} also holds {', '.join(strangers)}, which crypto-assets did not make;"
+                " move or drop them first."
+            )
+
+
 def _remove_databases(database: Database) -> None:
-    migrate(database, revision=BASE)
+    """Removes what was once migrated; a schema of that name that never was is somebody else's."""
+    ours = [unit for unit in database.units if database.strangers(unit) is not None]
+    migrate(database, ours, revision=BASE)
     with database.migration_lock():
         # `crypto_meta` last: while it is there, the rest is known to be ours.
-        for unit in reversed(database.units):
+        for unit in reversed(ours):
             database.remove(unit)
 
 
 def _truncate(database: Database) -> None:
     """Clears all tables with one statement: PostgreSQL truncates what others refer to only together with these."""
-    with database.begin(META) as connection:
+    with database.begin(META, also=[QUALITY, *KDATA_TABLES]) as connection:
         preparer = connection.dialect.identifier_preparer
         connection.exec_driver_sql(f"TRUNCATE {', '.join(preparer.format_table(TABLES[name]) for name in _ORDER)}")
 

@@ -289,6 +289,16 @@ def test_a_revised_candle_wins_and_is_merged_by_the_next_archiving(filled, archi
     assert len(set(files(archive)) - set(old)) == len(set(old) - set(files(archive))) == 1
 
 
+def test_a_file_that_the_manifest_does_not_name_is_left_alone(filled, archive):
+    archive_candles(filled, archive, CANDLES, MONTHS)
+    kept = files(archive)
+    with filled.begin("crypto_quality") as connection:  # as taking revision 0003 back does
+        connection.execute(TABLES["crypto_kdata_archive"].delete())
+    store(filled, candles(BTC, "2024-08-01T00:02", 1).assign(close=7.0))
+    archive_candles(filled, archive, CANDLES, MONTHS)
+    assert set(kept) < set(files(archive)), "it may be the only copy of these candles"
+
+
 def test_a_candle_revised_before_its_deletion_stays(filled, archive):
     def revise(step):
         if step == "recorded":

@@ -180,6 +180,8 @@ def test_the_printed_sql_does_what_migrate_does(empty_url, engine, tmp_path):
         with pytest.raises(DatabaseError, match="sandbox data"):
             open_database(empty_url, "live").check_identity()
         add_candle(database)
+        ids = [row[TABLES[CANDLES].columns.keys().index("id")] for row in candle_rows(database)]
+        assert ids == ["cryptopair_binance_btcusdt_2024-08-01T00:00:00.000"]
 
 
 def run_mysql_script(url: str, script: str) -> None:
@@ -279,6 +281,35 @@ def test_a_killed_migration_is_no_whole_database_and_the_next_one_finishes_it(em
         assert set(current_revisions(database).values()) == {HEAD}
         assert differences(database) == []
         add_candle(database)
+
+
+@pytest.mark.parametrize("at", [1, 4, 9])
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"])
+def test_an_interrupted_downgrade_is_no_whole_database_and_an_upgrade_puts_all_back(empty_url, engine, at):
+    with opened(empty_url) as database:
+        migrate(database)
+        killing = KILLED.replace('("CREATE", "ALTER", "INSERT", "UPDATE")', '"DROP", "ALTER"').replace(
+            'startswith("DROP", "ALTER")', 'startswith(("DROP", "ALTER"))'
+        )
+        killing = killing.replace('"sandbox"))', '"sandbox"), revision="0001")')
+        killed = subprocess.run([sys.executable, "-c", killing.format(at=at, url=empty_url)], check=False)
+        assert killed.returncode == -9
+        assert set(current_revisions(database).values()) != {HEAD}
+        migrate(database)
+        assert differences(database) == []
+        add_candle(database)
+
+
+def test_a_database_that_lost_its_name_is_refused_until_it_is_migrated(any_database):
+    identity = TABLES["crypto_database_identity"]
+    with any_database.begin(META) as connection:
+        connection.execute(identity.delete())
+    any_database.dispose()
+    with pytest.raises(DatabaseNotReady, match="whose data"), any_database.connect(META):
+        pass
+    assert not any(result.changed for result in migrate(any_database))
+    with any_database.connect(META) as connection:
+        assert connection.scalar(select(identity.c.environment)) == "sandbox"
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])

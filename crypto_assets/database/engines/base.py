@@ -73,8 +73,9 @@ class Database(ABC):
     def begin(self, name: str, also: Sequence[str] = ()) -> AbstractContextManager[Connection]:
         """A connection in one transaction that is committed at the end, rolled back if an exception passes.
 
-        Writers of one table (on SQLite: one file) take turns, waiting up to 30 seconds, so that what a transaction has
-        read still holds when it writes. `also` names what else it writes; SQLite locks that too. Raises as `connect`.
+        Writers of one table (a candle table, or any of another logical database) take turns, waiting up to 30 seconds,
+        so that what a transaction has read still holds when it writes. `also` names what else it writes, for which the
+        same goes. Raises as `connect`.
         """
 
     @abstractmethod
@@ -104,6 +105,10 @@ class Database(ABC):
     @abstractmethod
     def ensure_partitions(self, table: str, span: Span) -> int:
         """Makes the monthly partitions that `span` needs, where the table has any; the number of those it made."""
+
+    @abstractmethod
+    def strangers(self, unit: str) -> list[str] | None:
+        """The tables and views of a unit that are not ours, in order; None if nothing there was ever migrated."""
 
     @abstractmethod
     def remove(self, unit: str) -> None:
@@ -151,8 +156,12 @@ class Database(ABC):
             f" {self.expected_revision}; run crypto-assets migrate{'' if found < HEAD else ' with a newer version'}."
         )
 
-    def check_environment(self, found: str | None) -> None:
-        """Raises EnvironmentMismatch if `found` is another environment."""
+    def check_environment(self, found: str | None, *, is_migrated: bool) -> None:
+        """Raises EnvironmentMismatch for another environment, DatabaseNotReady where what is migrated names none."""
+        if found is None and is_migrated:
+            raise DatabaseNotReady(
+                f"The database {self.location} does not say whose data it holds; run crypto-assets migrate."
+            )
         if found is not None and found != self.environment:
             raise EnvironmentMismatch(
                 f"The database {self.location} holds {found} data and cannot be used for {self.environment};"

@@ -8,7 +8,7 @@ one for everything later, both empty unless somebody wrote without asking. Calle
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from crypto_assets.database.tables import KDATA
 from crypto_assets.domain.intervals import to_datetime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from crypto_assets.domain.spans import Span
 
@@ -44,6 +44,8 @@ _SENTENCES = {
     (1021, 1114): "The disk of {where} is full; make room and run this again.",
     (1146,): "{where} lacks a table ({detail}); run crypto-assets migrate.",
     (1290, 1792, 1836): "{where} is read-only; use the primary server.",
+    (1020, 1213): "Another process was in the way in {where}, and this was undone; run it again.",
+    (1317, 1927, 1969, 3024): "{where} stopped a statement ({detail}); run it again.",
     (1205,): "Another process has been writing {where} for too long; try again.",
     (2003, 2006, 2013, 2014): "{where} cannot be reached: {detail}.",
 }
@@ -132,8 +134,11 @@ class MysqlDatabase(ServerDatabase):
         """Nothing to do: with REPEATABLE READ the first read decides what all others see."""
 
     @contextmanager
-    def _transaction(self, connection: Connection, name: str) -> Iterator[None]:
-        with self._named_lock(connection, name, BUSY_TIMEOUT_SECONDS), connection.begin():
+    def _transaction(self, connection: Connection, names: Sequence[str]) -> Iterator[None]:
+        with ExitStack() as locks:
+            for name in names:
+                locks.enter_context(self._named_lock(connection, name, BUSY_TIMEOUT_SECONDS))
+            locks.enter_context(connection.begin())
             # Locks no gaps between rows: writers of other tables meet in the quality tables. The server's
             # transaction has not begun before the first statement that reads or writes a table.
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")

@@ -25,7 +25,7 @@ from crypto_assets.database.tables import KDATA
 from crypto_assets.domain.intervals import to_datetime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from crypto_assets.domain.spans import Span
 
@@ -45,6 +45,9 @@ _SENTENCES = {
     "25006": "{where} is read-only; use the primary server.",
     "42P01": "{where} lacks a table ({detail}); run crypto-assets migrate.",
     "3F000": "{where} lacks a schema ({detail}); run crypto-assets migrate.",
+    "40": "Another process was in the way in {where} ({detail}), and this was undone; run it again.",
+    "57014": "{where} stopped a statement that took too long ({detail}); run it again.",
+    "25P03": "{where} ended a transaction that waited too long; run it again.",
     "55P03": "Another process has been using {where} for too long; try again.",
     "57P": "{where} is shutting down or starting up; try again.",
 }
@@ -114,22 +117,22 @@ class PostgresqlDatabase(ServerDatabase):
         return {
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "application_name": "crypto-assets",
-            "options": "-c timezone=UTC -c client_encoding=UTF8",
+            "options": f"-c timezone=UTC -c client_encoding=UTF8 -c lock_timeout={BUSY_TIMEOUT_SECONDS}s",
         }
 
     def _read_one_moment(self, connection: Connection) -> None:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
     @contextmanager
-    def _transaction(self, connection: Connection, name: str) -> Iterator[None]:
+    def _transaction(self, connection: Connection, names: Sequence[str]) -> Iterator[None]:
         with connection.begin():
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_TIMEOUT_SECONDS}s'")
-            try:
-                self._lock_name(connection, name)
-            except DBAPIError as error:
-                if _code(error) == _LOCK_NOT_AVAILABLE:
-                    raise waited_in_vain(name) from error
-                raise
+            for name in names:
+                try:
+                    self._lock_name(connection, name)
+                except DBAPIError as error:
+                    if _code(error) == _LOCK_NOT_AVAILABLE:
+                        raise waited_in_vain(name) from error
+                    raise
             yield
 
     def _lock_name(self, connection: Connection, name: str) -> None:

@@ -63,9 +63,11 @@ class ServerDatabase(Database):
             yield connection
 
     @contextmanager
-    def begin(self, name: str, also: Sequence[str] = ()) -> Iterator[Connection]:  # noqa: ARG002 - rows are locked
-        turn = name if name in self.units else physical_database(name)
-        with self._stating_errors(), self._pool().connect() as connection, self._transaction(connection, turn):
+    def begin(self, name: str, also: Sequence[str] = ()) -> Iterator[Connection]:
+        named = {each if each in self.units else physical_database(each) for each in (name, *also)}
+        # In one order everywhere, or two processes would wait for each other.
+        turns = sorted(named, key=lambda each: (each in (META, QUALITY), each))
+        with self._stating_errors(), self._pool().connect() as connection, self._transaction(connection, turns):
             self._accept(connection, name)
             yield connection
 
@@ -81,7 +83,7 @@ class ServerDatabase(Database):
     def check_identity(self) -> None:
         with self._stating_errors(), self._pool().connect() as connection:
             if inspect(connection).has_table("crypto_database_identity", self.schemas[META]):
-                self._compare_identity(connection)
+                self._compare_identity(connection, is_migrated=False)
 
     def revision(self, unit: str) -> str | None:
         with self._stating_errors(), self._pool().connect() as connection:
@@ -97,6 +99,19 @@ class ServerDatabase(Database):
                 connection.exec_driver_sql(self.schema_sql(unit))
             yield connection
 
+    def strangers(self, unit: str) -> list[str] | None:
+        schema = self.schemas[unit]
+        with self._stating_errors(), self._pool().connect() as connection:
+            if not self._has_schema(connection, schema):
+                return None
+            found = inspect(connection)
+            names = {*found.get_table_names(schema), *found.get_view_names(schema)}
+        if "alembic_version" not in names:
+            return None
+        ours = ("alembic_version", *(name for name, table in TABLES.items() if table.schema == unit))
+        # PostgreSQL's partitions are tables that begin with the name of theirs.
+        return sorted(name for name in names if name not in ours and not name.startswith(tuple(f"{o}_2" for o in ours)))
+
     def remove(self, unit: str) -> None:
         with self._committing_each() as connection:
             self._drop_schema(connection, self.schemas[unit])
@@ -108,7 +123,7 @@ class ServerDatabase(Database):
             if unit is None:
                 yield connection
                 return
-            with self._transaction(connection, unit):
+            with self._transaction(connection, [unit]):
                 if not self._has_schema(connection, self.schemas[BACKUP]):
                     connection.exec_driver_sql(self.schema_sql(BACKUP))
                 yield connection
@@ -161,7 +176,7 @@ class ServerDatabase(Database):
                 continue  # not made yet, and perhaps not needed
             self.check_revision(found, f"{unit} in {self.location}")
             if unit == META:
-                self._compare_identity(connection)
+                self._compare_identity(connection, is_migrated=True)
             self._accepted.add(unit)
 
     def _revision(self, connection: Connection, unit: str) -> str | None:
@@ -171,9 +186,10 @@ class ServerDatabase(Database):
         row = connection.exec_driver_sql(f"SELECT version_num FROM {self._quoted(schema)}.alembic_version").first()
         return None if row is None else str(row[0])
 
-    def _compare_identity(self, connection: Connection) -> None:
+    def _compare_identity(self, connection: Connection, *, is_migrated: bool) -> None:
         table = f"{self._quoted(self.schemas[META])}.crypto_database_identity"
-        self.check_environment(connection.exec_driver_sql(f"SELECT environment FROM {table}").scalar())
+        found = connection.exec_driver_sql(f"SELECT environment FROM {table}").scalar()
+        self.check_environment(found, is_migrated=is_migrated)
 
     def _quoted(self, name: str) -> str:
         return self._pool().dialect.identifier_preparer.quote(name)
@@ -198,8 +214,8 @@ class ServerDatabase(Database):
         """Makes all statements of the connection's transaction see the same moment."""
 
     @abstractmethod
-    def _transaction(self, connection: Connection, name: str) -> AbstractContextManager[None]:
-        """A transaction in which no other writer of `name` is; waits for one up to 30 seconds."""
+    def _transaction(self, connection: Connection, names: Sequence[str]) -> AbstractContextManager[None]:
+        """A transaction in which no other writer of `names` is; waits for each up to 30 seconds, in that order."""
 
     @abstractmethod
     def _has_schema(self, connection: Connection, schema: str) -> bool:

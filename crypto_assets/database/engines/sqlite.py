@@ -111,7 +111,7 @@ class SqliteDatabase(Database):
         connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_SECONDS)
         try:
             if has_table(connection, "main", "crypto_database_identity"):
-                self._compare_identity(connection, "main")
+                self._compare_identity(connection, "main", is_migrated=False)
         except sqlite3.DatabaseError as error:
             raise unreadable(path, error) from error
         finally:
@@ -148,6 +148,18 @@ class SqliteDatabase(Database):
 
     def ensure_partitions(self, table: str, span: Span) -> int:  # noqa: ARG002 - each table is a file of its own
         return 0
+
+    def strangers(self, unit: str) -> list[str] | None:
+        path = self.path(unit)
+        if not path.exists():
+            return None
+        with self._stating_errors(path), closing(open_file(path)) as connection:
+            query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
+            names = {row[0] for row in connection.execute(query)}
+        if "alembic_version" not in names:
+            return None
+        ours = {"alembic_version", *(name for name in TABLES if physical_database(name) == unit)}
+        return sorted(names - ours)
 
     def remove(self, unit: str) -> None:
         self.dispose()
@@ -245,7 +257,7 @@ class SqliteDatabase(Database):
                     attach(connection, each, self.path(each))
                     self._accept(connection, each, self.path(each))
             if main == META or self.path(META).exists():
-                self._compare_identity(connection, "main" if main == META else META)
+                self._compare_identity(connection, "main" if main == META else META, is_migrated=True)
         except BaseException:
             connection.close()
             raise
@@ -259,9 +271,9 @@ class SqliteDatabase(Database):
             if file is not None:
                 self._accepted.add(file)
 
-    def _compare_identity(self, connection: sqlite3.Connection, schema: str) -> None:
+    def _compare_identity(self, connection: sqlite3.Connection, schema: str, *, is_migrated: bool) -> None:
         row = connection.execute(f'SELECT environment FROM "{schema}".crypto_database_identity').fetchone()
-        self.check_environment(None if row is None else row[0])
+        self.check_environment(None if row is None else row[0], is_migrated=is_migrated)
 
     @contextmanager
     def _stating_errors(self, path: Path) -> Iterator[None]:

@@ -30,7 +30,8 @@ from crypto_assets.database.tables import META, TABLES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import Insert, Table
+    from alembic.config import Config
+    from sqlalchemy import Connection, Insert, Table
 
     from crypto_assets.database.engines import Database
 
@@ -82,6 +83,8 @@ def migrate(
             results.append(result)
             if planned.changed:
                 _record(database, result, started)
+        if META in {planned.name for planned in plan} and position(target) >= position(_IDENTIFIED_SINCE):
+            _remember_environment(database)
     database.dispose()
     return results
 
@@ -195,30 +198,58 @@ def _run_scripts(
     upgrades = position(target) > position(planned.before)
     step = command.upgrade if upgrades else command.downgrade
     if output is not None:
-        config.attributes.update(options=options | {"dialect_name": database.engine})
+        # With names for parameters a dialect leaves the percent signs of its texts alone.
+        config.attributes.update(
+            options=options | {"dialect_name": database.engine, "dialect_opts": {"paramstyle": "named"}}
+        )
         step(config, f"{planned.before or BASE}:{target or BASE}", sql=True)
         return
     with database.migrating(planned.name) as connection:
-        config.attributes.update(options=options | {"connection": connection})
-        step(config, target or BASE)
-        if planned.name == META and _gains_identity(planned):
-            connection.execute(_remember_environment(database))
+        if upgrades or database.engine == "sqlite":
+            config.attributes.update(options=options | {"connection": connection})
+            step(config, target or BASE)
+        else:
+            _downgrade_on_server(config, connection, options, planned)
+
+
+def _downgrade_on_server(
+    config: Config, connection: Connection, options: dict[str, Any], planned: MigrationResult
+) -> None:
+    """Takes revisions back, noting each as gone before it is: upgrading puts back what an interruption took."""
+    from alembic.migration import MigrationContext  # noqa: PLC0415
+    from alembic.operations import Operations  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    scripts = ScriptDirectory.from_config(config)
+    context = MigrationContext.configure(connection, opts=options)
+    for number in range(position(planned.before), position(planned.after), -1):
+        context.stamp(scripts, REVISIONS[number - 1] if number else BASE)
+        with Operations.context(context):
+            scripts.get_revision(REVISIONS[number]).module.downgrade()
 
 
 def _gains_identity(planned: MigrationResult) -> bool:
     return position(planned.before) < position(_IDENTIFIED_SINCE) <= position(planned.after)
 
 
-def _remember_environment(database: Database) -> Insert:
+def _identity(database: Database) -> Insert:
     table = _in_schema(database, "crypto_database_identity")
     return table.insert().values(environment=database.environment, created_at=datetime.now(UTC))
+
+
+def _remember_environment(database: Database) -> None:
+    """Notes whose data this is, unless it is known: also where a run before was interrupted between the two."""
+    with database.migrating(META) as connection:
+        if connection.execute(_in_schema(database, "crypto_database_identity").select()).first() is None:
+            connection.execute(_identity(database))
 
 
 def _identity_sql(database: Database) -> str:
     from sqlalchemy.engine import make_url  # noqa: PLC0415 - only where SQL is printed
 
-    dialect = make_url(f"{database.engine}://").get_dialect()()
-    compiled = _remember_environment(database).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    kind: Any = make_url(f"{database.engine}://").get_dialect()
+    dialect = kind(paramstyle="named")
+    compiled = _identity(database).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
     return f"{compiled};\n"
 
 
