@@ -15,6 +15,7 @@ from crypto_assets.database.errors import DatabaseError
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import WriteCounts, upsert
 from crypto_assets.database.writes.mysql import MysqlWrite
+from crypto_assets.database.writes.postgresql import PostgresqlWrite
 from crypto_assets.database.writes.text_rows import text_columns, text_rows
 from crypto_assets.domain.spans import Span
 from crypto_assets_tests.database.database_frames import CANDLES, assets, candles, pairs
@@ -23,6 +24,7 @@ TABLE = TABLES[CANDLES]
 ASSETS = TABLES["crypto_asset"]
 AUGUST = Span(1_722_470_400_000, 1_725_148_800_000)
 BASES = ("BTC", "ETH", "ADA", "SOL")
+UNKNOWN = "cryptopair_binance_nousdt"
 
 
 @pytest.fixture
@@ -94,21 +96,103 @@ def test_what_does_not_fit_is_refused_not_cut(database, change):
         assert connection.scalar(select(func.count()).select_from(TABLE)) == 0
 
 
-def test_a_candle_of_an_unknown_symbol_is_refused(database):
-    table = TABLES["cryptopair_1d_kdata"]
-    if database.engine == "sqlite":
-        pytest.skip("symbols and candles are in different files")
+def stored(database, table=TABLE):
+    with database.connect(table.name) as connection:
+        return connection.scalar(select(func.count()).select_from(table))
+
+
+def stages(connection):
+    return connection.exec_driver_sql("SELECT count(*) FROM pg_class WHERE relname LIKE '%%_stage_%%'").scalar()
+
+
+@pytest.mark.parametrize("known", [0, 3])  # PostgreSQL writes an entity in one way, several in another
+@pytest.mark.parametrize("name", [CANDLES, "cryptopair_1d_kdata"])
+def test_a_candle_of_an_unknown_symbol_is_refused(database, name, known):
+    if database.engine == "sqlite" or (database.engine == "mysql" and name == CANDLES):
+        pytest.skip("no foreign key between files, nor on MySQL's partitions")
+    table = TABLES[name]
+    frame = pd.concat([candles(count=known, minutes=1440), candles(UNKNOWN, minutes=1440)])
     with pytest.raises(IntegrityError):
-        written(database, candles(entity="cryptopair_binance_nousdt", minutes=1440), table)
+        written(database, frame, table)
+    assert stored(database, table) == 0
 
 
-def test_a_month_without_a_partition_is_named(database):
-    frame = candles(start="2031-05-31")
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_month_without_a_partition_is_named(database, others):
+    frame = pd.concat(
+        [candles("cryptopair_binance_ethusdt", count=others), candles(), candles(start="2031-05-31")]
+    ).reset_index(drop=True)
     if database.engine != "postgresql":
-        assert written(database, frame).inserted == 5
+        assert written(database, frame).inserted == 10 + others
         return
     with pytest.raises(DatabaseError, match=r"no partition for 2031-05; call Database\.ensure_partitions"):
         written(database, frame)
+    assert stored(database) == 0
+
+
+def test_candles_of_an_empty_range_need_no_stage(database):
+    if database.engine != "postgresql":
+        pytest.skip("others stage every frame")
+    first, second = candles(count=50), candles(start="2024-08-02", count=50)
+    database.dispose()  # a connection keeps its stages
+    with database.begin(CANDLES) as connection:
+        before = stages(connection)
+        assert upsert(connection, TABLE, first) == WriteCounts(inserted=50)
+        assert upsert(connection, TABLE, second) == WriteCounts(inserted=50)
+        assert upsert(connection, TABLE, second, only_existing=True) == WriteCounts(unchanged=50)
+        assert stages(connection) == before + 1
+    assert written(database, pd.concat([first, second])) == WriteCounts(unchanged=100)
+    assert written(database, first.assign(close=1.0)) == WriteCounts(changed=50)
+    assert written(database, candles(start="2024-08-01T00:49", count=3)) == WriteCounts(inserted=2, changed=1)
+
+
+class Overtaken(PostgresqlWrite):
+    """A write just before which another program stores `theirs`, without waiting for its turn."""
+
+    database, theirs, asked = None, None, 0
+
+    def nothing_stored(self):
+        nothing = super().nothing_stored()
+        with self.database.connect(CANDLES) as other:
+            upsert(other, TABLE, self.theirs)
+            other.commit()
+        self.asked += 1
+        assert nothing
+        return nothing
+
+
+def test_a_range_that_another_program_fills_in_between_is_still_counted_truly(database):
+    if database.engine != "postgresql":
+        pytest.skip("others stage every frame")
+    before, frame = candles(start="2024-08-02", count=4), candles(count=20)
+    with database.begin(CANDLES) as connection:
+        assert upsert(connection, TABLE, before) == WriteCounts(inserted=4)  # kept by what is undone afterwards
+        write = Overtaken(connection, TABLE, frame)
+        write.database = database
+        write.theirs = pd.concat([frame[3:5], frame[9:10].assign(close=7.0)])
+        assert write.store(only_existing=False) == WriteCounts(inserted=17, changed=1, unchanged=2)
+        assert write.asked == 1
+    assert stored(database) == 24
+    assert written(database, pd.concat([before, frame])) == WriteCounts(unchanged=24)
+
+
+def test_generated_ids_hold_the_time_to_the_millisecond_cut_not_rounded(database):
+    entity = "cryptopair_binance_btcusdt"
+    generator = np.random.default_rng(1)
+    times = np.datetime64("1970-01-01", "us") + generator.integers(0, 4_000_000_000_000_000, 3_000)
+    parts = [times[:1_000], times[1_000:2_000].astype("datetime64[ms]"), times[2_000:].astype("datetime64[m]")]
+    edges = ["1999-12-31T23:59:59.999999", "2000-02-29T00:00:00.000001", "2024-08-01T00:05:00.500", "2024-12-09"]
+    times = np.unique(np.concatenate([*parts, np.array(edges, "datetime64[us]")]).astype("datetime64[us]"))
+    for name, texts in (
+        ("cryptopair_1h_kdata", np.datetime_as_string(times.astype("datetime64[ms]"))),
+        ("cryptopair_1d_kdata", np.datetime_as_string(times.astype("datetime64[D]"))),
+    ):
+        table = TABLES[name]
+        frame = candles(entity, count=len(times)).assign(timestamp=times)
+        assert written(database, frame, table).inserted == len(times)
+        with database.connect(name) as connection:
+            ids = connection.scalars(select(table.c.id).order_by(table.c.timestamp)).all()
+        assert ids == [f"{entity}_{text}" for text in texts]
 
 
 def test_a_server_that_forbids_local_files_is_written_to_by_insert(database, database_url, engine, monkeypatch):

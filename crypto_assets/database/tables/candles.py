@@ -30,9 +30,9 @@ _CODE = PerDialect(
     mysql="substring_index(entity_id, '_', -1)",
 )
 _POSTGRESQL_DAY = (
-    "entity_id || '_' || lpad(extract(year from timestamp)::int::text, 4, '0')"
-    " || '-' || lpad(extract(month from timestamp)::int::text, 2, '0')"
-    " || '-' || lpad(extract(day from timestamp)::int::text, 2, '0')"
+    "entity_id || '_' || date_part('year', timestamp)::int::text"
+    " || '-' || lpad(date_part('month', timestamp)::int::text, 2, '0')"
+    " || '-' || lpad(date_part('day', timestamp)::int::text, 2, '0')"
 )
 _DAY_ID = PerDialect(
     sqlite="entity_id || '_' || substr(timestamp, 1, 10)",
@@ -41,8 +41,8 @@ _DAY_ID = PerDialect(
 )
 _TIME_ID = PerDialect(
     sqlite="entity_id || '_' || substr(timestamp, 1, 10) || 'T' || substr(timestamp, 12, 12)",
-    postgresql=f"{_POSTGRESQL_DAY} || 'T' || left(timestamp::time::text"
-    " || CASE WHEN timestamp::time::text LIKE '%.%' THEN '000' ELSE '.000' END, 12)",
+    postgresql=f"{_POSTGRESQL_DAY} || 'T' || CASE WHEN timestamp = timestamp::timestamp(0)"
+    " THEN timestamp::time::text || '.000' ELSE left(timestamp::time::text || '000', 12) END",
     mysql="concat(entity_id, '_', left(date_format(timestamp, '%Y-%m-%dT%H:%i:%s.%f'), 23))",
 )
 

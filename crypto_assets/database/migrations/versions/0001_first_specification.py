@@ -134,9 +134,9 @@ def _create_entities() -> None:
 
 
 POSTGRESQL_DAY = (
-    "entity_id || '_' || lpad(extract(year from timestamp)::int::text, 4, '0')"
-    " || '-' || lpad(extract(month from timestamp)::int::text, 2, '0')"
-    " || '-' || lpad(extract(day from timestamp)::int::text, 2, '0')"
+    "entity_id || '_' || date_part('year', timestamp)::int::text"
+    " || '-' || lpad(date_part('month', timestamp)::int::text, 2, '0')"
+    " || '-' || lpad(date_part('day', timestamp)::int::text, 2, '0')"
 )
 GENERATED = {
     "sqlite": {
@@ -147,8 +147,8 @@ GENERATED = {
     "postgresql": {
         "code": "split_part(entity_id, '_', 3)",
         "day": POSTGRESQL_DAY,
-        "moment": f"{POSTGRESQL_DAY} || 'T' || left(timestamp::time::text"
-        " || CASE WHEN timestamp::time::text LIKE '%.%' THEN '000' ELSE '.000' END, 12)",
+        "moment": f"{POSTGRESQL_DAY} || 'T' || CASE WHEN timestamp = timestamp::timestamp(0)"
+        " THEN timestamp::time::text || '.000' ELSE left(timestamp::time::text || '000', 12) END",
     },
     "mysql": {
         "code": "substring_index(entity_id, '_', -1)",
