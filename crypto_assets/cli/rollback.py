@@ -100,7 +100,10 @@ def _remove(database: Database, depth: str, chosen: dict[str, Any], *, dry_run: 
         rows, backup = outcome.removed, outcome.backup
     said = f"{'would remove' if dry_run else 'removed'} {sum(rows.values()):,} rows"
     if backup is not None:
-        said += f"; backup {backup}, brought back by crypto-assets rollback --restore {backup}"
+        said += (
+            f"; backup {backup} of the quality log, gaps, consistency and metrics, brought back by"
+            f" crypto-assets rollback --restore {backup}; candles come back by collecting them again"
+        )
     if rows.get(ARCHIVE):
         said += f"; {rows[ARCHIVE]:,} Parquet files of archived candles stay on disk"
     _show(database, rows, said, {"depth": depth, "dry_run": dry_run, "backup": backup}, as_json=as_json)

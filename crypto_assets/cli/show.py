@@ -34,15 +34,27 @@ def show_frame(frame: pd.DataFrame, form: str, output: Path | None) -> None:
             raise click.ClickException("parquet is binary: name a file with --output, or redirect stdout to one")
         content = frame.to_parquet(index=False)
     elif form == "csv":
-        content = frame.to_csv(index=False).encode()
+        content = _with_json_texts(frame).to_csv(index=False).encode()
     elif form == "json":
         content = _json(frame)
     else:
         content = (str(frame.to_string(index=False)) if len(frame) else "no rows").encode() + b"\n"
     if output is None:
         click.echo(content, nl=False)
-    else:
+        return
+    try:
         output.write_bytes(content)
+    except OSError as error:
+        raise click.ClickException(f"{output} cannot be written: {error.strerror}") from error
+
+
+def _with_json_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its JSON values as JSON, not as Python would write them."""
+    texts = {
+        name: [orjson.dumps(each).decode() if isinstance(each, (dict, list)) else each for each in frame[name]]
+        for name in frame.select_dtypes("object").columns
+    }
+    return frame.assign(**texts)
 
 
 def _json(frame: pd.DataFrame) -> bytes:

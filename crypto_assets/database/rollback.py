@@ -23,8 +23,9 @@ from sqlalchemy import and_, delete, func, inspect, not_, or_, select, table
 
 from crypto_assets.database.backups import back_up
 from crypto_assets.database.errors import DatabaseError
-from crypto_assets.database.migrations import migrate, plan_migration
+from crypto_assets.database.migrations import plan_migration
 from crypto_assets.database.revisions import BASE
+from crypto_assets.database.schema_removal import refuse_strangers, remove_databases
 from crypto_assets.database.tables import META, QUALITY, TABLES, TICK, find_table, logical_database, time_column
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import Interval, PartitionScheme, format_time, partition_key, to_milliseconds
@@ -126,12 +127,12 @@ def carry_out(
     """
     plan = plan_rollback(database, depth, provider, tables, since)
     if depth is Depth.SCHEMA:
-        _refuse_strangers(database)
+        refuse_strangers(database)
     elif not plan:
         return RollbackOutcome(None, {})
     stamp = back_up(database)
     if depth is Depth.SCHEMA:
-        _remove_databases(database)
+        remove_databases(database)
     elif depth is Depth.DATA and database.engine == "postgresql":
         _truncate(database)
     else:
@@ -263,26 +264,6 @@ def _refuse_cut_files(database: Database, conditions: Conditions, since: datetim
             f"The {row.level} candles of {row.entity_id} of {row.month[:7]} are archived in one file, which cannot be"
             " cut; choose a time at the start of a month."
         )
-
-
-def _refuse_strangers(database: Database) -> None:
-    """Raises DatabaseError where a schema or file that would be removed also holds what others made."""
-    for unit in database.units:
-        if strangers := database.strangers(unit):
-            raise DatabaseError(
-                f"{unit} in {database.location} also holds {', '.join(strangers)}, which crypto-assets did not make;"
-                " move or drop them first."
-            )
-
-
-def _remove_databases(database: Database) -> None:
-    """Removes what was once migrated; a schema of that name that never was is somebody else's."""
-    ours = [unit for unit in database.units if database.strangers(unit) is not None]
-    migrate(database, ours, revision=BASE)
-    with database.migration_lock():
-        # `crypto_meta` last: while it is there, the rest is known to be ours.
-        for unit in reversed(ours):
-            database.remove(unit)
 
 
 def _truncate(database: Database) -> None:

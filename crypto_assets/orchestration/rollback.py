@@ -21,7 +21,7 @@ from crypto_assets.orchestration.resources import DatabaseResource
 
 
 class RollbackConfig(dg.Config):
-    """What is taken back or brought back. As it is, nothing is: `depth` or `restore` says what, `dry_run` whether."""
+    """What is taken back or brought back: `depth` or `restore` says what, `confirm` that it is meant."""
 
     depth: str = Field(
         default="", description="schema: everything; data: all rows; provider: one provider's rows; empty to restore."
@@ -30,15 +30,20 @@ class RollbackConfig(dg.Config):
     tables: list[str] = Field(default=[], description="With depth provider: only these tables; all where empty.")
     since: str = Field(default="", description="With depth provider: only rows from this time on, UTC: 2024-08-01.")
     restore: str = Field(default="", description="The stamp of a backup to bring back: 20261122T231000Z.")
-    dry_run: bool = Field(default=True, description="Whether to show only what would be done.")
-    confirm: str = Field(default="", description="The environment's name, typed out, unless dry_run.")
+    confirm: str = Field(default="", description="The environment's name, typed out: without it this is a dry run.")
+    dry_run: bool | None = Field(default=None, description="Whether only to show what would be done, confirmed or not.")
+
+    @property
+    def only_shows(self) -> bool:
+        """Whether nothing is to be changed."""
+        return not self.confirm if self.dry_run is None else self.dry_run
 
 
 @dg.op(name="rollback_database", out=dg.Out(dg.Nothing))
 def rollback_database(context: dg.OpExecutionContext, config: RollbackConfig, database: DatabaseResource) -> None:
     """Copies the tables worth keeping, then removes what the config says; or brings such copies back."""
     with stating_user_errors(), database.open() as opened:
-        if not config.dry_run and config.confirm != opened.environment:
+        if not config.only_shows and config.confirm != opened.environment:
             raise DatabaseError(
                 f"Nothing was done: confirm is {config.confirm!r}, and must be {opened.environment!r}, the environment"
                 " of this database, unless dry_run."
@@ -47,11 +52,11 @@ def rollback_database(context: dg.OpExecutionContext, config: RollbackConfig, da
             raise DatabaseError("Say either depth (schema, data or provider) or restore (a backup's stamp).")
         backup, rows = _restored(opened, config) if config.restore else _removed(context, opened, config)
     total = sum(rows.values())
-    done = ("would be " if config.dry_run else "") + ("brought back" if config.restore else "removed")
+    done = ("would be " if config.only_shows else "") + ("brought back" if config.restore else "removed")
     context.log.info("%s rows %s in %s; backup: %s", f"{total:,}", done, opened.location, backup or "none")
     if rows.get(ARCHIVE) and not config.restore:
         context.log.info("%s Parquet files of archived candles stay on disk", rows[ARCHIVE])
-    shown = {"rows": total, "dry_run": config.dry_run, "backup": backup or "", "location": opened.location}
+    shown = {"rows": total, "dry_run": config.only_shows, "backup": backup or "", "location": opened.location}
     if rows:
         shown["tables"] = table_value([{"table": name, "rows": count} for name, count in rows.items()])
     context.add_output_metadata(shown)
@@ -69,7 +74,7 @@ def rollback() -> None:
 
 
 def _restored(database: Database, config: RollbackConfig) -> tuple[str | None, dict[str, int]]:
-    if config.dry_run:
+    if config.only_shows:
         return config.restore, {each.table: each.rows for each in backup_of(database, config.restore)}
     return config.restore, restore(database, config.restore)
 
@@ -83,7 +88,7 @@ def _removed(
     plan = plan_rollback(database, *chosen)
     for each in plan:
         context.log.info("%s: %s rows", each.table, f"{each.rows:,}")
-    if config.dry_run:
+    if config.only_shows:
         return None, {each.table: each.rows for each in plan}
     outcome = carry_out(database, *chosen)
     return outcome.backup, outcome.removed

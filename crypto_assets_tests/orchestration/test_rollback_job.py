@@ -59,7 +59,7 @@ def test_as_it_comes_it_is_a_dry_run_that_shows_the_plan(run, database):
 
 def test_confirmed_it_removes_and_a_confirmed_restore_brings_back(run, database):
     before = every_row(database)
-    result = run(depth="provider", provider="binance", since="2024-08-01", dry_run=False, confirm="sandbox")
+    result = run(depth="provider", provider="binance", since="2024-08-01", confirm="sandbox")
     removed = shown(result)
     assert removed["rows"] == sum(counts(before).values()) - sum(counts(every_row(database)).values()) > 0
     assert removed["backup"] == list_backups(database)[0].stamp
@@ -79,7 +79,7 @@ def test_confirmed_it_removes_and_a_confirmed_restore_brings_back(run, database)
     ("config", "said"),
     [
         ({"depth": "data", "dry_run": False}, "confirm is '', and must be 'sandbox'"),
-        ({"depth": "data", "dry_run": False, "confirm": "live"}, "confirm is 'live', and must be 'sandbox'"),
+        ({"depth": "data", "confirm": "live"}, "confirm is 'live', and must be 'sandbox'"),
         ({"depth": "schema", "dry_run": False, "confirm": "SANDBOX"}, "must be 'sandbox'"),
         ({"restore": "20200101T000000Z", "dry_run": False}, "must be 'sandbox'"),
         ({"restore": "20200101T000000Z"}, "There is no backup '20200101T000000Z'"),

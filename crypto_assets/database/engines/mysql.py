@@ -37,16 +37,16 @@ _EARLIER, _LATER = "earlier", "later"
 
 # Numbers of MySQL's and MariaDB's error reference.
 _SENTENCES = {
-    (1044, 1142, 1227, 1370): "The user of {where} lacks a right: {detail}. Grant it.",
+    (1044, 1142, 1227, 1370): "The user of {place} lacks a right: {detail}. Grant it.",
     (1045, 1698): "{where} refuses this user or password; check CRYPTO_ASSETS_DATABASE.",
     (1049,): "{where} names a database that does not exist; create it, or name none: the project makes its own.",
     (1040,): "{where} accepts no more connections; close some or raise max_connections.",
-    (1021, 1114): "The disk of {where} is full; make room and run this again.",
+    (1021, 1114): "The disk of {place} is full; make room and run this again.",
     (1146,): "{where} lacks a table ({detail}); run crypto-assets migrate.",
     (1290, 1792, 1836): "{where} is read-only; use the primary server.",
-    (1020, 1213): "Another process was in the way in {where}, and this was undone; run it again.",
+    (1020, 1213): "Another process was in the way in {place}, and this was undone; run it again.",
     (1317, 1927, 1969, 3024): "{where} stopped a statement ({detail}); run it again.",
-    (1205,): "Another process has been writing {where} for too long; try again.",
+    (1205,): "Another process has been writing {place} for too long; try again.",
     (2003, 2006, 2013, 2014): "{where} cannot be reached: {detail}.",
 }
 
@@ -178,7 +178,9 @@ class MysqlDatabase(ServerDatabase):
         code, detail = (arguments[0], str(arguments[-1]).rstrip(".")) if arguments else (None, "")
         for codes, sentence in _SENTENCES.items():
             if code in codes:
-                return sentence.format(where=f"The database {self.location}", detail=detail)
+                return sentence.format(
+                    where=f"The database {self.location}", place=f"the database {self.location}", detail=detail
+                )
         return None
 
 

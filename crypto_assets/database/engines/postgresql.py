@@ -21,6 +21,7 @@ from crypto_assets.database.engines.server import (
     month_starts,
     waited_in_vain,
 )
+from crypto_assets.database.errors import UnsupportedDatabase
 from crypto_assets.database.tables import KDATA
 from crypto_assets.domain.intervals import to_datetime
 
@@ -39,16 +40,16 @@ _LOCKS = zlib.crc32(b"crypto_assets") - 2**31
 _SENTENCES = {
     "28": "{where} refuses this user or password; check CRYPTO_ASSETS_DATABASE.",
     "3D000": "{where} does not exist on the server; create it (CREATE DATABASE) or correct CRYPTO_ASSETS_DATABASE.",
-    "42501": "The user of {where} lacks a right: {detail}. Grant it, or use the owner of the database.",
-    "53100": "The disk of {where} is full; make room and run this again.",
+    "42501": "The user of {place} lacks a right: {detail}. Grant it, or use the owner of the database.",
+    "53100": "The disk of {place} is full; make room and run this again.",
     "53300": "{where} accepts no more connections; close some or raise max_connections.",
     "25006": "{where} is read-only; use the primary server.",
     "42P01": "{where} lacks a table ({detail}); run crypto-assets migrate.",
     "3F000": "{where} lacks a schema ({detail}); run crypto-assets migrate.",
-    "40": "Another process was in the way in {where} ({detail}), and this was undone; run it again.",
+    "40": "Another process was in the way in {place} ({detail}), and this was undone; run it again.",
     "57014": "{where} stopped a statement that took too long ({detail}); run it again.",
     "25P03": "{where} ended a transaction that waited too long; run it again.",
-    "55P03": "Another process has been using {where} for too long; try again.",
+    "55P03": "Another process has been using {place} for too long; try again.",
     "57P": "{where} is shutting down or starting up; try again.",
 }
 
@@ -64,6 +65,10 @@ class PostgresqlDatabase(ServerDatabase):
     )
 
     def __init__(self, url: URL, environment: str, provider: str, revision: str) -> None:
+        if not url.database:
+            raise UnsupportedDatabase(
+                f"{url.render_as_string(hide_password=True)} names no database; create one and add its name to the URL."
+            )
         super().__init__(url.set(drivername="postgresql+psycopg"), environment, provider, revision)
         self.schemas = {unit: unit for unit in (*self.units, BACKUP)}
 
@@ -167,7 +172,7 @@ class PostgresqlDatabase(ServerDatabase):
             return None
         for beginning, sentence in _SENTENCES.items():
             if code.startswith(beginning):
-                return sentence.format(where=where, detail=detail)
+                return sentence.format(where=where, place=f"the database {self.location}", detail=detail)
         return None
 
 

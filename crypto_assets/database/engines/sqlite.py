@@ -49,7 +49,7 @@ ATTACHED = (META, QUALITY)
 _IDLE_CONNECTIONS = 2
 
 _SENTENCES = {
-    "database or disk is full": "The disk of {where} is full; make room and run this again.",
+    "database or disk is full": "The disk of {place} is full; make room and run this again.",
     "attempt to write a readonly database": "{where} is read-only; change the rights of its files and directory.",
     "unable to open database": "{where} cannot be opened; check that the directory is there and can be written.",
     "disk I/O error": "{where} cannot be read or written (disk I/O error); check whether the disk is full or damaged.",
@@ -284,7 +284,9 @@ class SqliteDatabase(Database):
             said = str(error.orig if isinstance(error, DBAPIError) else error)
             for part, sentence in _SENTENCES.items():
                 if part in said:
-                    raise DatabaseError(sentence.format(where=f"The database at {path}")) from error
+                    raise DatabaseError(
+                        sentence.format(where=f"The database at {path}", place=f"the database at {path}")
+                    ) from error
             raise
 
 
