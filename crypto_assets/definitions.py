@@ -27,7 +27,8 @@ from crypto_assets.orchestration.jobs import (
     maintenance,
     maintenance_schedule,
 )
-from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource
+from crypto_assets.orchestration.repair import gap_backfill_sensor
+from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource, LedgerResource
 from crypto_assets.orchestration.rollback import rollback
 from crypto_assets.settings import Settings, load_settings
 
@@ -37,7 +38,7 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*backfill_p
 
 
 def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
-    """The project's definitions for `settings`; `overrides` replace the resources `exchange` and `database` by name."""
+    """The project's definitions for `settings`; `overrides` replace resources (`exchange`, `database` ...) by name."""
     tracked = {MarketType.SPOT: settings.pairs, MarketType.SWAP: settings.perps}
     resources: dict[str, Any] = {
         "exchange": ExchangeResource(
@@ -51,6 +52,11 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             partitioned_intervals=[interval.value for interval in settings.partitioned_intervals],
             retention_days=settings.retention_days,
             archive_directory=str(settings.archive_directory),
+        ),
+        "ledger": LedgerResource(
+            answers=settings.gap_answers,
+            spacing_seconds=settings.gap_spacing.total_seconds(),
+            agreement_tolerance=settings.agreement_tolerance,
         ),
     } | overrides
     refresh_kdata = build_refresh_job(tracked, resources)
@@ -72,6 +78,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         ],
         jobs=[bootstrap, *backfills.values(), refresh_kdata, integrity, maintenance, rollback],
         schedules=[integrity_schedule, maintenance_schedule, build_refresh_schedule(refresh_kdata)],
+        sensors=[gap_backfill_sensor],
         resources=resources,
         # One interpreter for all steps of a run: starting one for each costs seven times as much.
         executor=dg.in_process_executor,

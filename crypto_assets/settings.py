@@ -7,7 +7,7 @@ the package that uses it. Made once by `definitions` and by `cli`; tests make th
 from __future__ import annotations
 
 import hashlib
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     archive_url: str | None = None
     # Candles older than this many days are moved into Parquet files below archive_directory; 0 keeps all.
     retention_days: int = Field(default=0, ge=0)
+    # A gap is the exchange's own after so many answers without the candles, at least so far apart.
+    gap_answers: int = Field(default=3, ge=1)
+    gap_spacing: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
+    # How far, as a share, an hourly candle may be from what its sixty minutes make.
+    agreement_tolerance: float = Field(default=1e-9, ge=0)
     archive_directory: Path = Field(default=Path(), validate_default=True)
 
     @field_validator("pairs", "perps", "partitioned_intervals", mode="before")

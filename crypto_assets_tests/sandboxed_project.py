@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ import dagster as dg
 from crypto_assets.database.engines import open_database
 from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.entities import KDATA_TABLES
-from crypto_assets.domain.intervals import parse_time
+from crypto_assets.domain.intervals import Interval, parse_time
 from crypto_assets.exchange.binance import BinanceExchange
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.connection import RetryPolicy
-from crypto_assets.orchestration.checks import KDATA_CHECKS
+from crypto_assets.orchestration.checks import HOURLY_CHECKS, KDATA_CHECKS
 from crypto_assets.orchestration.jobs import backfills
-from crypto_assets.orchestration.resources import ExchangeResource
+from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource, LedgerResource
+from crypto_assets.quality.ledger import our_clock
 from crypto_assets.sandbox.generated import GeneratedDataset
 from crypto_assets.sandbox.server import RunningSandbox
 from crypto_assets.settings import Environment, Settings
@@ -47,6 +48,27 @@ class Clock:
 
     def __call__(self) -> int:
         return self.now
+
+
+@dataclass
+class OurClock:
+    """Our own clock, ahead of the machine's by what the test says: Dagster's history goes by the machine's."""
+
+    ahead: timedelta = timedelta(0)
+
+    def now(self) -> datetime:
+        """Naive UTC."""
+        return our_clock() + self.ahead
+
+
+def ledger_at(clock: OurClock) -> LedgerResource:
+    """The project's ledger rules by a clock that the test moves."""
+
+    class MovedLedger(LedgerResource):
+        def now(self) -> datetime:
+            return clock.now()
+
+    return MovedLedger()
 
 
 class ImpatientExchange(ExchangeResource):
@@ -80,6 +102,7 @@ class Project:
     directory: Path
     url: str
     clock: Clock = field(default_factory=Clock)
+    our_clock: OurClock = field(default_factory=OurClock)
     pairs: tuple[str, ...] = ("BTC/USDT", "ETH/USDT")
     perps: tuple[str, ...] = ("BTC/USDT:USDT",)
     spot_url: str | None = None
@@ -104,7 +127,7 @@ class Project:
         exchange = ImpatientExchange(
             environment="sandbox", spot_url=self.settings.spot_url, futures_url=self.settings.futures_url
         )
-        return build_definitions(self.settings, exchange=exchange)
+        return build_definitions(self.settings, exchange=exchange, ledger=ledger_at(self.our_clock))
 
     @cached_property
     def instance(self) -> dg.DagsterInstance:
@@ -118,10 +141,11 @@ class Project:
 
     def check(self, table: str) -> dg.ExecuteInProcessResult:
         """Runs the job `integrity` over the checks of one candle table: a tenth of the whole job's time."""
-        keys = frozenset(dg.AssetCheckKey(dg.AssetKey(table), name) for name in KDATA_CHECKS)
+        names = KDATA_CHECKS | (HOURLY_CHECKS if KDATA_TABLES[table][1] is Interval.H1 else {})
+        keys = frozenset(dg.AssetCheckKey(dg.AssetKey(table), name) for name in names)
         chosen = self.definitions.resolve_job_def("integrity").get_subset(asset_check_selection=keys)
         result = chosen.execute_in_process(instance=self.instance, run_config=QUIET, raise_on_error=False)
-        assert len(result.get_asset_check_evaluations()) == len(KDATA_CHECKS)
+        assert len(result.get_asset_check_evaluations()) == len(names)
         return result
 
     def collect(
@@ -144,6 +168,30 @@ class Project:
             instance=self.instance,
             run_config=QUIET | {"ops": {table: {"config": config}}},
             tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first},
+            raise_on_error=False,
+        )
+
+    def tick(self, sensor: str = "gap_backfill_sensor") -> list[dg.RunRequest | dg.SkipReason]:
+        """What a sensor asks for on its next tick."""
+        found = self.definitions.resolve_sensor_def(sensor)
+        resources = {"database": self.database_resource, "ledger": ledger_at(self.our_clock)}
+        with dg.build_sensor_context(instance=self.instance, resources=resources) as context:
+            said = found(context)
+        return [said] if isinstance(said, (dg.RunRequest, dg.SkipReason)) else list(said)
+
+    @property
+    def database_resource(self) -> DatabaseResource:
+        """What sensors and checks open."""
+        return DatabaseResource(url=self.settings.database_url, environment="sandbox")
+
+    def carry_out(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
+        """Runs what a sensor asked for, as the daemon would, here and now."""
+        job = self.definitions.resolve_job_def(request.job_name)
+        chosen = job.get_subset(asset_selection=frozenset(request.asset_selection), asset_check_selection=frozenset())
+        return chosen.execute_in_process(
+            instance=self.instance,
+            run_config=QUIET | request.run_config,
+            tags={**request.tags, "dagster/run_key": request.run_key},
             raise_on_error=False,
         )
 

@@ -16,6 +16,7 @@ import yaml
 from crypto_assets.database.tables import TABLES
 from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.orchestration.checks import HOURLY_CHECKS, KDATA_CHECKS
 from crypto_assets.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -156,10 +157,12 @@ def test_checks_are_named_alike_on_every_table_and_those_of_data_block(graph):
     names: dict[str, set[str]] = {}
     for key in graph.asset_check_keys:
         names.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
-        assert graph.get(key).blocking == (key.name != "healthy")
+        assert graph.get(key).blocking == (key.name not in ("healthy", "plausible"))
         assert graph.get(key).description
-    candle_checks = {"no_duplicates", "no_null_ohlc", "valid_ohlc", "no_gaps", "on_grid", "known_entities"}
-    assert names == dict.fromkeys(CANDLES, candle_checks) | {
+    candle_checks = set(KDATA_CHECKS)
+    hourly = {table: {*KDATA_CHECKS, *HOURLY_CHECKS} for table in ("cryptopair_1h_kdata", "cryptoperp_1h_kdata")}
+    assert {"no_duplicates", "no_null_ohlc", "valid_ohlc", "no_gaps", "on_grid", "known_entities"} <= candle_checks
+    assert names == dict.fromkeys(CANDLES, candle_checks) | hourly | {
         "crypto_asset": {"unique_ids", "no_null_ids"},
         "crypto_pair": {"unique_ids", "no_null_ids", "references_resolve"},
         "crypto_perp": {"unique_ids", "no_null_ids", "references_resolve"},
@@ -197,7 +200,7 @@ def test_backfills_run_no_checks_and_integrity_nothing_else(repository):
         assert repository.get_job(name).asset_layer.asset_graph.asset_check_keys == set()
     integrity = repository.get_job("integrity").asset_layer
     assert integrity.selected_asset_keys == set()
-    assert len(integrity.asset_graph.asset_check_keys) == 6 * len(CANDLES) + 8 + 1
+    assert len(integrity.asset_graph.asset_check_keys) == 8 * len(CANDLES) + 2 + 8 + 1
 
 
 def test_every_job_runs_its_steps_in_one_process(repository):

@@ -82,3 +82,58 @@ def _written_sqlite(element: as_written, compiler: SQLCompiler, **kwargs: Any) -
 @compiles(as_written, "postgresql", "mysql", "mariadb")
 def _written_server(element: as_written, compiler: SQLCompiler, **kwargs: Any) -> str:  # noqa: ARG001
     return "true"
+
+
+class whole_part(GenericFunction[int]):  # noqa: N801
+    """A double without its fraction, as an integer; on servers -1 for what no integer of theirs can hold."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+class texts_in_order(GenericFunction[str]):  # noqa: N801
+    """The texts of a group's rows with commas between them; the arguments are the text and what orders the rows.
+
+    SQLite has no order within a group, and reads a range of a key in the key's order.
+    """
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(whole_part, "sqlite")
+def _whole_sqlite(element: whole_part, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"CAST({_argument(element, compiler, **kwargs)} AS INTEGER)"
+
+
+@compiles(whole_part, "postgresql")
+def _whole_postgresql(element: whole_part, compiler: SQLCompiler, **kwargs: Any) -> str:
+    number = _argument(element, compiler, **kwargs)
+    return f"CASE WHEN abs({number}) < 1e16 THEN CAST(trunc({number}) AS bigint) WHEN {number} IS NOT NULL THEN -1 END"
+
+
+@compiles(whole_part, "mysql", "mariadb")
+def _whole_mysql(element: whole_part, compiler: SQLCompiler, **kwargs: Any) -> str:
+    number = _argument(element, compiler, **kwargs)
+    return (
+        f"CASE WHEN abs({number}) < 1e16 THEN CAST(truncate({number}, 0) AS SIGNED)"
+        f" WHEN {number} IS NOT NULL THEN -1 END"
+    )
+
+
+@compiles(texts_in_order, "sqlite")
+def _texts_sqlite(element: texts_in_order, compiler: SQLCompiler, **kwargs: Any) -> str:
+    text, _ = element.clauses
+    return f"group_concat({compiler.process(text, **kwargs)})"
+
+
+@compiles(texts_in_order, "postgresql")
+def _texts_postgresql(element: texts_in_order, compiler: SQLCompiler, **kwargs: Any) -> str:
+    text, order = (compiler.process(each, **kwargs) for each in element.clauses)
+    return f"string_agg({text}, ',' ORDER BY {order})"
+
+
+@compiles(texts_in_order, "mysql", "mariadb")
+def _texts_mysql(element: texts_in_order, compiler: SQLCompiler, **kwargs: Any) -> str:
+    text, order = (compiler.process(each, **kwargs) for each in element.clauses)
+    return f"group_concat({text} ORDER BY {order})"

@@ -35,20 +35,33 @@ def merge(spans: Iterable[Span]) -> list[Span]:
 
 def intersect(left: Iterable[Span], right: Iterable[Span]) -> list[Span]:
     """The times that are in both sets of spans, merged."""
-    others = merge(right)
-    return merge(span.intersect(other) for span in merge(left) for other in others)
+    ours, theirs = merge(left), merge(right)
+    common: list[Span] = []
+    i = j = 0
+    while i < len(ours) and j < len(theirs):
+        span = ours[i].intersect(theirs[j])
+        if span.start < span.end:
+            common.append(span)
+        if ours[i].end <= theirs[j].end:
+            i += 1
+        else:
+            j += 1
+    return common
 
 
 def subtract(left: Iterable[Span], right: Iterable[Span]) -> list[Span]:
     """The times of `left` that are not in `right`, merged."""
     holes = merge(right)
     rest: list[Span] = []
+    j = 0
     for span in merge(left):
         position = span.start
-        for hole in holes:
-            if hole.end <= position or hole.start >= span.end:
-                continue
-            rest.append(Span(position, hole.start))
-            position = hole.end
+        while j < len(holes) and holes[j].end <= position:
+            j += 1
+        k = j
+        while k < len(holes) and holes[k].start < span.end:
+            rest.append(Span(position, holes[k].start))
+            position = holes[k].end
+            k += 1
         rest.append(Span(position, span.end))
     return merge(rest)

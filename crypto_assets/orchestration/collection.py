@@ -9,10 +9,13 @@ and the `LOOKBACK` stored candles after it are written again, because their deri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+import orjson
 import pandas as pd
 from sqlalchemy import Connection, Table
 
@@ -20,15 +23,17 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import WriteCounts, upsert
 from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
-from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.intervals import Interval, partition_keys, to_datetime
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.client import Exchange, RawPage
 from crypto_assets.exchange.errors import ExchangeError
 from crypto_assets.frames.candles import LOOKBACK, candle_records, derive, in_order, parse_candles
 from crypto_assets.frames.contracts import candle_contract, judge
-from crypto_assets.quality.coverage import claim_coverage, listed_span, record_coverage, verified_coverage
-from crypto_assets.quality.gaps import missing_spans
+from crypto_assets.orchestration.asking import Asking, plan, reach
+from crypto_assets.quality.coverage import claim_coverage, unverify
+from crypto_assets.quality.ledger import Answer, Policy
 from crypto_assets.quality.rejections import Rejection, record_rejections
+from crypto_assets.quality.verification import PARTITIONS_PER_TRANSACTION, Series, merge_looks
 
 PAGES_PER_COMMIT = 10
 """Pages judged and committed together. One page at a time costs three times the CPU, nearly all of it pandera's fixed
@@ -77,12 +82,17 @@ class Collected:
 
 @dataclass(frozen=True)
 class CandleCollector:
-    """Collects the candles of one table from one exchange, as of one moment of the exchange's clock (ms)."""
+    """Collects the candles of one table from one exchange, as of one moment of the exchange's clock (ms).
+
+    `policy` and `now`, our clock (naive UTC), are the gap ledger's.
+    """
 
     exchange: Exchange
     database: Database
     table_name: str
     clock: int
+    policy: Policy
+    now: Callable[[], datetime]
 
     @property
     def market_type(self) -> MarketType:
@@ -104,53 +114,86 @@ class CandleCollector:
         """The table that lists the symbols."""
         return TABLES[self.market_type.entity_table]
 
-    def collect(self, symbol: Symbol, window: Span, *, only_missing: bool) -> Collected:
+    def collect(
+        self, symbol: Symbol, window: Span, *, only_missing: bool, spans: Sequence[Span] | None = None
+    ) -> Collected:
         """Stores the closed candles of `window` (whole partitions), committing as pages come, and notes the coverage.
 
-        `only_missing` asks for what is not stored; otherwise all is asked for again, and what the exchange revised
-        replaces ours. Raises the exchange's errors; what was committed before stays, and is valid.
+        `only_missing` asks for what is not stored and not known to be lacking at the exchange; with `spans` only for
+        what is missing in these, known or not; otherwise all is asked for again, and what the exchange revised replaces
+        ours. A partition that was altered behind our back is asked for as a whole. What was asked for in vain is noted
+        in the ledger. Raises the exchange's errors; what was committed before stays, and is valid.
         """
         with self.database.connect(self.table_name) as connection:
-            listed = listed_span(connection, self.entities, symbol.entity_id, self.interval)
-            due = window.intersect(listed).intersect(Span(0, self.interval.closed_before(self.clock)))
-            spans = [due] if due.start < due.end else []
-            if only_missing:
-                spans = missing_spans(connection, self.table, symbol.entity_id, self.interval, due)
-        for span in spans:
-            self.database.ensure_partitions(self.table_name, span)
-        result = Collected()
-        for span in self._worth_one_request(spans):
-            for part in self._fetch(symbol, span, window):
-                result += part
-        with self.database.connect(self.table_name) as connection:
-            rows = verified_coverage(
-                connection, self.table, self.entities, symbol.entity_id, self.interval, window, self.clock
-            )
-        with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
-            record_coverage(connection, rows)
+            series = Series(connection, self.table_name, symbol.entity_id)
+            asking = plan(series, window, self.clock, only_missing=only_missing, spans=spans)
+        result = self._ask(symbol, asking)
+        doubtful = self._verify(symbol, asking)
+        if doubtful:
+            # Filling what was missing did not bring back what was there: the rest was altered as well.
+            asking.ask_whole(self.interval, doubtful)
+            result += self._ask(symbol, asking)
+            self._verify(symbol, asking)
+        self._account(symbol, asking)
         return result
+
+    def _ask(self, symbol: Symbol, asking: Asking) -> Collected:
+        result = Collected()
+        for span in asking.spans:
+            self.database.ensure_partitions(self.table_name, span)
+        for span in self._worth_one_request(asking.spans):
+            for part in self._fetch(symbol, span, asking):
+                result += part
+        return result
+
+    def _verify(self, symbol: Symbol, asking: Asking) -> list[str]:
+        """Verifies all partitions of the window; those that are not as they were although they should be."""
+        doubtful: list[str] = []
+        asking.looks = []
+        for first in range(0, len(asking.partitions), PARTITIONS_PER_TRANSACTION):
+            keys = asking.partitions[first : first + PARTITIONS_PER_TRANSACTION]
+            with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
+                series = Series(connection, self.table_name, symbol.entity_id)
+                still = [key for key in keys if key in asking.suspects]
+                changed = series.changed(still) if still else set()
+                asking.looks.append(series.verify_asked([key for key in keys if key not in changed], self.clock))
+                doubtful += sorted(changed)
+        if asking.following:
+            with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
+                Series(connection, self.table_name, symbol.entity_id).examine(asking.following)
+        return doubtful
+
+    def _account(self, symbol: Symbol, asking: Asking) -> None:
+        with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
+            series = Series(connection, self.table_name, symbol.entity_id)
+            series.account(merge_looks(asking.looks), self.now(), self.policy, asking.answers)
+
+    @property
+    def _reach(self) -> int:
+        return reach(self.interval)
 
     def _worth_one_request(self, spans: list[Span]) -> list[Span]:
         """Spans closer than their common context are fetched as one: asking twice would cost more than it saves."""
-        reach = 2 * LOOKBACK * self.interval.milliseconds
         joined: list[Span] = []
         for span in spans:
-            if joined and span.start - joined[-1].end <= reach:
+            if joined and span.start - joined[-1].end <= 2 * self._reach:
                 joined[-1] = Span(joined[-1].start, span.end)
             else:
                 joined.append(span)
         return joined
 
-    def _fetch(self, symbol: Symbol, span: Span, window: Span) -> Iterator[Collected]:
-        """Commits `span` batch by batch, with its context on both sides."""
-        reach = LOOKBACK * self.interval.milliseconds
+    def _fetch(self, symbol: Symbol, span: Span, asking: Asking) -> Iterator[Collected]:
+        """Commits `span` batch by batch, with its context on both sides, and keeps what was answered."""
         closed = self.interval.closed_before(self.clock)
-        context = Span(max(0, span.start - reach), min(span.end + reach, closed))
+        context = Span(max(0, span.start - self._reach), min(span.end + self._reach, closed))
         pages = self.exchange.candle_pages(self.market_type, symbol.exchange_id, self.interval, context)
         before: pd.DataFrame | None = None
         seen: int | None = None
+        received = refusals = 0
+        said = hashlib.blake2b(digest_size=16)
         # What follows the window is rewritten together with what it looks back at, or a kill could leave it old.
-        for rows in _batches(pages, span.end - reach):
+        for rows in _batches(pages, span.end - self._reach):
+            said.update(orjson.dumps(rows))
             parsed = parse_candles(rows)
             # Judged before duplicates are dropped: a broken delivery must not displace a good one.
             verdict = judge(parsed, candle_contract(self.interval))
@@ -168,9 +211,22 @@ class CandleCollector:
             ]
             with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
                 if is_first:
-                    claim_coverage(connection, self.entities, symbol.entity_id, self.interval, window, self.clock)
+                    claim_coverage(
+                        connection, self.entities, symbol.entity_id, self.interval, asking.window, self.clock
+                    )
                 stored = self._store(connection, symbol, span, derived, rejections)
+                if stored.inserted or stored.changed:
+                    ours = self._keys_of(derived).difference(asking.suspects)
+                    unverify(connection, symbol.entity_id, self.interval, ours)
+            received, refusals = received + stored.received, refusals + stored.rejected
             yield stored
+        at, clock = self.now(), to_datetime(self.clock).replace(tzinfo=None)
+        asking.answers.append(Answer(span, at, clock, received, said.hexdigest(), refusals))
+
+    def _keys_of(self, candles: pd.DataFrame) -> set[str]:
+        """The partitions that candles, at least one, lie in."""
+        times = candles["open_time"]
+        return set(partition_keys(self.interval.partition_scheme, int(times.min()), int(times.max()) + 1))
 
     def _store(
         self, connection: Connection, symbol: Symbol, span: Span, candles: pd.DataFrame, rejections: list[Rejection]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy.exc import OperationalError
 
@@ -21,6 +22,7 @@ from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ConfigurationError, ExchangeError
 from crypto_assets.orchestration.collection import CandleCollector, Collected
 from crypto_assets.orchestration.population import note_first_candle, symbols_to_collect
+from crypto_assets.quality.ledger import USUAL, Policy, our_clock
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,13 @@ def collect_table(
     window: Span,
     *,
     only_missing: bool,
+    policy: Policy = USUAL,
+    now: Callable[[], datetime] = our_clock,
+    spans: Mapping[str, Sequence[Span]] | None = None,
 ) -> TableRun:
-    """Collects `window` of the ccxt `symbols` into `table`.
+    """Collects `window` of the ccxt `symbols` into `table`; with `spans`, by symbol, only what is missing in these.
 
+    `policy` and `now`, our clock (naive UTC), are the gap ledger's. How the rest is meant is said by `CandleCollector`.
     A symbol that fails is named in `failures`, after the others were stored. Raises UnknownSymbol before anything is
     asked or written, and ConfigurationError at once: what is wrong for one symbol is then wrong for all.
     """
@@ -60,7 +66,7 @@ def collect_table(
     market_type, _ = KDATA_TABLES[table]
     chosen = symbols_to_collect(database, market_type, symbols)
     clock = exchange.server_time(market_type) if chosen else 0
-    collector = CandleCollector(exchange, database, table, clock)
+    collector = CandleCollector(exchange, database, table, clock, policy, now)
     collected: dict[str, Collected] = {}
     failures: dict[str, str] = {}
     # What lives by now, half a million objects of imports, is left out of garbage collections meanwhile: walking them
@@ -71,7 +77,10 @@ def collect_table(
             try:
                 if not symbol.is_listing_known:
                     note_first_candle(database, exchange, market_type, symbol)
-                collected[symbol.name] = collector.collect(symbol, window, only_missing=only_missing)
+                chosen_spans = None if spans is None else spans.get(symbol.name, ())
+                collected[symbol.name] = collector.collect(
+                    symbol, window, only_missing=only_missing, spans=chosen_spans
+                )
             except ConfigurationError:
                 raise
             except (ExchangeError, OperationalError) as error:

@@ -18,7 +18,7 @@ from crypto_assets.orchestration.failures import fail_if_incomplete, stating_use
 from crypto_assets.orchestration.kdata_run import collect_table
 from crypto_assets.orchestration.metadata import run_metadata
 from crypto_assets.orchestration.population import populate_markets
-from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource
+from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource, LedgerResource
 
 
 def build_listing_op(market_type: MarketType, tracked: tuple[str, ...]) -> dg.OpDefinition:
@@ -39,14 +39,21 @@ def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
     market_type, interval = KDATA_TABLES[table]
 
     @dg.op(name=f"refresh_{table}", pool="binance", ins={"listed": dg.In(dg.Nothing)})
-    def refresh(context: dg.OpExecutionContext, exchange: ExchangeResource, database: DatabaseResource) -> None:
+    def refresh(
+        context: dg.OpExecutionContext,
+        exchange: ExchangeResource,
+        database: DatabaseResource,
+        ledger: LedgerResource,
+    ) -> None:
         """Collects what is missing since the last collected partition of `table`."""
         if not tracked:
             context.log.info("%s: no symbols are configured", table)
             return
         with stating_user_errors(), exchange.open() as asked, database.open() as opened:
             window = refresh_window(opened, table, tracked, asked.server_time(market_type))
-            run = collect_table(asked, opened, table, tracked, window, only_missing=True)
+            run = collect_table(
+                asked, opened, table, tracked, window, only_missing=True, policy=ledger.policy, now=ledger.now
+            )
         fail_if_incomplete(run)
         for key in partition_keys(interval.partition_scheme, window.start, window.end):
             context.log_event(dg.AssetMaterialization(asset_key=table, partition=key, metadata=run_metadata(run)))

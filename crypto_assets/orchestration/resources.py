@@ -1,4 +1,4 @@
-"""The two things every asset needs: an exchange to ask and a database to write. Thin: they open what is plain code.
+"""What every asset needs: an exchange to ask, a database to write, the ledger's rules. Thin: they open plain code.
 
 Called by the assets, checks and ops; tests and the benchmarks pass subclasses to `build_definitions`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
 from typing import cast
 
 import dagster as dg
@@ -15,6 +16,7 @@ from pydantic import Field
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.exchange.binance import BinanceExchange, EnvironmentName
 from crypto_assets.exchange.client import Exchange
+from crypto_assets.quality.ledger import Policy, our_clock
 
 
 class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -34,6 +36,26 @@ class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         environment = cast(EnvironmentName, self.environment)  # an unknown one is refused there
         with closing(BinanceExchange(environment, spot_url=self.spot_url, futures_url=self.futures_url)) as exchange:
             yield exchange
+
+
+class LedgerResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """What it takes for data to count as true: when a gap is the exchange's own, when two tables agree; our clock."""
+
+    answers: int = Field(default=3, description="Answers without the candles that confirm a gap.")
+    spacing_seconds: float = Field(default=3600.0, description="How far apart two of them must be to count.")
+
+    agreement_tolerance: float = Field(
+        default=1e-9, description="How far, as a share, an hour may be from what its minutes make."
+    )
+
+    @property
+    def policy(self) -> Policy:
+        """The same as the ledger takes it."""
+        return Policy(self.answers, timedelta(seconds=self.spacing_seconds))
+
+    def now(self) -> datetime:
+        """Our clock, naive UTC."""
+        return our_clock()
 
 
 class DatabaseResource(dg.ConfigurableResource):  # type: ignore[type-arg]

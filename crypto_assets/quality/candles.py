@@ -1,11 +1,13 @@
 """Checks of a candle table that look at its rows alone: duplicates, nulls, prices, grid, entities.
 
-What should be there and is not belongs to `gaps`. Called by `orchestration.checks`.
+Each looks at the rows that meet `scope`, the conditions of its caller; all rows without any. What should be there and
+is not belongs to `gaps`. Called by `integrity` and, for the rules, by `content`.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, case, exists, func, or_, select
@@ -14,22 +16,25 @@ from crypto_assets.database.expressions import as_written, epoch_milliseconds, w
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.quality.findings import SAMPLE_SIZE, Finding, find_rows
 
+Scope = Sequence[ColumnElement[bool]]
 
-def duplicates(connection: Connection, table: Table) -> Finding:
+
+def duplicates(connection: Connection, table: Table, scope: Scope = ()) -> Finding:
     """Candles of one entity at one instant beyond the first.
 
     The key forbids equal rows; what it cannot see is the same instant written in two ways, as SQLite's text allows.
     """
-    rows = connection.scalar(select(func.count()).select_from(table)) or 0
+    rows = connection.scalar(select(func.count()).select_from(table).where(*scope)) or 0
     written = written_text(table.c.timestamp)
     foreign = ~as_written(table.c.timestamp)
-    if not connection.scalar(select(exists().where(foreign))):
+    if not connection.scalar(select(exists().where(foreign, *scope))):
         return Finding(0, rows)  # all written in one way: the key has seen to it
     instant = epoch_milliseconds(table.c.timestamp).label("open_time")
     # Shown, and deleted by the repair, is the row that is not written as we write it.
     shown = func.coalesce(func.min(case((foreign, written))), func.max(written)).label("timestamp")
     groups = (
         select(table.c.entity_id, shown, func.count().label("rows"))
+        .where(*scope)
         .group_by(table.c.entity_id, instant)
         .having(func.count() > 1)
         .subquery()
@@ -41,41 +46,49 @@ def duplicates(connection: Connection, table: Table) -> Finding:
     return Finding(int(count), rows, [dict(row) for row in sample.mappings()])
 
 
-def null_ohlc(connection: Connection, table: Table) -> Finding:
+def lacks_price(table: Table) -> ColumnElement[bool]:
+    """Whether one of a candle's four prices is null."""
+    return or_(*(price.is_(None) for price in _prices(table)))
+
+
+def null_ohlc(connection: Connection, table: Table, scope: Scope = ()) -> Finding:
     """Candles without one of their four prices."""
-    prices = [table.c.open, table.c.high, table.c.low, table.c.close]
-    return find_rows(
-        connection, table, or_(*(price.is_(None) for price in prices)), [table.c.entity_id, _written(table), *prices]
-    )
+    shown = [table.c.entity_id, _written(table), *_prices(table)]
+    return find_rows(connection, table, lacks_price(table), shown, scope)
 
 
-def invalid_ohlc(connection: Connection, table: Table) -> Finding:
-    """Candles whose high is not the highest or low not the lowest, without positive prices, or of negative volume."""
+def breaks_rules(table: Table) -> ColumnElement[bool]:
+    """Whether a high is not the highest or low not the lowest, a price not positive, an amount negative or null.
+
+    NULL where a price is null; `lacks_price` is about that.
+    """
     c = table.c
-    offends = or_(
+    return or_(
         c.high < c.open,
         c.high < c.close,
         c.high < c.low,
         c.low > c.open,
         c.low > c.close,
-        *(price <= 0 for price in (c.open, c.high, c.low, c.close)),
+        *(price <= 0 for price in _prices(table)),
         c.high > sys.float_info.max,
-        c.volume < 0,
-        c.volume_quote < 0,
-        c.trade_count < 0,
-    )
-    return find_rows(
-        connection, table, offends, [c.entity_id, _written(table), c.open, c.high, c.low, c.close, c.volume]
+        *(amount < 0 for amount in _amounts(table)),
+        *(amount.is_(None) for amount in _amounts(table)),
     )
 
 
-def off_grid(connection: Connection, table: Table, interval: Interval) -> Finding:
+def invalid_ohlc(connection: Connection, table: Table, scope: Scope = ()) -> Finding:
+    """Candles that break the rules of prices and amounts."""
+    shown = [table.c.entity_id, _written(table), *_prices(table), table.c.volume]
+    return find_rows(connection, table, breaks_rules(table), shown, scope)
+
+
+def off_grid(connection: Connection, table: Table, interval: Interval, scope: Scope = ()) -> Finding:
     """Candles that do not open on the interval's UTC grid, or whose timestamp is no time at all."""
     instant = epoch_milliseconds(table.c.timestamp)
     written = written_text(table.c.timestamp)
     between_milliseconds = written.like("%.______") & ~written.like("%.___000")
     offends = or_(instant.is_(None), instant % interval.milliseconds != 0, between_milliseconds)
-    return find_rows(connection, table, offends, [table.c.entity_id, _written(table)])
+    return find_rows(connection, table, offends, [table.c.entity_id, _written(table)], scope)
 
 
 def unknown_entities(connection: Connection, table: Table, entities: Table) -> Finding:
@@ -83,6 +96,14 @@ def unknown_entities(connection: Connection, table: Table, entities: Table) -> F
     listed = exists().where(entities.c.id == table.c.entity_id)
     strangers = select(table.c.entity_id).distinct().where(~listed)
     return find_rows(connection, table, table.c.entity_id.in_(strangers), [table.c.entity_id, _written(table)])
+
+
+def _prices(table: Table) -> list[ColumnElement[Any]]:
+    return [table.c.open, table.c.high, table.c.low, table.c.close]
+
+
+def _amounts(table: Table) -> list[ColumnElement[Any]]:
+    return [table.c.volume, table.c.volume_quote, table.c.trade_count]
 
 
 def _written(table: Table) -> ColumnElement[Any]:

@@ -1,91 +1,112 @@
 """What has been collected: the coverage table, and from it the candles that are owed.
 
-Owed is the grid from an entity's first collected partition to its last, those skipped in between included, cut to its
-listing and to the last candle closed by the exchange's clock when the last partition was asked (docs/decisions/0003).
-A table never collected owes nothing. Looking for what is missing belongs to `gaps`. Called by `gaps` and
-`orchestration.collection`.
+Owed is the grid from an entity's first collected partition to its last, those skipped in between included, cut to the
+spans in which it was listed and to the last candle closed by the exchange's clock when the last partition was asked
+(docs/decisions/0003). A table never collected owes nothing. What is stored of it belongs to `verification`. Called by
+that, `gaps`, `integrity`, `retention` and `orchestration`.
 """
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Row, Table, func, select, update
 
-from crypto_assets.database.archive_manifest import archived_months
-from crypto_assets.database.expressions import epoch_milliseconds
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.entities import PROVIDER
-from crypto_assets.domain.intervals import (
-    Interval,
-    partition_keys,
-    partition_span,
-    to_datetime,
-    to_milliseconds,
-)
-from crypto_assets.domain.spans import Span
+from crypto_assets.domain.entities import PROVIDER, MarketType
+from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_datetime, to_milliseconds
+from crypto_assets.domain.spans import Span, intersect, merge
+
+_COVERAGE = TABLES["crypto_kdata_coverage"]
+_LISTING = TABLES["crypto_listing"]
+_FOREVER = 253_402_300_800_000  # the year 10000, later than any candle
 
 
 @dataclass(frozen=True)
 class Owed:
-    """One entity's owed span of one candle table; empty where it was never listed within what was collected."""
+    """One entity's owed spans of one candle table; none where it was never listed within what was collected."""
 
     entity_id: str
-    span: Span
+    spans: list[Span]
+
+    def within(self, span: Span) -> list[Span]:
+        """The owed parts of `span`."""
+        return intersect(self.spans, [span])
 
 
-def listed_span(connection: Connection, entities: Table, entity_id: str, interval: Interval) -> Span:
-    """When the entity's candles of this interval can open: from its first candle's to its end, else without bound."""
-    row = connection.execute(
-        select(entities.c.list_date, entities.c.end_date).where(entities.c.id == entity_id)
-    ).one_or_none()
-    start = interval.floor(to_milliseconds(row.list_date)) if row and row.list_date else 0
-    return Span(start, to_milliseconds(row.end_date) if row and row.end_date else _FOREVER)
+def listed_spans(
+    connection: Connection, entities: Table, entity_ids: Collection[str], interval: Interval
+) -> dict[str, list[Span]]:
+    """When candles of this interval can open, by entity id: from a listing's first candle to its end.
+
+    An entity that was listed more than once has several spans; one whose dates are unknown is listed always.
+    """
+    dates = select(entities.c.id, entities.c.list_date, entities.c.end_date).where(entities.c.id.in_(entity_ids))
+    spans = {
+        row.id: [_listed(row.list_date, row.end_date, interval)] for row in connection.execute(dates.order_by("id"))
+    }
+    several: dict[str, list[Span]] = {}
+    rows = connection.execute(select(_LISTING).where(_LISTING.c.entity_id.in_(entity_ids)))
+    for row in rows.all():
+        several.setdefault(row.entity_id, []).append(_listed(row.start, row.end, interval))
+    always = {entity_id: [Span(0, _FOREVER)] for entity_id in entity_ids}
+    return always | spans | {entity_id: merge(listed) for entity_id, listed in several.items()}
 
 
-_FOREVER = 253_402_300_800_000  # the year 10000, later than any candle
+def _listed(start: Any, end: Any, interval: Interval) -> Span:
+    return Span(interval.floor(to_milliseconds(start)) if start else 0, to_milliseconds(end) if end else _FOREVER)
 
 
-def owed_spans(connection: Connection, entities: Table, interval: Interval) -> list[Owed]:
-    """The owed span of every collected entity of the entity table `entities` at `interval`, by entity id."""
-    coverage = TABLES["crypto_kdata_coverage"]
+def owed_spans(connection: Connection, entities: Table, interval: Interval, entity_id: str | None = None) -> list[Owed]:
+    """The owed spans of every collected entity of the entity table `entities` at `interval`, by entity id."""
+    c = _COVERAGE.c
     ends = (
-        select(
-            coverage.c.entity_id,
-            func.min(coverage.c.partition).label("first"),
-            func.max(coverage.c.partition).label("last"),
-        )
-        .where(
-            coverage.c.provider == PROVIDER,
-            coverage.c.level == interval.value,
-            coverage.c.entity_id.startswith(entities.name.replace("_", "") + "_", autoescape=True),
-        )
-        .group_by(coverage.c.entity_id)
+        select(c.entity_id, func.min(c.partition).label("first"), func.max(c.partition).label("last"))
+        .where(*_of(interval, _kind(entities), entity_id))
+        .group_by(c.entity_id)
         .subquery()
     )
     # The clock of the last partition, not the latest: asking for an old day again says nothing about today.
     of_last = (
-        coverage.c.entity_id == ends.c.entity_id,
-        coverage.c.partition == ends.c.last,
-        coverage.c.provider == PROVIDER,
-        coverage.c.level == interval.value,
+        c.entity_id == ends.c.entity_id,
+        c.partition == ends.c.last,
+        c.provider == PROVIDER,
+        c.level == interval.value,
     )
     collected = connection.execute(
-        select(ends, coverage.c.verified_at.label("clock")).where(*of_last).order_by(ends.c.entity_id)
-    )
+        select(ends, c.verified_at.label("clock")).where(*of_last).order_by(ends.c.entity_id)
+    ).all()
+    listed = listed_spans(connection, entities, [row.entity_id for row in collected], interval)
     scheme = interval.partition_scheme
     owed = []
-    for row in collected.all():
-        span = Span(partition_span(scheme, row.first)[0], partition_span(scheme, row.last)[1])
-        closed = Span(0, interval.closed_before(to_milliseconds(row.clock)))
-        listed = listed_span(connection, entities, row.entity_id, interval)
-        owed.append(Owed(row.entity_id, span.intersect(closed).intersect(listed)))
+    for row in collected:
+        closed = interval.closed_before(to_milliseconds(row.clock))
+        span = Span(partition_span(scheme, row.first)[0], min(partition_span(scheme, row.last)[1], closed))
+        owed.append(Owed(row.entity_id, intersect([span], listed[row.entity_id])))
     return owed
+
+
+def covered_partitions(
+    connection: Connection,
+    market_type: MarketType,
+    interval: Interval,
+    entity_id: str | None = None,
+    partitions: Collection[str] | None = None,
+) -> dict[str, dict[str, Row[Any]]]:
+    """The rows of the coverage table by entity id and partition key: expected, present, verified_at, digest."""
+    c = _COVERAGE.c
+    columns = (c.entity_id, c.partition, c.expected, c.present, c.verified_at, c.digest)
+    statement: Any = select(*columns).where(*_of(interval, market_type.entity_type, entity_id))
+    if partitions is not None:
+        statement = statement.where(c.partition.in_(partitions))
+    found: dict[str, dict[str, Row[Any]]] = {}
+    for row in connection.execute(statement).all():
+        found.setdefault(row.entity_id, {})[row.partition] = row
+    return found
 
 
 def claim_coverage(
@@ -95,72 +116,57 @@ def claim_coverage(
 
     From then on they are owed: a run that is killed leaves gaps that are seen, not a table that looks whole.
     """
-    coverage = TABLES["crypto_kdata_coverage"]
-    known = set(
-        connection.scalars(
-            select(coverage.c.partition).where(
-                coverage.c.entity_id == entity_id,
-                coverage.c.provider == PROVIDER,
-                coverage.c.level == interval.value,
-            )
-        )
-    )
-    listed = listed_span(connection, entities, entity_id, interval)
+    c = _COVERAGE.c
+    known = set(connection.scalars(select(c.partition).where(*_of(interval, "", entity_id))))
+    listed = listed_spans(connection, entities, [entity_id], interval)[entity_id]
     keys = partition_keys(interval.partition_scheme, window.start, window.end)
-    record_coverage(connection, [_row(entity_id, interval, key, listed, clock) for key in keys if key not in known])
+    rows = [coverage_row(entity_id, interval, key, listed, clock) for key in keys if key not in known]
+    record_coverage(connection, rows)
 
 
-def verified_coverage(
-    connection: Connection, table: Table, entities: Table, entity_id: str, interval: Interval, window: Span, clock: int
-) -> list[dict[str, Any]]:
-    """The rows of the coverage table for every partition of `window` (whole partitions), asked for at `clock`.
-
-    `expected` and `present` count the partition's owed and stored candles; `digest` is one of its candles, row by row.
-    """
-    listed = listed_span(connection, entities, entity_id, interval)
-    archived = {each.month for each in archived_months(connection, table, PROVIDER, entity_ids=[entity_id])}
-    rows = []
-    for key in partition_keys(interval.partition_scheme, window.start, window.end):
-        partition = Span(*partition_span(interval.partition_scheme, key))
-        present, digest = _content(connection, table, entity_id, partition)
-        if f"{key[:7]}-01" in archived and present < _row(entity_id, interval, key, listed, clock)["expected"]:
-            continue  # the rest is in a file, and what was verified of it before still holds
-        rows.append(_row(entity_id, interval, key, listed, clock) | {"present": present, "digest": digest})
-    return rows
-
-
-def _row(entity_id: str, interval: Interval, key: str, listed: Span, clock: int) -> dict[str, Any]:
-    owed = Span(*partition_span(interval.partition_scheme, key)).intersect(listed)
+def coverage_row(
+    entity_id: str, interval: Interval, key: str, listed: Iterable[Span], clock: int, present: int = 0, digest: str = ""
+) -> dict[str, Any]:
+    """A row of the coverage table for a partition that was asked for at `clock`; unverified without a digest."""
+    span = Span(*partition_span(interval.partition_scheme, key))
     return {
         "entity_id": entity_id,
         "provider": PROVIDER,
         "level": interval.value,
         "partition": key,
-        "expected": interval.count(*owed.intersect(Span(0, interval.closed_before(clock)))),
-        "present": 0,
+        "expected": sum(interval.count(*each) for each in askable(interval, span, listed, clock)),
+        "present": present,
         "verified_at": to_datetime(clock).replace(tzinfo=None),
-        "digest": "",
+        "digest": digest,
     }
+
+
+def askable(interval: Interval, span: Span, listed: Iterable[Span], clock: int) -> list[Span]:
+    """The parts of `span` in which candles can have closed at `clock`."""
+    return intersect([span.intersect(Span(0, interval.closed_before(clock)))], listed)
 
 
 def record_coverage(connection: Connection, rows: list[dict[str, Any]]) -> None:
     """Stores rows of the coverage table."""
     if rows:
-        upsert(connection, TABLES["crypto_kdata_coverage"], pd.DataFrame(rows))
+        upsert(connection, _COVERAGE, pd.DataFrame(rows))
 
 
-def _content(connection: Connection, table: Table, entity_id: str, span: Span) -> tuple[int, str]:
-    """The number of an entity's stored candles in `span`, and the checksum of what they say, the same on any engine."""
-    c = table.c
-    rows = connection.execute(
-        select(epoch_milliseconds(c.timestamp), c.open, c.high, c.low, c.close, c.volume, c.volume_quote, c.trade_count)
-        .where(
-            c.entity_id == entity_id,
-            c.timestamp >= to_datetime(span.start).replace(tzinfo=None),
-            c.timestamp < to_datetime(span.end).replace(tzinfo=None),
-        )
-        .order_by(c.timestamp)
-    ).all()
-    # As doubles all of them are exact. Adding 0.0 takes the sign off -0.0, which SQLite does not keep.
-    values = np.array([tuple(row) for row in rows], dtype=np.float64) + 0.0
-    return len(rows), hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
+def unverify(connection: Connection, entity_id: str, interval: Interval, partitions: Collection[str]) -> None:
+    """Notes that the candles of these partitions are being changed by us: until they are verified, anything goes."""
+    if partitions:
+        where = (*_of(interval, "", entity_id), _COVERAGE.c.partition.in_(partitions))
+        connection.execute(update(_COVERAGE).where(*where).values(digest=""))
+
+
+def _kind(entities: Table) -> str:
+    return entities.name.replace("_", "")
+
+
+def _of(interval: Interval, entity_type: str, entity_id: str | None) -> list[Any]:
+    c = _COVERAGE.c
+    own = [c.provider == PROVIDER, c.level == interval.value]
+    if entity_id is not None:
+        return [*own, c.entity_id == entity_id]
+    # Ids begin with their type and an underscore, after which comes the backquote.
+    return [*own, c.entity_id >= f"{entity_type}_", c.entity_id < f"{entity_type}`"]

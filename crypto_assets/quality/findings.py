@@ -24,14 +24,24 @@ class Finding:
         """Whether nothing offends."""
         return self.count == 0
 
+    def __add__(self, other: Finding) -> Finding:
+        """Both findings as one, with as many samples as one may have."""
+        return Finding(self.count + other.count, self.rows + other.rows, (self.sample + other.sample)[:SAMPLE_SIZE])
+
 
 def find_rows(
-    connection: Connection, source: FromClause, offends: ColumnElement[bool], shown: Sequence[ColumnElement[Any]]
+    connection: Connection,
+    source: FromClause,
+    offends: ColumnElement[bool],
+    shown: Sequence[ColumnElement[Any]],
+    scope: Sequence[ColumnElement[bool]] = (),
 ) -> Finding:
-    """The rows of `source` for which `offends` is true, counted exactly, sampled in the order of `shown`."""
+    """The rows of `source` within `scope` for which `offends` is true, counted, sampled in the order of `shown`."""
     # NULL is not an offence of its own: `no_null_ohlc` looks for it, and only that check may turn red.
-    rows, count = connection.execute(select(func.count(), func.count(case((offends, 1)))).select_from(source)).one()
+    rows, count = connection.execute(
+        select(func.count(), func.count(case((offends, 1)))).select_from(source).where(*scope)
+    ).one()
     if not count:
         return Finding(0, rows)
-    sample = connection.execute(select(*shown).where(offends).order_by(*shown).limit(SAMPLE_SIZE))
+    sample = connection.execute(select(*shown).where(offends, *scope).order_by(*shown).limit(SAMPLE_SIZE))
     return Finding(count, rows, [dict(row) for row in sample.mappings()])

@@ -1,9 +1,8 @@
-"""Owed candles that are neither stored nor archived, as spans.
+"""Owed candles that are neither stored nor archived: counted from the ledger, or looked for row by row.
 
 An archived month is present from its first candle to its last: only whole months are archived (`retention`), and one
 in whose file a candle is lacking after all counts as absent, so that it is asked for again. What is owed belongs to
-`coverage`. Called by `orchestration.checks`, which shows the spans, by `orchestration.collection`, which fetches them,
-and by `retention`.
+`coverage`, the ledger to `gap_rows`. Called by `verification`, `integrity`, `retention`, `orchestration` and `cli`.
 """
 
 from __future__ import annotations
@@ -15,44 +14,62 @@ from sqlalchemy import Connection, Table, func, select
 
 from crypto_assets.database.archive_manifest import archived_months
 from crypto_assets.database.expressions import as_written, epoch_milliseconds
-from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER
 from crypto_assets.domain.intervals import Interval, to_datetime
-from crypto_assets.domain.spans import Span, merge, subtract
+from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.quality.coverage import owed_spans
+from crypto_assets.quality.gap_rows import load_gaps
+from crypto_assets.quality.ledger import OPEN, Gap
 
 
 @dataclass(frozen=True)
 class Completeness:
-    """One entity's owed candles of one table: how many there should be, how many there are, and the holes."""
+    """One entity's owed candles of one table: how many there should be, and the gaps the ledger knows of.
+
+    `source` are the gaps that the exchange has no candles for, `gaps` all others.
+    """
 
     entity_id: str
-    owed: Span
+    owed: list[Span]
     expected: int
-    present: int
-    gaps: list[Span]
+    gaps: list[Gap]
+    source: list[Gap]
+    missing: int
+    """Candles that are missing and may still come."""
+    absent: int
+    """Candles that the exchange has none of."""
 
     @property
-    def missing(self) -> int:
-        """Owed candles that are neither stored nor archived."""
-        return self.expected - self.present
+    def present(self) -> int:
+        """Owed candles that are stored or archived."""
+        return self.expected - self.missing - self.absent
+
+    @property
+    def percent(self) -> float:
+        """How much there is of what the exchange has, in percent."""
+        existing = self.expected - self.absent
+        return 100.0 * self.present / existing if existing else 100.0
 
 
-def completeness(connection: Connection, table: Table, entities: Table, interval: Interval) -> list[Completeness]:
-    """The completeness of every collected entity of a candle table, by entity id; days wholly absent count."""
+def completeness(connection: Connection, table_name: str, entities: Table) -> list[Completeness]:
+    """What the ledger says of every collected entity of a candle table, by entity id; no candle is read."""
+    market_type, interval = KDATA_TABLES[table_name]
+    known = load_gaps(connection, market_type, interval)
     result = []
-    archived = archived_spans(connection, table, interval)
     for owed in owed_spans(connection, entities, interval):
-        expected = interval.count(*owed.span)
-        gaps: list[Span] = []
-        live = subtract([owed.span], archived.get(owed.entity_id, []))
-        # Counting is cheaper than looking for what is missing, which seldom is anything.
-        if any(
-            count_as_written(connection, table, owed.entity_id, interval, span) != interval.count(*span)
-            for span in live
-        ):
-            gaps = missing_spans(connection, table, owed.entity_id, interval, owed.span)
-        present = expected - sum(interval.count(*gap) for gap in gaps)
-        result.append(Completeness(owed.entity_id, owed.span, expected, present, gaps))
+        gaps = known.get(owed.entity_id, [])
+        of_status = {
+            is_open: [gap for gap in gaps if (gap.status == OPEN) is is_open and owed.within(gap.span)]
+            for is_open in (True, False)
+        }
+        missing, absent = (
+            sum(interval.count(*span) for span in intersect([gap.span for gap in of_status[is_open]], owed.spans))
+            for is_open in (True, False)
+        )
+        expected = sum(interval.count(*span) for span in owed.spans)
+        result.append(
+            Completeness(owed.entity_id, owed.spans, expected, of_status[True], of_status[False], missing, absent)
+        )
     return result
 
 

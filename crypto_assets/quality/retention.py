@@ -68,15 +68,17 @@ def _months_with_rows(connection: Connection, table: Table, owed: Owed, before: 
     first = connection.scalar(select(func.min(table.c.timestamp)).where(table.c.entity_id == owed.entity_id))
     if first is None:
         return []
-    keys = partition_keys(PartitionScheme.MONTHLY, to_milliseconds(first), min(owed.span.end, before))
+    end = min(max((span.end for span in owed.spans), default=0), before)
+    keys = partition_keys(PartitionScheme.MONTHLY, to_milliseconds(first), end)
     return [key for key in keys if month_span(key).end <= before]
 
 
 def _is_whole(connection: Connection, table: Table, interval: Interval, owed: Owed, month: str) -> bool:
     span = month_span(month)
-    wanted = span.intersect(owed.span)
+    wanted = owed.within(span)
     rows = select(func.count()).select_from(table).where(*within(table, owed.entity_id, span))
     stored = connection.scalar(rows) or 0
-    if stored == 0 or stored != count_as_written(connection, table, owed.entity_id, interval, wanted):
+    written = (count_as_written(connection, table, owed.entity_id, interval, each) for each in wanted)
+    if stored == 0 or stored != sum(written):
         return False
-    return not missing_spans(connection, table, owed.entity_id, interval, wanted)
+    return not any(missing_spans(connection, table, owed.entity_id, interval, each) for each in wanted)

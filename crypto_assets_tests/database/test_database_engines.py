@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.errors import DatabaseNotReady, EnvironmentMismatch, UnsupportedDatabase
 from crypto_assets.database.migrations import migrate
+from crypto_assets.database.revisions import HEAD
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets_tests.database.database_frames import CANDLES, assets, candles, pairs
@@ -59,7 +60,7 @@ def test_opening_what_was_never_migrated_says_so_and_creates_nothing(tmp_path):
 
 def test_an_older_revision_is_refused_until_migrated(database):
     migrate(database, ["crypto_meta"], "0001")
-    with pytest.raises(DatabaseNotReady, match=r"revision 0001.*needs 0003"), database.connect(CANDLES):
+    with pytest.raises(DatabaseNotReady, match=rf"revision 0001.*needs {HEAD}"), database.connect(CANDLES):
         pass
     migrate(database)
     assert count(database, CANDLES) == 0

@@ -17,8 +17,9 @@ from crypto_assets.database.errors import DatabaseError, EnvironmentMismatch
 from crypto_assets.database.migrations import current_revisions, migrate
 from crypto_assets.database.queries import query_data
 from crypto_assets.database.revisions import HEAD, REVISIONS
-from crypto_assets.database.tables import PHYSICAL_DATABASES, TABLES, physical_database
+from crypto_assets.database.tables import CHANGES, PHYSICAL_DATABASES, TABLES, physical_database
 from crypto_assets.database.writes import upsert
+from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets_tests.database.database_frames import CANDLES, assets, candles, pairs
 
 
@@ -49,6 +50,7 @@ def schema(connection: sqlite3.Connection) -> dict[str, object]:
 @pytest.mark.parametrize("name", PHYSICAL_DATABASES)
 def test_migrated_files_equal_the_table_definitions(migrated_directory, tmp_path, name):
     tables = [table for table in TABLES.values() if physical_database(table.name) == name]
+    tables += [CHANGES] if name in KDATA_TABLES else []
     engine = create_engine(f"sqlite:///{tmp_path}/declared.db")
     with engine.begin() as connection:
         declared = connection.execution_options(schema_translate_map={tables[0].schema: None})

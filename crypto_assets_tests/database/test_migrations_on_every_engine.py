@@ -23,7 +23,7 @@ from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.errors import DatabaseError, DatabaseNotReady
 from crypto_assets.database.migrations import PARTITIONED, current_revisions, migrate, migration_sql, plan_migration
 from crypto_assets.database.revisions import HEAD, REVISIONS
-from crypto_assets.database.tables import KDATA, META, TABLES, metadata
+from crypto_assets.database.tables import CHANGES, KDATA, META, TABLES, metadata
 from crypto_assets.domain.spans import Span
 from crypto_assets_tests.database.database_frames import CANDLES, assets, pairs
 
@@ -70,7 +70,7 @@ def differences(database: Database) -> list[Any]:
     """
     found: list[Any] = []
     for unit in database.units if database.schemas else ():
-        names = {table.name for table in TABLES.values() if table.schema == unit}
+        names = {table.name for table in (*TABLES.values(), CHANGES) if table.schema == unit}
         with database.migrating(unit) as connection:
             context = MigrationContext.configure(
                 connection,
@@ -92,7 +92,7 @@ def differences(database: Database) -> list[Any]:
 def declared_tables(database: Database) -> MetaData:
     """The tables of the code in the database's schemas, without comments, which are not migrated."""
     declared = MetaData(naming_convention=metadata.naming_convention)
-    for table in TABLES.values():
+    for table in (*TABLES.values(), CHANGES):
         copied = table.to_metadata(
             declared,
             schema=database.schemas[str(table.schema)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,15 @@ from crypto_assets.database.engines import open_database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
-from crypto_assets.domain.spans import Span
+from crypto_assets.domain.spans import Span, merge
 from crypto_assets.exchange.errors import ContractViolation, TransientError, UnknownSymbol
 from crypto_assets.orchestration.kdata_run import collect_table
 from crypto_assets.orchestration.population import populate_markets
-from crypto_assets.quality.gaps import completeness
+from crypto_assets.quality.integrity import examine
+from crypto_assets.quality.ledger import Policy
 from crypto_assets_tests.paper_exchange import PaperExchange, candle, market, moment
 
+NOW = datetime(2023, 3, 22, 11, 0)  # noqa: DTZ001 - stored times are naive UTC
 TABLE = "cryptopair_5m_kdata"
 INTERVAL = Interval.M5
 DAYS = [Span(moment(f"2023-03-{day}"), moment(f"2023-03-{day + 1}")) for day in (20, 21, 22)]
@@ -53,7 +56,9 @@ def prepare(database, exchange):
 
 
 def collect(database, exchange, window, *, only_missing=False, symbols=("BTC/USDT",)):
-    return collect_table(exchange, database, TABLE, symbols, window, only_missing=only_missing)
+    return collect_table(
+        exchange, database, TABLE, symbols, window, only_missing=only_missing, policy=Policy(), now=lambda: NOW
+    )
 
 
 def contents(database, table=TABLE):
@@ -62,9 +67,8 @@ def contents(database, table=TABLE):
 
 
 def gaps(database):
-    with database.connect(TABLE) as connection:
-        found = completeness(connection, TABLES[TABLE], TABLES["crypto_pair"], INTERVAL)
-    return {each.entity_id: each.gaps for each in found}
+    said = examine(database, TABLE, NOW, Policy())
+    return {each.entity_id: merge(gap.span for gap in each.gaps) for each in said.completeness}
 
 
 def reference(template):

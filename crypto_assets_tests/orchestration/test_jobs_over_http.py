@@ -170,7 +170,7 @@ def test_every_check_is_green_over_what_was_collected(collected_project):
     result = collected_project.run("integrity")
     assert result.success
     assert red_checks(result) == set()
-    assert len(result.get_asset_check_evaluations()) == 6 * len(KDATA_TABLES) + 3 * 2 + 2 + 1
+    assert len(result.get_asset_check_evaluations()) == 8 * len(KDATA_TABLES) + 2 + 3 * 2 + 2 + 1
 
 
 def test_a_symbol_that_is_not_listed_fails_the_run_with_its_nearest_names(listed_project, tmp_path):

@@ -76,7 +76,10 @@ def test_the_main_job_ends_in_the_same_content_on_every_engine(
 
     again = project.collect("cryptopair_1m_kdata", "2023-03-20", "2023-03-21")
     assert [figures(again, "cryptopair_1m_kdata")[each] for each in ("rows_inserted", "rows_changed")] == [0, 0]
-    assert content_digests(empty_url) == expected_digests
+    # What was checked, and when, is all that was added.
+    digests = content_digests(empty_url)
+    changed = {name for name in digests if digests[name] != expected_digests[name]}
+    assert changed == {"crypto_data_quality_log", "crypto_asset"}
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])
@@ -98,7 +101,7 @@ def test_damage_is_found_and_the_repair_command_says_what_is_missing(empty_url, 
     names = ("no_gaps", "no_null_ohlc", "valid_ohlc", "on_grid")
     assert red_checks(checked) == {f"cryptopair_5m_kdata: {name}" for name in names}
     counts = {name: evaluation(checked, "cryptopair_5m_kdata", name).metadata["count"].value for name in names}
-    assert counts == {"no_gaps": 3, "no_null_ohlc": 1, "valid_ohlc": 1, "on_grid": 1}
+    assert counts == {"no_gaps": 4, "no_null_ohlc": 1, "valid_ohlc": 1, "on_grid": 1}
     removal = evaluation(checked, "cryptopair_5m_kdata", "on_grid").metadata["repair"].value
     with database.begin(table.name) as connection:
         assert connection.exec_driver_sql(removal).rowcount == 1

@@ -37,7 +37,7 @@ _EARLIER, _LATER = "earlier", "later"
 
 # Numbers of MySQL's and MariaDB's error reference.
 _SENTENCES = {
-    (1044, 1142, 1227, 1370): "The user of {place} lacks a right: {detail}. Grant it.",
+    (1044, 1142, 1227, 1370, 1419): "The user of {place} lacks a right: {detail}. Grant it.",
     (1045, 1698): "{where} refuses this user or password; check CRYPTO_ASSETS_DATABASE.",
     (1049,): "{where} names a database that does not exist; create it, or name none: the project makes its own.",
     (1040,): "{where} accepts no more connections; close some or raise max_connections.",
@@ -127,7 +127,9 @@ class MysqlDatabase(ServerDatabase):
             "charset": "utf8mb4",
             "local_infile": True,
             "init_command": "SET SESSION time_zone = '+00:00', sql_mode = 'TRADITIONAL',"
-            f" innodb_lock_wait_timeout = {BUSY_TIMEOUT_SECONDS}, lock_wait_timeout = {BUSY_TIMEOUT_SECONDS}",
+            f" innodb_lock_wait_timeout = {BUSY_TIMEOUT_SECONDS}, lock_wait_timeout = {BUSY_TIMEOUT_SECONDS},"
+            # A month of candles as one text; by default MySQL cuts at a kilobyte, without a word.
+            " group_concat_max_len = 16777216",
         }
 
     def _read_one_moment(self, connection: Connection) -> None:

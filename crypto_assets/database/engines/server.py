@@ -20,6 +20,7 @@ from sqlalchemy.pool import QueuePool
 from crypto_assets.database.engines.base import BACKUP, BUSY_TIMEOUT_SECONDS, Database, PoolStatus
 from crypto_assets.database.errors import DatabaseError
 from crypto_assets.database.tables import (
+    CHANGES,
     META,
     QUALITY,
     TABLES,
@@ -108,7 +109,8 @@ class ServerDatabase(Database):
             names = {*found.get_table_names(schema), *found.get_view_names(schema)}
         if "alembic_version" not in names:
             return None
-        ours = ("alembic_version", *(name for name, table in TABLES.items() if table.schema == unit))
+        own = (*TABLES.values(), CHANGES)
+        ours = ("alembic_version", *(table.name for table in own if table.schema == unit))
         # PostgreSQL's partitions are tables that begin with the name of theirs.
         return sorted(name for name in names if name not in ours and not name.startswith(tuple(f"{o}_2" for o in ours)))
 

@@ -36,7 +36,8 @@ from crypto_assets.database.engines.sqlite_files import (
     use_explicit_transactions,
 )
 from crypto_assets.database.errors import DatabaseError, DatabaseNotReady, UnsupportedDatabase
-from crypto_assets.database.tables import META, PHYSICAL_DATABASES, QUALITY, TABLES, physical_database
+from crypto_assets.database.tables import CHANGES, META, PHYSICAL_DATABASES, QUALITY, TABLES, physical_database
+from crypto_assets.domain.entities import KDATA_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -159,7 +160,7 @@ class SqliteDatabase(Database):
         if "alembic_version" not in names:
             return None
         ours = {"alembic_version", *(name for name in TABLES if physical_database(name) == unit)}
-        return sorted(names - ours)
+        return sorted(names - ours - ({CHANGES.name} if unit in KDATA_TABLES else set()))
 
     def remove(self, unit: str) -> None:
         self.dispose()

@@ -15,6 +15,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 from crypto_assets.database.tables import candles, entities, operations, quality, ticks
+from crypto_assets.database.tables.changes import crypto_kdata_change
 from crypto_assets.database.tables.columns import KDATA, META, OPERATIONS, QUALITY, SECURITY, TICK, metadata
 from crypto_assets.domain.entities import class_name
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
 
 __all__ = [
+    "CHANGES",
     "KDATA",
     "META",
     "OPERATIONS",
@@ -42,6 +44,9 @@ TABLES: dict[str, Table] = {
     table.name: table for module in (entities, candles, ticks, quality, operations) for table in module.TABLES
 }
 """Every table by name."""
+
+CHANGES = crypto_kdata_change
+"""What triggers note beside every candle table: no table of a user's, and on SQLite in every candle file."""
 
 
 def logical_database(table: str) -> str:

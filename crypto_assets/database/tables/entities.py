@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Double, ForeignKey, Index, Integer, Table, Text, false, text, true
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    false,
+    text,
+    true,
+)
 
 from crypto_assets.database.tables.columns import META, ExactDecimal, UtcTimestamp, metadata, optional, required, string
 
@@ -144,6 +157,19 @@ crypto_perp = Table(
     comment="Perpetual contracts",
 )
 
+crypto_listing = Table(
+    "crypto_listing",
+    metadata,
+    required("entity_id", string(128), "The symbol: a row of crypto_pair or crypto_perp"),
+    required("start", UtcTimestamp, "Start of trading, UTC"),
+    optional("end", UtcTimestamp, "End of trading, UTC; null while it trades"),
+    PrimaryKeyConstraint("entity_id", "start"),
+    schema=META,
+    comment="The spans in which a symbol was listed, for those that were listed more than once",
+    info={"time": "start"},
+    sqlite_with_rowid=False,
+)
+
 crypto_database_identity = Table(
     "crypto_database_identity",
     metadata,
@@ -169,4 +195,4 @@ crypto_schema_migration = Table(
     info={"time": "started_at"},
 )
 
-TABLES = (crypto_asset, crypto_pair, crypto_perp, crypto_database_identity, crypto_schema_migration)
+TABLES = (crypto_asset, crypto_pair, crypto_perp, crypto_listing, crypto_database_identity, crypto_schema_migration)

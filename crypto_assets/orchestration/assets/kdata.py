@@ -17,7 +17,8 @@ from crypto_assets.orchestration.failures import fail_if_incomplete, stating_use
 from crypto_assets.orchestration.kdata_run import collect_table
 from crypto_assets.orchestration.metadata import run_metadata, table_metadata
 from crypto_assets.orchestration.partitions import partition_window, partitions_definition
-from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource
+from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource, LedgerResource
+from crypto_assets.orchestration.spans_in_config import parse_spans
 
 
 class KdataConfig(dg.Config):
@@ -29,6 +30,11 @@ class KdataConfig(dg.Config):
     only_missing: bool = Field(
         default=False,
         description="Ask only for candles that are not stored; otherwise for all, and revised ones are replaced.",
+    )
+    spans: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="By ccxt symbol, the only spans in which missing candles are asked for, each from/until (UTC,"
+        " without the end): 2023-03-24T12:40/2023-03-24T14:00. What a repair asks for.",
     )
 
 
@@ -55,12 +61,24 @@ def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.A
         pool="binance",
     )
     def kdata(
-        context: dg.AssetExecutionContext, config: KdataConfig, exchange: ExchangeResource, database: DatabaseResource
+        context: dg.AssetExecutionContext,
+        config: KdataConfig,
+        exchange: ExchangeResource,
+        database: DatabaseResource,
+        ledger: LedgerResource,
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
         window = partition_window(context)
         with stating_user_errors(), exchange.open() as asked, database.open() as opened:
             run = collect_table(
-                asked, opened, table, config.symbols or tracked, window, only_missing=config.only_missing
+                asked,
+                opened,
+                table,
+                config.symbols or list(config.spans) or tracked,
+                window,
+                only_missing=config.only_missing,
+                policy=ledger.policy,
+                now=ledger.now,
+                spans=parse_spans(config.spans) if config.spans else None,
             )
         fail_if_incomplete(run)
         return dg.MaterializeResult(metadata=run_metadata(run))

@@ -1,0 +1,25 @@
+"""Which candles have changed since they were last verified. Beside each candle table, written by triggers on it.
+
+Here belongs the one table that these triggers write; it is no data of a user's and no table of `TABLES`. On SQLite
+every candle file has its own, since no trigger writes into another file; on a server there is one. Reading and clearing
+it belongs to `quality.changes`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import PrimaryKeyConstraint, Table
+
+from crypto_assets.database.tables.columns import KDATA, metadata, optional, required, string
+
+crypto_kdata_change = Table(
+    "crypto_kdata_change",
+    metadata,
+    required("candles", string(32), "The candle table"),
+    required("entity_id", string(128), "The symbol"),
+    required("partition", string(32), "Key of the partition whose candles were inserted, changed or deleted"),
+    optional("found", string(64), "Checksum of what an examination found wanting there; null until it was examined"),
+    PrimaryKeyConstraint("candles", "entity_id", "partition"),
+    schema=KDATA,
+    comment="Partitions of candles that changed since they were verified, by whomever, or were found wanting then",
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,193 @@
+"""All that is to be said about one candle table, at a cost that grows with what changed since it was last looked at.
+
+Looked at, row by row, are partitions with a mark (a trigger's), without a checksum (we were changing them), and those
+for which coverage and ledger do not add up. A deep examination looks at all of them. What else there is was verified,
+and nobody changed it. How a partition is verified belongs to `verification`. Called by `orchestration.checks` and the
+benchmarks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, select
+
+from crypto_assets.database.engines import Database
+from crypto_assets.database.queries import entity_ids
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.intervals import Interval, partition_keys, partition_span
+from crypto_assets.domain.spans import Span, intersect, merge
+from crypto_assets.quality.candles import Scope, duplicates, invalid_ohlc, null_ohlc, off_grid, unknown_entities
+from crypto_assets.quality.changes import marks
+from crypto_assets.quality.coverage import Owed, covered_partitions, owed_spans
+from crypto_assets.quality.findings import Finding
+from crypto_assets.quality.gap_rows import load_gaps
+from crypto_assets.quality.gaps import Completeness, completeness, within
+from crypto_assets.quality.ledger import Gap, Policy
+from crypto_assets.quality.verification import PARTITIONS_PER_TRANSACTION, Look, Series
+
+QUALITY = "crypto_quality"
+
+ROW_CHECKS = ("no_duplicates", "no_null_ohlc", "valid_ohlc", "on_grid", "known_entities")
+
+
+@dataclass(frozen=True)
+class Altered:
+    """A partition whose candles are other than they were when they were verified, though none breaks a rule."""
+
+    entity_id: str
+    partition: str
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A candle table: completeness by entity, findings by check, partitions altered, rows verified, partitions read."""
+
+    table: str
+    completeness: list[Completeness]
+    findings: dict[str, Finding]
+    altered: list[Altered]
+    rows: int
+    looked_at: int
+    offending: dict[str, int]
+    """Offending rows and altered partitions by entity id, where there are any."""
+
+
+def examine(database: Database, table_name: str, now: datetime, policy: Policy, *, deep: bool = False) -> Examination:
+    """Verifies what is to be looked at of a candle table, brings coverage and ledger up to date, and says what is red.
+
+    `now` is our clock, naive UTC, for the ledger. `deep` looks at every partition. Asks the database only.
+    """
+    with database.connect(table_name) as connection:
+        suspects = _suspects(connection, table_name)
+        every = _every_partition(connection, table_name) if deep else {}
+    looks: list[tuple[str, Look]] = []
+    looked_at = 0
+    for entity_id in sorted({*suspects, *every}):
+        surely = suspects.get(entity_id, set())
+        chosen = sorted(surely | every.get(entity_id, set()))
+        looked_at += len(chosen)
+        for first in range(0, len(chosen), PARTITIONS_PER_TRANSACTION):
+            chunk = chosen[first : first + PARTITIONS_PER_TRANSACTION]
+            if deep:
+                # Looked at without keeping anybody from writing; nearly always that is all.
+                with database.connect(table_name) as connection:
+                    changed = Series(connection, table_name, entity_id).changed(chunk)
+                chunk = sorted(surely.intersection(chunk) | changed)
+            if chunk:
+                looks.append((entity_id, _settle(database, table_name, entity_id, chunk, now, policy)))
+    with database.connect(table_name) as connection:
+        return _said(connection, table_name, looks, looked_at)
+
+
+def settle_marks(database: Database, table_name: str, now: datetime, policy: Policy, limit: int) -> int:
+    """Looks at the newest `limit` partitions that changed since anybody looked; how many there were.
+
+    What is missing there is in the ledger afterwards. Of what was looked at before and found wanting nothing is done.
+    """
+    with database.connect(table_name) as connection:
+        fresh = [mark for mark in marks(connection, table_name) if mark.found is None]
+    chosen: dict[str, list[str]] = {}
+    for mark in sorted(fresh, key=lambda each: each.partition, reverse=True)[:limit]:
+        chosen.setdefault(mark.entity_id, []).append(mark.partition)
+    for entity_id, partitions in chosen.items():
+        _settle(database, table_name, entity_id, sorted(partitions), now, policy)
+    return len(fresh)
+
+
+def _settle(
+    database: Database, table_name: str, entity_id: str, partitions: Sequence[str], now: datetime, policy: Policy
+) -> Look:
+    with database.begin(table_name, also=[QUALITY]) as connection:
+        series = Series(connection, table_name, entity_id)
+        look = series.examine(partitions)
+        series.account(look, now, policy)
+    return look
+
+
+def _suspects(connection: Connection, table_name: str) -> dict[str, set[str]]:
+    """The partitions that are to be looked at, by entity: marked, unverified, or of which the sums do not add up."""
+    market_type, interval = KDATA_TABLES[table_name]
+    found: dict[str, set[str]] = {}
+    for mark in marks(connection, table_name):
+        found.setdefault(mark.entity_id, set()).add(mark.partition)
+    covered = covered_partitions(connection, market_type, interval)
+    gaps = load_gaps(connection, market_type, interval)
+    for owed in owed_spans(connection, TABLES[market_type.entity_table], interval):
+        unsettled = _unsettled(interval, owed, covered[owed.entity_id], gaps.get(owed.entity_id, []))
+        if unsettled:
+            found.setdefault(owed.entity_id, set()).update(unsettled)
+    return found
+
+
+def _unsettled(interval: Interval, owed: Owed, covered: Mapping[str, Row[Any]], gaps: Sequence[Gap]) -> set[str]:
+    """The partitions of an entity that are unverified, or lack other candles than the ledger says."""
+    scheme = interval.partition_scheme
+    lacking: Counter[str] = Counter()
+    for gap in gaps:
+        for key in partition_keys(scheme, *gap.span):
+            lacking[key] += interval.count(*gap.span.intersect(Span(*partition_span(scheme, key))))
+    expected: Counter[str] = Counter()
+    for span in owed.spans:
+        for key in partition_keys(scheme, *span):
+            expected[key] += interval.count(*span.intersect(Span(*partition_span(scheme, key))))
+    unsettled = {key for key, row in covered.items() if not row.digest}
+    for key, count in expected.items():
+        row = covered.get(key)
+        if count - (0 if row is None else row.present) != lacking[key]:
+            unsettled.add(key)
+    return unsettled | {key for key in lacking if key not in expected}
+
+
+def _every_partition(connection: Connection, table_name: str) -> dict[str, set[str]]:
+    """Every partition that was ever collected, by entity."""
+    covered = covered_partitions(connection, *KDATA_TABLES[table_name])
+    return {entity_id: set(rows) for entity_id, rows in covered.items()}
+
+
+def _said(connection: Connection, table_name: str, looks: Iterable[tuple[str, Look]], looked_at: int) -> Examination:
+    market_type, interval = KDATA_TABLES[table_name]
+    table, entities = TABLES[table_name], TABLES[market_type.entity_table]
+    found = completeness(connection, table_name, entities)
+    open_gaps = {each.entity_id: [gap.span for gap in each.gaps] for each in found}
+    findings = {check: Finding(0, 0) for check in ROW_CHECKS}
+    offending: Counter[str] = Counter()
+    altered = []
+    for entity_id, look in looks:
+        for scope in _scopes(table, interval, entity_id, look.wanting):
+            for check, finding in _row_findings(connection, table, interval, scope).items():
+                findings[check] += finding
+                offending[entity_id] += finding.count
+        for key in look.differing:
+            span = Span(*partition_span(interval.partition_scheme, key))
+            # What is missing, or breaks a rule, is said by the check that is about it.
+            if key not in look.wanting and not intersect([span], open_gaps.get(entity_id, [])):
+                altered.append(Altered(entity_id, key))
+                offending[entity_id] += 1
+    listed = set(connection.scalars(select(entities.c.id)))
+    if not listed.issuperset(entity_ids(connection, table)):
+        findings["known_entities"] = unknown_entities(connection, table, entities)
+    covered = covered_partitions(connection, market_type, interval)
+    rows = sum(row.present for of_entity in covered.values() for row in of_entity.values())
+    findings = {check: replace(finding, rows=rows) for check, finding in findings.items()}
+    return Examination(table_name, found, findings, altered, rows, looked_at, dict(offending))
+
+
+def _scopes(table: Table, interval: Interval, entity_id: str, keys: Iterable[str]) -> Iterator[Scope]:
+    """The conditions for the rows of these partitions of an entity, neighbours together."""
+    for span in merge(Span(*partition_span(interval.partition_scheme, key)) for key in keys):
+        yield within(table, entity_id, span)
+
+
+def _row_findings(connection: Connection, table: Table, interval: Interval, scope: Scope) -> dict[str, Finding]:
+    return {
+        "no_duplicates": duplicates(connection, table, scope),
+        "no_null_ohlc": null_ohlc(connection, table, scope),
+        "valid_ohlc": invalid_ohlc(connection, table, scope),
+        "on_grid": off_grid(connection, table, interval, scope),
+    }

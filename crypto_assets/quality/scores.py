@@ -1,0 +1,107 @@
+"""What an examination comes to: a row of `crypto_data_quality_log` for every entity and level, and scores.
+
+The score of a series is the share of what the exchange has that is stored and sound. A currency's is the lowest of the
+markets that trade it, as of their last examinations. Examining belongs to `integrity`. Called by
+`orchestration.checks`. Moments are naive UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import select, update
+
+from crypto_assets.database.engines import Database
+from crypto_assets.database.tables import META, QUALITY, TABLES
+from crypto_assets.database.writes import upsert
+from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
+from crypto_assets.quality.gaps import Completeness
+from crypto_assets.quality.integrity import Examination
+
+INTEGRITY = "integrity"
+"""The `validation_type` of an examination."""
+
+_RECENT = timedelta(days=8)
+"""Older scores are of tables that are examined no more; the deep examination is weekly."""
+
+_LOG = TABLES["crypto_data_quality_log"]
+
+
+def score(series: Completeness, offending: int) -> float:
+    """The share of the candles the exchange has that are stored and sound, 0 to 1."""
+    existing = series.expected - series.absent
+    return max(0.0, 1.0 - (series.missing + offending) / existing) if existing else 1.0
+
+
+def record_scores(database: Database, said: Examination, now: datetime, *, deep: bool) -> None:
+    """Logs an examination, a row for each entity, and updates the scores of the currencies concerned."""
+    rows = [_row(said, series, now, deep=deep) for series in said.completeness]
+    if not rows:
+        return
+    with database.begin(QUALITY, also=[META]) as connection:
+        upsert(connection, _LOG, pd.DataFrame(rows))
+        market_type, _ = KDATA_TABLES[said.table]
+        for currency, entity_ids in _markets(connection, market_type, [row["entity_id"] for row in rows]).items():
+            recent = connection.execute(
+                select(_LOG.c.entity_id, _LOG.c.validation_result, _LOG.c.quality_score)
+                .where(
+                    _LOG.c.entity_id.in_(entity_ids),
+                    _LOG.c.validation_type == INTEGRITY,
+                    _LOG.c.timestamp >= now - _RECENT,
+                )
+                .order_by(_LOG.c.timestamp)
+            )
+            latest = {(row.entity_id, row.validation_result["table"]): row.quality_score for row in recent.all()}
+            assets = TABLES["crypto_asset"]
+            connection.execute(
+                update(assets)
+                .where(assets.c.id == currency)
+                .values(data_quality_score=min(latest.values()), last_validation_timestamp=now)
+            )
+
+
+def _markets(connection: Any, market_type: MarketType, entity_ids: Iterable[str]) -> dict[str, list[str]]:
+    """The currencies that these markets trade, each with all its markets of both kinds."""
+    columns = {
+        TABLES["crypto_pair"].c.entity_id: TABLES["crypto_pair"].c.base_asset_id,
+        TABLES["crypto_perp"].c.entity_id: TABLES["crypto_perp"].c.underlying_asset_id,
+    }
+    own = {entity.table.name: (entity, currency) for entity, currency in columns.items()}
+    entity, currency = own[market_type.entity_table]
+    concerned = set(connection.scalars(select(currency).where(entity.in_(list(entity_ids)))))
+    found: dict[str, list[str]] = {each: [] for each in sorted(concerned)}
+    for entity, currency in columns.items():
+        for row in connection.execute(select(entity, currency).where(currency.in_(concerned))).all():
+            found[row[1]].append(row[0])
+    return found
+
+
+def _row(said: Examination, series: Completeness, now: datetime, *, deep: bool) -> dict[str, Any]:
+    offending = said.offending.get(series.entity_id, 0)
+    checks = {check: finding.count for check, finding in said.findings.items() if finding.count}
+    result = {
+        "table": said.table,
+        "level": KDATA_TABLES[said.table][1].value,
+        "expected": series.expected,
+        "present": series.present,
+        "open": series.missing,
+        "source": series.absent,
+        "offending": offending,
+        "checks": checks,
+        "deep": deep,
+    }
+    issues = [f"{series.missing:,} candles are missing"] if series.missing else []
+    issues += [f"{offending:,} candles or partitions are not as they should be"] if offending else []
+    return {
+        "id": f"{INTEGRITY}_{said.table}_{series.entity_id}_{now:%Y%m%dT%H%M%S%f}",
+        "entity_id": series.entity_id,
+        "provider": PROVIDER,
+        "validation_type": INTEGRITY,
+        "validation_result": result,
+        "quality_score": score(series, offending),
+        "issues_detected": issues,
+        "timestamp": now,
+    }

@@ -1,0 +1,209 @@
+"""Looking at partitions of candles: what is stored is counted, summed up and written down, with what is missing.
+
+A verified partition has a checksum in the coverage table and no mark. One that changed since, by whomever, has a mark;
+what the mark leads to is decided here. What a partition holds is read by `content`, what becomes of a gap is decided by
+`ledger`. Called by `orchestration.collection` after candles were asked for, and by `integrity`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, func, select
+
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.intervals import Interval, partition_span, to_datetime, to_milliseconds
+from crypto_assets.domain.spans import Span, intersect, merge, subtract
+from crypto_assets.quality.changes import clear_marks, marks, note_found
+from crypto_assets.quality.content import Content, read_content
+from crypto_assets.quality.coverage import (
+    Owed,
+    askable,
+    coverage_row,
+    covered_partitions,
+    listed_spans,
+    owed_spans,
+    record_coverage,
+)
+from crypto_assets.quality.gap_rows import load_gaps, store_gaps
+from crypto_assets.quality.gaps import archived_spans
+from crypto_assets.quality.ledger import SOURCE, Answer, Policy, answered, reconciled
+
+PARTITIONS_PER_TRANSACTION = 64
+"""While so many are looked at, other writers wait: 64 days of minutes take about a twentieth of a second."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is to be said of partitions after a look at them.
+
+    `scope` is all of them, `missing` their grid points without a candle, owed or not. By partition key, `wanting` hold
+    a row that breaks a rule, `differing` are other than they were verified, and nothing that we did explains it.
+    """
+
+    scope: list[Span]
+    missing: list[Span]
+    wanting: list[str] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)
+
+
+def merge_looks(looks: Sequence[Look]) -> Look:
+    """Looks at several partitions of one series as one."""
+    return Look(
+        merge(span for look in looks for span in look.scope),
+        merge(span for look in looks for span in look.missing),
+        [key for look in looks for key in look.wanting],
+        [key for look in looks for key in look.differing],
+    )
+
+
+@dataclass(frozen=True)
+class Series:
+    """The candles of one entity in one table, seen through one connection.
+
+    Writing needs one of `Database.begin(table, also=["crypto_quality"])`.
+    """
+
+    connection: Connection
+    table_name: str
+    entity_id: str
+
+    @property
+    def market_type(self) -> MarketType:
+        """The market the entity trades on."""
+        return KDATA_TABLES[self.table_name][0]
+
+    @property
+    def interval(self) -> Interval:
+        """The table's interval."""
+        return KDATA_TABLES[self.table_name][1]
+
+    @property
+    def table(self) -> Table:
+        """The candle table."""
+        return TABLES[self.table_name]
+
+    @property
+    def entities(self) -> Table:
+        """The table that lists the entity."""
+        return TABLES[self.market_type.entity_table]
+
+    def owed(self) -> Owed:
+        """What is owed of the entity."""
+        return next(
+            iter(owed_spans(self.connection, self.entities, self.interval, self.entity_id)), Owed(self.entity_id, [])
+        )
+
+    def listed(self) -> list[Span]:
+        """When the entity was listed."""
+        return listed_spans(self.connection, self.entities, [self.entity_id], self.interval)[self.entity_id]
+
+    def source_gaps(self) -> list[Span]:
+        """What the exchange is known to have no candles for."""
+        gaps = load_gaps(self.connection, self.market_type, self.interval, entity_id=self.entity_id, statuses=[SOURCE])
+        return merge(gap.span for gap in gaps.get(self.entity_id, []))
+
+    def suspects(self, partitions: Collection[str]) -> set[str]:
+        """Those of `partitions` that somebody changed, and that are not as they were verified."""
+        marked = {mark.partition for mark in marks(self.connection, self.table_name, self.entity_id)}
+        if not marked.intersection(partitions):
+            return set()
+        rows = self.covered(marked.intersection(partitions))
+        return {key for key, row in rows.items() if row.digest and self._content(key).digest != row.digest}
+
+    def changed(self, partitions: Collection[str]) -> set[str]:
+        """Those of `partitions` that are not as they were verified, or hold a row that breaks a rule."""
+        rows, archived = self.covered(partitions), self._archived()
+        changed = set()
+        for key in partitions:
+            content, row, span = self._content(key), rows.get(key), self._span(key)
+            if row is None or content.digest != row.digest or not content.is_clean(self.interval, span):
+                changed.add(key)
+        return {key for key in changed if not intersect([self._span(key)], archived) or self._content(key).times}
+
+    def verify_asked(self, partitions: Sequence[str], clock: int) -> Look:
+        """Verifies partitions that the exchange was just asked for, as of its `clock`: what is there is right."""
+        return self._verify(partitions, clock)
+
+    def examine(self, partitions: Sequence[str]) -> Look:
+        """Verifies partitions that nobody asked for anew: one that differs keeps the checksum it was verified with."""
+        return self._verify(partitions, None)
+
+    def account(self, look: Look, now: datetime, policy: Policy, answers: Sequence[Answer] = ()) -> None:
+        """Brings the ledger up to date with a look, and notes what the exchange answered about the gaps in it."""
+        owed = self.owed()
+        known = load_gaps(self.connection, self.market_type, self.interval, entity_id=self.entity_id)
+        before = known.get(self.entity_id, [])
+        touched = [gap for gap in before if intersect([gap.span], look.scope) or not owed.within(gap.span)]
+        after = reconciled(touched, look.scope, look.missing, owed.spans, now)
+        if answers:
+            after = answered(after, answers, self.neighbours, policy, now)
+        store_gaps(self.connection, self.entity_id, self.interval, touched, after)
+
+    def neighbours(self, span: Span) -> tuple[datetime | None, datetime | None]:
+        """The open times of the last stored candle before `span` and the first after it."""
+        c = self.table.c
+        start, end = (to_datetime(time).replace(tzinfo=None) for time in span)
+        own = c.entity_id == self.entity_id
+        before = self.connection.scalar(select(func.max(c.timestamp)).where(own, c.timestamp < start))
+        after = self.connection.scalar(select(func.min(c.timestamp)).where(own, c.timestamp >= end))
+        archived = self._archived()
+        if before is None and any(each.end <= span.start for each in archived):
+            before = to_datetime(max(e.end for e in archived if e.end <= span.start) - self.interval.milliseconds)
+        if after is None and any(each.start >= span.end for each in archived):
+            after = to_datetime(min(each.start for each in archived if each.start >= span.end))
+        return before and before.replace(tzinfo=None), after and after.replace(tzinfo=None)
+
+    def _verify(self, partitions: Sequence[str], clock: int | None) -> Look:
+        known, listed, archived = self.covered(partitions), self.listed(), self._archived()
+        missing: list[Span] = []
+        rows, clean, found = [], [], []
+        wanting: list[str] = []
+        differing: list[str] = []
+        for key in partitions:
+            span, row, content = self._span(key), known.get(key), self._content(key)
+            missing += subtract(content.missing(self.interval, span, [span]), archived)
+            asked_at = clock if clock is not None else None if row is None else to_milliseconds(row.verified_at)
+            within = [] if asked_at is None else askable(self.interval, span, listed, asked_at)
+            present = content.count(self.interval, span, within)
+            if row is not None and present < row.present and intersect([span], archived):
+                clean.append(key)  # the rest is in a file, and what was verified of it before still holds
+                continue
+            differs = clock is None and row is not None and row.digest not in ("", content.digest)
+            if asked_at is not None:
+                digest = row.digest if row is not None and differs else content.digest
+                rows.append(coverage_row(self.entity_id, self.interval, key, listed, asked_at, present, digest))
+            is_clean = content.is_clean(self.interval, span)
+            wanting += [] if is_clean else [key]
+            differing += [key] if differs else []
+            if is_clean and not differs:
+                clean.append(key)
+            else:
+                found.append((key, content.digest))
+        record_coverage(self.connection, [row for row in rows if _says_more(row, known.get(row["partition"]))])
+        clear_marks(self.connection, self.table_name, self.entity_id, clean)
+        note_found(self.connection, self.table_name, self.entity_id, found)
+        return Look(merge(map(self._span, partitions)), merge(missing), wanting, differing)
+
+    def covered(self, partitions: Collection[str]) -> dict[str, Row[Any]]:
+        """The rows of the coverage table for those of `partitions` that were ever collected."""
+        of_entity = covered_partitions(self.connection, self.market_type, self.interval, self.entity_id, partitions)
+        return of_entity.get(self.entity_id, {})
+
+    def _content(self, key: str) -> Content:
+        return read_content(self.connection, self.table, self.entity_id, self._span(key))
+
+    def _span(self, key: str) -> Span:
+        return Span(*partition_span(self.interval.partition_scheme, key))
+
+    def _archived(self) -> list[Span]:
+        return archived_spans(self.connection, self.table, self.interval, [self.entity_id]).get(self.entity_id, [])
+
+
+def _says_more(row: dict[str, Any], known: Row[Any] | None) -> bool:
+    """Whether a coverage row is other than the stored one."""
+    return known is None or any(row[name] != getattr(known, name) for name in known._fields)
