@@ -22,11 +22,15 @@ from crypto_assets.orchestration.jobs import (
     bootstrap,
     build_refresh_job,
     build_refresh_schedule,
+    deep_integrity,
+    deep_integrity_schedule,
     integrity,
     integrity_schedule,
+    list_symbols,
     maintenance,
     maintenance_schedule,
 )
+from crypto_assets.orchestration.new_listings import build_new_listing_sensor
 from crypto_assets.orchestration.repair import gap_backfill_sensor
 from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource, LedgerResource
 from crypto_assets.orchestration.rollback import rollback
@@ -76,9 +80,23 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             *(build_kdata_checks(table) for table in KDATA_TABLES),
             healthy,
         ],
-        jobs=[bootstrap, *backfills.values(), refresh_kdata, integrity, maintenance, rollback],
-        schedules=[integrity_schedule, maintenance_schedule, build_refresh_schedule(refresh_kdata)],
-        sensors=[gap_backfill_sensor],
+        jobs=[
+            bootstrap,
+            list_symbols,
+            *backfills.values(),
+            refresh_kdata,
+            integrity,
+            deep_integrity,
+            maintenance,
+            rollback,
+        ],
+        schedules=[
+            integrity_schedule,
+            deep_integrity_schedule,
+            maintenance_schedule,
+            build_refresh_schedule(refresh_kdata),
+        ],
+        sensors=[gap_backfill_sensor, build_new_listing_sensor(tracked)],
         resources=resources,
         # One interpreter for all steps of a run: starting one for each costs seven times as much.
         executor=dg.in_process_executor,

@@ -95,8 +95,8 @@ class PaperExchange:
             yield page[: self.page_rows]
             cursor = page[: self.page_rows][-1][0] + interval.milliseconds
 
-    def first_candle_time(self, market_type, exchange_id) -> int | None:
-        times = [time for time, _ in self._all(market_type, exchange_id)]
+    def first_candle_time(self, market_type, exchange_id, since=0) -> int | None:
+        times = [time for time, _ in self._all(market_type, exchange_id) if time >= since]
         return min(times, default=None)
 
     def last_candle_time(self, market_type, exchange_id) -> int | None:

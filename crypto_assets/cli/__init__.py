@@ -145,6 +145,31 @@ def health(as_json: bool) -> None:
         sys.exit(1)
 
 
+@main.command()
+@click.option("--open", "only", flag_value="open", help="Only those that may still be filled.")
+@click.option("--source", "only", flag_value="source", help="Only those of which the exchange has no candles.")
+@click.option("--repaired", "only", flag_value="repaired", help="Only those that were filled.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON, with the evidence.")
+def gaps(only: str | None, as_json: bool) -> None:
+    """List the candles that are missing, since when, how often the exchange was asked, and when it is asked again."""
+    from crypto_assets.cli.gaps import gap_rows  # noqa: PLC0415 - loads SQLAlchemy
+    from crypto_assets.cli.show import show_rows  # noqa: PLC0415
+    from crypto_assets.database.engines import open_database  # noqa: PLC0415
+    from crypto_assets.quality.ledger import Policy  # noqa: PLC0415
+
+    settings = load_settings()
+    database = open_database(settings.database_url, settings.environment)
+    try:
+        policy = Policy(settings.gap_answers, settings.gap_spacing)
+        rows = gap_rows(database, [only] if only else ["open", "source"], policy, with_evidence=as_json)
+    finally:
+        database.dispose()
+    if rows or as_json:
+        show_rows(rows, as_json=as_json, console=Console())
+    else:
+        click.echo("no gaps" if only is None else f"no gaps that are {only}")
+
+
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else to_datetime(parse_time(text))
 

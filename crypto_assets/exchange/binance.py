@@ -158,9 +158,9 @@ class BinanceExchange:
             # point, where the first candle back on the grid may open less than an interval later.
             cursor = interval.floor(newest) + interval.milliseconds
 
-    def first_candle_time(self, market_type: MarketType, exchange_id: str) -> int | None:
-        """The open time in UTC ms of the oldest 1m candle, the best known listing date of a spot pair; or None."""
-        return self._one_candle_time(market_type, exchange_id, {"startTime": 0})
+    def first_candle_time(self, market_type: MarketType, exchange_id: str, since: int = 0) -> int | None:
+        """The open time in UTC ms of the oldest 1m candle since then, the best known listing date; or None."""
+        return self._one_candle_time(market_type, exchange_id, {"startTime": since})
 
     def last_candle_time(self, market_type: MarketType, exchange_id: str) -> int | None:
         """The open time in UTC ms of the newest 1m candle, closed or not; or None."""

@@ -40,8 +40,8 @@ class Exchange(Protocol):
     ) -> Iterator[RawPage]:
         """The candles that open in `span`, page by page, oldest first; empty pages are not given."""
 
-    def first_candle_time(self, market_type: MarketType, exchange_id: str) -> int | None:
-        """The open time in UTC ms of the oldest 1m candle, None where there is none."""
+    def first_candle_time(self, market_type: MarketType, exchange_id: str, since: int = 0) -> int | None:
+        """The open time in UTC ms of the oldest 1m candle that opens at `since` or later, None where there is none."""
 
     def last_candle_time(self, market_type: MarketType, exchange_id: str) -> int | None:
         """The open time in UTC ms of the newest 1m candle, closed or not, None where there is none."""

@@ -9,6 +9,7 @@ import dagster as dg
 from crypto_assets.database.maintenance import METRICS
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import PartitionScheme
+from crypto_assets.orchestration.checks import DEEP
 from crypto_assets.orchestration.refresh import build_listing_op, build_refresh_op
 from crypto_assets.orchestration.resources import DatabaseResource
 
@@ -16,6 +17,12 @@ bootstrap = dg.define_asset_job(
     "bootstrap",
     selection=dg.AssetSelection.groups("schema", "entities"),
     description="Creates or migrates the schema and lists every symbol: what all candle tables rest on.",
+)
+
+list_symbols = dg.define_asset_job(
+    "list_symbols",
+    selection=dg.AssetSelection.groups("entities").without_checks(),
+    description="Lists every symbol anew: what appeared, ended or came back is owed accordingly from then on.",
 )
 
 backfills = {
@@ -32,7 +39,15 @@ backfills = {
 integrity = dg.define_asset_job(
     "integrity",
     selection=dg.AssetSelection.all_asset_checks(),
-    description="Runs every check over everything stored. Asks the database only.",
+    description="Runs every check over everything stored; rows that nobody touched since they were verified are not"
+    " read again. Asks the database only.",
+)
+
+deep_integrity = dg.define_asset_job(
+    "deep_integrity",
+    selection=dg.AssetSelection.all_asset_checks(),
+    tags={DEEP: "true"},
+    description="Runs every check over every stored row, whether it changed or not. Asks the database only.",
 )
 
 maintenance = dg.define_asset_job(
@@ -52,6 +67,19 @@ maintenance = dg.define_asset_job(
 )
 def integrity_schedule(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
     """A run of job integrity, or the reason why there is nothing to check yet."""
+    return _where_there_is_a_database(database)
+
+
+@dg.schedule(
+    name="deep_integrity_schedule",
+    job=deep_integrity,
+    cron_schedule="0 4 * * 6",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every Saturday night: is every stored row as it was when it was verified?",
+)
+def deep_integrity_schedule(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
+    """A run of job deep_integrity, or the reason why there is nothing to check yet."""
     return _where_there_is_a_database(database)
 
 

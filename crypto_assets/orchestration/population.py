@@ -5,7 +5,7 @@ How a market becomes a row belongs to `frames.entities`. Called by `assets.entit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,13 +17,15 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import WriteCounts, upsert
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.domain.intervals import MINUTE_MS, to_datetime
+from crypto_assets.domain.intervals import to_datetime
+from crypto_assets.domain.renames import successor
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ContractViolation, UnknownSymbol
 from crypto_assets.exchange.markets import Market, nearest_symbols
 from crypto_assets.frames.contracts import Verdict, asset_contract, judge, market_contract
 from crypto_assets.frames.entities import asset_frame, market_frame
 from crypto_assets.orchestration.collection import Symbol
+from crypto_assets.orchestration.listings import find_listing, moment, note_listing
 from crypto_assets.quality.rejections import Rejection, record_rejections
 
 _LOG = "crypto_data_quality_log"
@@ -72,55 +74,49 @@ def populate_markets(
     with database.connect(table.name) as connection:
         known = {row.id: row for row in connection.execute(select(table))}
     refuse_unknown(tracked, {market.symbol for market in markets} | {row.name for row in known.values()}, market_type)
-    listings = [_listing(exchange, market, known.get(market.entity_id), tracked) for market in markets]
+    tracked = with_successors(tracked, {market.symbol for market in markets})
+    listings = [find_listing(exchange, market, known.get(market.entity_id), tracked) for market in markets]
     gone = [row for entity_id, row in known.items() if entity_id not in {market.entity_id for market in markets}]
-    frame = market_frame(market_type, markets, listings, clock)
+    dates = [(listing.listed, listing.ended) for listing in listings]
+    frame = market_frame(market_type, markets, dates, clock)
     verdict = judge(frame, market_contract(market_type)) if markets else Verdict(frame, {})
     with database.begin(table.name, also=[_LOG]) as connection:
         if markets:
             upsert(connection, TABLES["crypto_asset"], asset_frame(markets, clock))
         _record_refused(connection, table.name, frame, verdict, clock)
         counts = upsert(connection, table, verdict.kept) if len(verdict.kept) else WriteCounts(0, 0, 0)
+        for market, listing in zip(markets, listings, strict=True):
+            if market.symbol in tracked:
+                note_listing(connection, market.entity_id, known.get(market.entity_id), listing, _naive(clock))
         for row in gone:
             _end(connection, table, row)
     return Populated(len(markets), len(verdict.reasons), len(gone), counts)
 
 
-def _listing(
-    exchange: Exchange, market: Market, known: Row[Any] | None, tracked: Sequence[str]
-) -> tuple[datetime | None, datetime | None]:
-    """When the market's first candle opens and its last one ends, as naive UTC, as far as it is known.
-
-    Binance publishes no listing date for spot, and a perpetual's onboard date need not be its first candle's, so the
-    candles themselves are asked: the first of a tracked symbol, and, once, the last of one that stopped trading.
-    """
-    if market.symbol in tracked:
-        listed = _moment(_or_none(exchange.first_candle_time, market)) or (known.list_date if known else None)
-    else:
-        listed = known.list_date if known and known.list_date else _moment(market.listed_ms)
-    if market.is_active:
-        return listed, None
-    if known and known.end_date and market.symbol not in tracked:
-        return listed, known.end_date
-    last = _or_none(exchange.last_candle_time, market)
-    return listed, _moment(market.delisted_ms if last is None else last + MINUTE_MS)
-
-
-def _or_none(ask: Callable[[MarketType, str], int | None], market: Market) -> int | None:
-    """A candle's time, or None where the exchange lists the symbol and yet has none of its candles to give."""
-    try:
-        return ask(market.market_type, market.exchange_id)
-    except (UnknownSymbol, ContractViolation):
-        return None
-
-
 def note_first_candle(database: Database, exchange: Exchange, market_type: MarketType, symbol: Symbol) -> None:
     """Stores the first candle's time of a symbol nobody tracked so far: before it nothing is owed."""
     table = TABLES[market_type.entity_table]
-    first = _moment(exchange.first_candle_time(market_type, symbol.exchange_id))
+    first = moment(exchange.first_candle_time(market_type, symbol.exchange_id))
     if first is not None:
         with database.begin(table.name) as connection:
             connection.execute(update(table).where(table.c.id == symbol.entity_id).values(list_date=first))
+
+
+def with_successors(tracked: Sequence[str], listed: Collection[str]) -> tuple[str, ...]:
+    """The tracked symbols, and the `listed` ones under which renamed ones of them went on."""
+    later = (successor(symbol) for symbol in tracked)
+    return tuple(dict.fromkeys([*tracked, *(symbol for symbol in later if symbol and symbol in listed)]))
+
+
+def tracked_now(database: Database, market_type: MarketType, tracked: Sequence[str]) -> tuple[str, ...]:
+    """The tracked symbols with those under which renamed ones went on, as far as the entity table lists them."""
+    table = TABLES[market_type.entity_table]
+    with database.connect(table.name) as connection:
+        return with_successors(tracked, set(connection.scalars(select(table.c.name))))
+
+
+def _naive(time_ms: int) -> datetime:
+    return to_datetime(time_ms).replace(tzinfo=None)
 
 
 def _end(connection: Connection, table: Table, row: Row[Any]) -> None:
@@ -129,6 +125,9 @@ def _end(connection: Connection, table: Table, row: Row[Any]) -> None:
         connection.execute(
             update(table).where(table.c.id == row.id).values(is_active=False, end_date=row.end_date or row.timestamp)
         )
+        listing = TABLES["crypto_listing"]
+        still = (listing.c.entity_id == row.id, listing.c.end.is_(None))
+        connection.execute(update(listing).where(*still).values(end=row.timestamp))
 
 
 def symbols_to_collect(database: Database, market_type: MarketType, wanted: Sequence[str]) -> list[Symbol]:
@@ -171,10 +170,6 @@ def _record_refused(connection: Connection, table: str, frame: pd.DataFrame, ver
     for label, reasons in verdict.reasons.items():
         row: dict[str, Any] = {str(key): _plain(value) for key, value in frame.loc[label].items()}
         record_rejections(connection, table, str(row["id"]), [Rejection(row, reasons)], clock)
-
-
-def _moment(time_ms: int | None) -> datetime | None:
-    return None if time_ms is None else to_datetime(time_ms).replace(tzinfo=None)
 
 
 def _plain(value: Any) -> Any:

@@ -17,7 +17,7 @@ from crypto_assets.domain.spans import Span
 from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
 from crypto_assets.orchestration.kdata_run import collect_table
 from crypto_assets.orchestration.metadata import run_metadata
-from crypto_assets.orchestration.population import populate_markets
+from crypto_assets.orchestration.population import populate_markets, tracked_now
 from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource, LedgerResource
 
 
@@ -50,9 +50,10 @@ def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
             context.log.info("%s: no symbols are configured", table)
             return
         with stating_user_errors(), exchange.open() as asked, database.open() as opened:
-            window = refresh_window(opened, table, tracked, asked.server_time(market_type))
+            symbols = tracked_now(opened, market_type, tracked)
+            window = refresh_window(opened, table, symbols, asked.server_time(market_type))
             run = collect_table(
-                asked, opened, table, tracked, window, only_missing=True, policy=ledger.policy, now=ledger.now
+                asked, opened, table, symbols, window, only_missing=True, policy=ledger.policy, now=ledger.now
             )
         fail_if_incomplete(run)
         for key in partition_keys(interval.partition_scheme, window.start, window.end):

@@ -15,6 +15,7 @@ import dagster as dg
 from sqlalchemy import Connection, select
 
 from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.durations import human_duration
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, format_time, parse_time, partition_key, partition_span
 from crypto_assets.domain.spans import Span, subtract
@@ -170,14 +171,6 @@ def gap_verdict(told: Told, asked: Span | None, now: datetime) -> dg.AssetCheckR
         description=f"{missing:,} owed candles are missing in {len(gaps)} gaps." if missing else None,
         metadata=metadata,
     )
-
-
-def human_duration(duration: timedelta) -> str:
-    """The two largest units of a duration: `1 h 20 min`, `33 d 12 h`, `45 s`."""
-    seconds = max(0, round(duration.total_seconds()))
-    parts = [(seconds // 86_400, "d"), (seconds // 3_600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s")]
-    first = next((number for number, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
 
 
 def _verdict(table: str, check: str, finding: Finding, repair: str) -> dg.AssetCheckResult:

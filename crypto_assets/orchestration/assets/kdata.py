@@ -17,6 +17,7 @@ from crypto_assets.orchestration.failures import fail_if_incomplete, stating_use
 from crypto_assets.orchestration.kdata_run import collect_table
 from crypto_assets.orchestration.metadata import run_metadata, table_metadata
 from crypto_assets.orchestration.partitions import partition_window, partitions_definition
+from crypto_assets.orchestration.population import tracked_now
 from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource, LedgerResource
 from crypto_assets.orchestration.spans_in_config import parse_spans
 
@@ -73,7 +74,7 @@ def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.A
                 asked,
                 opened,
                 table,
-                config.symbols or list(config.spans) or tracked,
+                config.symbols or list(config.spans) or tracked_now(opened, market_type, tracked),
                 window,
                 only_missing=config.only_missing,
                 policy=ledger.policy,

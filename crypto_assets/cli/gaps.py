@@ -1,0 +1,49 @@
+"""`crypto-assets gaps`: the ledger of what is missing, as a table or JSON. Called by the command.
+
+What a gap is and how it is confirmed belongs to `quality.ledger`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from crypto_assets.database.engines import Database
+from crypto_assets.database.tables import QUALITY
+from crypto_assets.domain.durations import human_duration
+from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.intervals import format_time
+from crypto_assets.quality.gap_rows import load_gaps
+from crypto_assets.quality.ledger import Gap, Policy
+
+
+def gap_rows(database: Database, statuses: list[str], policy: Policy, *, with_evidence: bool) -> list[dict[str, Any]]:
+    """The gaps with one of `statuses`, table by table, each entity's in order of time; the evidence where asked for.
+
+    Raises DatabaseNotReady where there is no ledger.
+    """
+    rows = []
+    with database.connect(QUALITY) as connection:
+        for table, (market_type, interval) in KDATA_TABLES.items():
+            found = load_gaps(connection, market_type, interval, statuses=statuses)
+            for entity_id, gaps in found.items():
+                rows += [_row(table, entity_id, gap, policy, with_evidence=with_evidence) for gap in gaps]
+    return rows
+
+
+def _row(table: str, entity_id: str, gap: Gap, policy: Policy, *, with_evidence: bool) -> dict[str, Any]:
+    interval = KDATA_TABLES[table][1]
+    row = {
+        "table": table,
+        "entity_id": entity_id,
+        "first_missing": format_time(gap.span.start),
+        "last_missing": format_time(gap.span.end - interval.milliseconds),
+        "missing": interval.count(*gap.span),
+        "lasts": human_duration(timedelta(milliseconds=gap.span.end - gap.span.start)),
+        "status": gap.status,
+        "asked": gap.attempts,
+        "first_seen": f"{gap.first_seen:%Y-%m-%d %H:%M:%S}",
+        "last_checked": f"{gap.last_checked:%Y-%m-%d %H:%M:%S}" if gap.last_checked else None,
+        "next_ask": None if gap.repaired_at else f"{gap.due_at(policy):%Y-%m-%d %H:%M:%S}",
+    }
+    return row | ({"evidence": gap.evidence} if with_evidence else {})

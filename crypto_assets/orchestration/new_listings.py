@@ -1,0 +1,126 @@
+"""The sensor for symbols that appear, end and come back: it has them listed anew, and their history collected.
+
+It asks the database and Dagster's history only. Listing anew, which asks the exchange, is a run: every six hours, and
+hourly while a tracked symbol is not in the entity table. What is found there (a first candle, an end, a second
+listing) decides what is owed; what of it was never collected is asked for here. Called by `definitions`.
+"""
+
+# No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+import dagster as dg
+from sqlalchemy import func, select
+
+from crypto_assets.database.engines import Database
+from crypto_assets.database.errors import DatabaseNotReady
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.orchestration.jobs import backfills, list_symbols
+from crypto_assets.orchestration.population import tracked_now
+from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource
+from crypto_assets.orchestration.run_requests import REQUEST, collection_request, tables_under_way, tries
+from crypto_assets.quality.arrears import Arrears, arrears
+
+REQUESTS_PER_TICK = 5
+_LISTED_EVERY = timedelta(hours=6)
+_LISTED_EVERY_WHILE_UNKNOWN = timedelta(hours=1)
+
+Requests = Iterator[dg.RunRequest | dg.SkipReason]
+
+
+def build_new_listing_sensor(tracked: Mapping[MarketType, tuple[str, ...]]) -> dg.SensorDefinition:
+    """The sensor `new_listing_sensor` for the tracked ccxt symbols of each market."""
+
+    @dg.sensor(
+        name="new_listing_sensor",
+        jobs=[list_symbols, *backfills.values()],
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Has the symbols listed anew every six hours, and collects the history of those that are new, came"
+        " back or lag behind the others of a table.",
+    )
+    def new_listing_sensor(
+        context: dg.SensorEvaluationContext, database: DatabaseResource, ledger: LedgerResource
+    ) -> Requests:
+        with database.open() as opened:
+            if not opened.exists():
+                yield dg.SkipReason(f"There is no database at {opened.location} yet; run job bootstrap.")
+                return
+            yield from requests(context.instance, opened, tracked, ledger.now())
+
+    return new_listing_sensor
+
+
+def requests(
+    instance: dg.DagsterInstance, database: Database, tracked: Mapping[MarketType, tuple[str, ...]], now: datetime
+) -> Requests:
+    """The run requests of one tick, or the reason why there are none."""
+    try:
+        unknown, oldest = _unknown(database, tracked), _listed_at(database, tracked)
+    except DatabaseNotReady as error:
+        yield dg.SkipReason(str(error))
+        return
+    if oldest is None:
+        yield dg.SkipReason("No symbol is listed yet; run job bootstrap.")
+        return
+    asked = 0
+    due = oldest + (_LISTED_EVERY_WHILE_UNKNOWN if unknown else _LISTED_EVERY)
+    if due <= now:
+        digest = hashlib.blake2b(f"{oldest} {unknown}".encode(), digest_size=8).hexdigest()
+        tried = tries(instance, digest, now)
+        if tried is not None:
+            asked += 1
+            yield dg.RunRequest(run_key=f"{digest} {tried}", job_name=list_symbols.name, tags={REQUEST: digest})
+    owing = _arrears(instance, database, tracked, now)
+    for each in owing:
+        tried = tries(instance, each.digest, now)
+        if tried is not None and asked < REQUESTS_PER_TICK:
+            asked += 1
+            config = {"symbols": list(each.symbols), "only_missing": True}
+            yield collection_request(each.table, each.partitions, config, "new_listing_sensor", each.digest, tried)
+    if not asked:
+        missing = f" Not listed by the exchange: {', '.join(unknown)}." if unknown else ""
+        under_way = f" {len(owing)} histories are being collected." if owing else ""
+        yield dg.SkipReason(f"The symbols are listed anew at {due:%Y-%m-%d %H:%M} UTC.{missing}{under_way}")
+
+
+def _arrears(
+    instance: dg.DagsterInstance, database: Database, tracked: Mapping[MarketType, tuple[str, ...]], now: datetime
+) -> list[Arrears]:
+    busy = tables_under_way(instance, now)
+    found = []
+    for table, (market_type, _) in KDATA_TABLES.items():
+        if table in busy or not tracked[market_type]:
+            continue
+        try:
+            symbols = tracked_now(database, market_type, tracked[market_type])
+            with database.connect(table) as connection:
+                found += arrears(connection, table, symbols)
+        except DatabaseNotReady:
+            continue  # not migrated: job bootstrap says more
+    return sorted(found, key=lambda each: each.partitions[1], reverse=True)
+
+
+def _unknown(database: Database, tracked: Mapping[MarketType, tuple[str, ...]]) -> list[str]:
+    """The tracked symbols that are in no entity table."""
+    unknown: list[str] = []
+    for market_type, symbols in tracked.items():
+        table = TABLES[market_type.entity_table]
+        with database.connect(table.name) as connection:
+            known = set(connection.scalars(select(table.c.name).where(table.c.name.in_(symbols))))
+        unknown += [symbol for symbol in symbols if symbol not in known]
+    return unknown
+
+
+def _listed_at(database: Database, tracked: Mapping[MarketType, tuple[str, ...]]) -> datetime | None:
+    """When the market that was listed longest ago was listed, by the exchange's clock; None where one never was."""
+    times = []
+    for market_type, symbols in tracked.items():
+        table = TABLES[market_type.entity_table]
+        if symbols:
+            with database.connect(table.name) as connection:
+                times.append(connection.scalar(select(func.max(table.c.timestamp))))
+    return None if None in times else min((time for time in times if time is not None), default=None)

@@ -1,0 +1,82 @@
+"""Runs that a sensor asks for: once for one reason, again where they failed, never beside another of the table.
+
+Dagster's history is the memory: each run carries a digest of the reason it rests on. Called by the sensors `repair` and
+`new_listings`. Moments are naive UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.orchestration.jobs import backfills
+
+REQUEST = "crypto_assets/request"
+"""The run tag with the digest."""
+
+_UNDER_WAY = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+_FORGOTTEN_AFTER = timedelta(hours=6)
+"""A run under way for longer keeps nobody waiting: one that was killed without a daemon never ends in the history."""
+
+_FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=1), timedelta(days=1)
+
+
+def collection_request(
+    table: str, partitions: tuple[str, str], config: dict[str, Any], sensor: str, digest: str, tried: int
+) -> dg.RunRequest:
+    """A run over a range of partitions of one candle table, without its checks; `config` is the asset's."""
+    return dg.RunRequest(
+        run_key=f"{digest} {tried}",
+        job_name=backfill_of(table),
+        asset_selection=[dg.AssetKey(table)],
+        run_config={"ops": {table: {"config": config}}},
+        tags={
+            "dagster/asset_partition_range_start": partitions[0],
+            "dagster/asset_partition_range_end": partitions[1],
+            "crypto_assets/trigger": sensor,
+            REQUEST: digest,
+        },
+    )
+
+
+def backfill_of(table: str) -> str:
+    """The job that collects a candle table."""
+    return str(backfills[KDATA_TABLES[table][1].partition_scheme].name)
+
+
+def tables_under_way(instance: dg.DagsterInstance, now: datetime) -> set[str]:
+    """The candle tables that a run is collecting: what is missing there may be on its way."""
+    busy: set[str] = set()
+    under_way = dg.RunsFilter(statuses=_UNDER_WAY, created_after=now.replace(tzinfo=UTC) - _FORGOTTEN_AFTER)
+    for record in instance.get_run_records(under_way):
+        run = record.dagster_run
+        if run.asset_selection is not None:
+            busy |= {key.path[-1] for key in run.asset_selection}
+        elif run.job_name == "refresh_kdata":
+            busy |= set(KDATA_TABLES)
+        else:
+            busy |= {table for table in KDATA_TABLES if run.job_name == backfill_of(table)}
+    return busy & set(KDATA_TABLES)
+
+
+def tries(instance: dg.DagsterInstance, digest: str, now: datetime) -> int | None:
+    """How often this very request was tried in vain; None while it is tried, or is to be left alone for now."""
+    records = instance.get_run_records(dg.RunsFilter(tags={REQUEST: digest}), limit=50)
+    since = now.replace(tzinfo=UTC) - _FORGOTTEN_AFTER
+    if any(each.dagster_run.status in _UNDER_WAY and each.create_timestamp > since for each in records):
+        return None
+    ended = [each.end_time for each in records if each.end_time is not None]
+    if len(records) > 1 and ended:
+        wait = min(_FIRST_WAIT * 2 ** min(len(records) - 2, 20), _LONGEST_WAIT)
+        if datetime.fromtimestamp(max(ended), UTC).replace(tzinfo=None) + wait > now:
+            return None
+    return len(records)
