@@ -15,6 +15,7 @@ from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.orchestration.assets.entities import build_asset_asset, build_market_asset
 from crypto_assets.orchestration.assets.kdata import build_kdata_asset
 from crypto_assets.orchestration.assets.operations import crypto_operational_metrics, healthy
+from crypto_assets.orchestration.assets.report import crypto_quality_report
 from crypto_assets.orchestration.assets.schema import SCHEMAS, build_schema_asset
 from crypto_assets.orchestration.checks import build_entity_checks, build_kdata_checks, entity_tables
 from crypto_assets.orchestration.jobs import (
@@ -56,6 +57,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             partitioned_intervals=[interval.value for interval in settings.partitioned_intervals],
             retention_days=settings.retention_days,
             archive_directory=str(settings.archive_directory),
+            report_file=str(settings.report_file),
         ),
         "ledger": LedgerResource(
             answers=settings.gap_answers,
@@ -74,6 +76,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
                 for table, (market_type, _) in KDATA_TABLES.items()
             ),
             crypto_operational_metrics,
+            crypto_quality_report,
         ],
         asset_checks=[
             *(build_entity_checks(table) for table in entity_tables()),

@@ -97,8 +97,7 @@ class Settings(BaseSettings):
             return value
         database = str(info.data.get("database", ""))
         if database.startswith("sqlite"):
-            # What SQLAlchemy reads as the directory, without loading it: all after the host, up to the options.
-            return Path(database.partition(":///")[2].partition("?")[0]) / "archive"
+            return _sqlite_directory(database) / "archive"
         # Each database has one of its own: two in one directory would restore each other's files away.
         parts = urlsplit(database)
         user = "" if parts.username is None else f"{parts.username}@"
@@ -116,6 +115,18 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """The database's URL; by default a directory of SQLite files named after the environment."""
         return self.database or f"sqlite:///data/{self.environment.value}"
+
+    @property
+    def report_file(self) -> Path:
+        """Where the quality report is written: beside the SQLite files, for a server in `data/{environment}`."""
+        if self.database_url.startswith("sqlite"):
+            return _sqlite_directory(self.database_url) / "report.html"
+        return Path("data") / self.environment.value / "report.html"
+
+
+def _sqlite_directory(url: str) -> Path:
+    """What SQLAlchemy reads as the directory, without loading it: all after the host, up to the options."""
+    return Path(url.partition(":///")[2].partition("?")[0])
 
 
 def load_settings() -> Settings:

@@ -20,6 +20,7 @@ from crypto_assets_tests.database_servers import (
     mysql_server,
     postgresql_server,
 )
+from crypto_assets_tests.report.quality_rows import store_example
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +82,17 @@ def any_database(database_url: str) -> Iterator[Database]:
     opened = open_database(database_url, "sandbox")
     yield opened
     opened.dispose()
+
+
+@pytest.fixture
+def quality_example_url(migrated_directory: Path, tmp_path: Path) -> str:
+    """The URL of a SQLite database with the example of `report.quality_rows`: gaps, scores, a source that restarted."""
+    directory = tmp_path / "data"
+    shutil.copytree(migrated_directory, directory)
+    opened = open_database(f"sqlite:///{directory}", "sandbox")
+    store_example(opened)
+    opened.dispose()
+    return f"sqlite:///{directory}"
 
 
 @pytest.fixture

@@ -25,9 +25,13 @@ ALLOWED = {
     "frames": {"domain", "exchange.markets"},
     "database": {"domain", "settings"},
     "quality": {"domain", "database"},
-    "orchestration": {"domain", "exchange", "frames", "database", "quality"},
+    "report": {"domain", "database", "quality"},
+    "orchestration": {"domain", "exchange", "frames", "database", "quality", "report"},
     "definitions": {"domain", "settings", "orchestration"},
-    "cli": {"domain", "settings", "exchange", "database", "quality", "sandbox", "orchestration", "definitions"},
+    "cli": {
+        *("domain", "settings", "exchange", "database", "quality", "report", "sandbox"),
+        *("orchestration", "definitions"),
+    },
 }
 DAGSTER = {"orchestration", "definitions", "cli"}
 STANDARD_LIBRARY_ONLY = {"domain"}

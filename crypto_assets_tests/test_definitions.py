@@ -22,6 +22,7 @@ from crypto_assets.settings import Settings
 ROOT = Path(__file__).parents[1]
 ENTITIES = ["crypto_asset", "crypto_pair", "crypto_perp"]
 METRICS = "crypto_operational_metrics"
+REPORT = "crypto_quality_report"
 SCHEMAS = [f"crypto_{name}_schema" for name in ("meta", "kdata", "tick", "quality", "operations")]
 INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d")
 CANDLES = [f"{entity}_{interval}_kdata" for entity in ("cryptopair", "cryptoperp") for interval in INTERVALS]
@@ -96,12 +97,13 @@ def test_assets_are_the_tables_and_the_schemas(graph):
         "schema": set(SCHEMAS),
         "entities": set(ENTITIES),
         "kdata": set(CANDLES),
+        "quality": {REPORT},
         "operations": {METRICS},
     }
 
 
 def test_every_asset_says_what_it_is_whose_and_of_what_kind(graph):
-    for name in [*SCHEMAS, *ENTITIES, *CANDLES, METRICS]:
+    for name in [*SCHEMAS, *ENTITIES, *CANDLES, METRICS, REPORT]:
         asset = node(graph, name)
         assert len(asset.description) > 20, name
         assert asset.owners == ["team:market-data"], name

@@ -115,3 +115,15 @@ def test_the_archive_lies_beside_the_data_unless_it_is_named(settings, directory
 def test_retention_is_a_number_of_days(monkeypatch):
     monkeypatch.setenv("CRYPTO_ASSETS_RETENTION_DAYS", "400")
     assert load_settings().retention_days == 400
+
+
+@pytest.mark.parametrize(
+    ("variables", "file"),
+    [
+        ({}, "data/testnet/report.html"),
+        ({"database": "sqlite:////srv/market?timeout=5"}, "/srv/market/report.html"),
+        ({"database": "postgresql+psycopg://db/market", "environment": "live"}, "data/live/report.html"),
+    ],
+)
+def test_the_report_lies_beside_the_files_of_sqlite_and_of_a_server_below_data(variables, file):
+    assert Settings(**variables).report_file == Path(file)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from crypto_assets.cli.archive import archive
 from crypto_assets.cli.migrate import migrate
+from crypto_assets.cli.report import report
 from crypto_assets.cli.rollback import rollback
 from crypto_assets.domain.intervals import parse_time, to_datetime
 from crypto_assets.settings import SettingsError, load_settings
@@ -49,6 +50,7 @@ def main() -> None:
 
 main.add_command(archive)
 main.add_command(migrate)
+main.add_command(report)
 main.add_command(rollback)
 
 

@@ -68,6 +68,7 @@ class DatabaseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     )
     retention_days: int = Field(default=0, description="Older candles are moved into Parquet files; 0 keeps all.")
     archive_directory: str = Field(default="", description="Where these files are.")
+    report_file: str = Field(default="report.html", description="Where the quality report is written.")
 
     @contextmanager
     def open(self) -> Iterator[Database]:

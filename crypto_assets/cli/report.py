@@ -1,0 +1,45 @@
+"""`crypto-assets report`: arguments and output; what is shown and how belongs to `crypto_assets.report`.
+
+Called by the command.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import orjson
+
+from crypto_assets.settings import load_settings
+
+
+@click.command()
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write; by default report.html beside the database's files, or in data/<environment>.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the page's place and its figures as JSON.")
+def report(output: Path | None, *, as_json: bool) -> None:
+    """Write one HTML page: completeness by symbol and month, gaps, quality over time, freshness."""
+    from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
+    from crypto_assets.report.figures import quality_figures  # noqa: PLC0415 - loads pandas
+    from crypto_assets.report.page import PageNotWritten, write_page  # noqa: PLC0415
+
+    settings = load_settings()
+    path = (output or settings.report_file).absolute()
+    database = open_database(settings.database_url, settings.environment)
+    try:
+        figures = quality_figures(database, datetime.now(UTC))
+    finally:
+        database.dispose()
+    try:
+        write_page(figures, path)
+    except PageNotWritten as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        shown = {"page": str(path), "figures": figures}
+        click.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2 | orjson.OPT_NAIVE_UTC).decode())
+    else:
+        click.echo(f"The report is {path}")

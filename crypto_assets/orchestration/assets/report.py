@@ -1,0 +1,52 @@
+"""The asset that is a page: the quality of everything collected, as one HTML file.
+
+What it shows belongs to `report`. Called by `definitions`.
+"""
+
+# No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from crypto_assets.orchestration.assets.schema import OWNERS
+from crypto_assets.orchestration.failures import stating_user_errors
+from crypto_assets.orchestration.resources import DatabaseResource
+
+
+@dg.asset(
+    description="One HTML page, readable without a network: completeness by symbol and month, gaps, scores, freshness.",
+    group_name="quality",
+    kinds={"html"},
+    owners=OWNERS,
+    deps=["crypto_quality_schema"],
+    code_version="1",
+)
+def crypto_quality_report(database: DatabaseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """The figures of now, written where the resource says."""
+    from crypto_assets.report.figures import quality_figures  # noqa: PLC0415 - only this asset needs them
+    from crypto_assets.report.page import PageNotWritten, write_page  # noqa: PLC0415 - likewise
+
+    path = Path(database.report_file).absolute()
+    with stating_user_errors(), database.open() as opened:
+        figures = quality_figures(opened, datetime.now(UTC))
+    try:
+        write_page(figures, path)
+    except PageNotWritten as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from None
+    totals = figures.totals
+    return dg.MaterializeResult(
+        metadata={
+            "report": dg.MetadataValue.path(path),
+            "page": dg.MetadataValue.url(path.as_uri()),
+            "completeness_percent": 100 * totals.completeness,
+            "candles_owed": totals.owed,
+            "candles_stored": totals.stored,
+            "candles_missing": totals.missing,
+            "candles_not_at_source": totals.source,
+            "open_gaps": totals.open_gaps,
+            "source_gaps": totals.source_gaps,
+            "symbols": totals.symbols,
+        }
+    )
