@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.orchestration.alerts import build_alert_sensor
 from crypto_assets.orchestration.assets.entities import build_asset_asset, build_market_asset
 from crypto_assets.orchestration.assets.kdata import build_kdata_asset
 from crypto_assets.orchestration.assets.operations import crypto_operational_metrics, healthy
@@ -35,6 +36,7 @@ from crypto_assets.orchestration.new_listings import build_new_listing_sensor
 from crypto_assets.orchestration.repair import gap_backfill_sensor
 from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource, LedgerResource
 from crypto_assets.orchestration.rollback import rollback
+from crypto_assets.orchestration.webhook import Webhook
 from crypto_assets.settings import Settings, load_settings
 
 # `backfill_policy` on an asset is beta in Dagster 1.13 and would warn fourteen times in every process. It is what makes
@@ -66,6 +68,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         ),
     } | overrides
     refresh_kdata = build_refresh_job(tracked, resources)
+    webhook = Webhook(str(settings.alert_webhook.get_secret_value())) if settings.alert_webhook else None
     return dg.Definitions(
         assets=[
             *(build_schema_asset(schema) for schema in SCHEMAS),
@@ -99,7 +102,11 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             maintenance_schedule,
             build_refresh_schedule(refresh_kdata),
         ],
-        sensors=[gap_backfill_sensor, build_new_listing_sensor(tracked)],
+        sensors=[
+            gap_backfill_sensor,
+            build_new_listing_sensor(tracked),
+            build_alert_sensor(webhook, settings.environment.value),
+        ],
         resources=resources,
         # One interpreter for all steps of a run: starting one for each costs seven times as much.
         executor=dg.in_process_executor,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, HttpUrl, Secret, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from crypto_assets.domain.intervals import Interval
@@ -35,7 +35,10 @@ class Environment(StrEnum):
 class Settings(BaseSettings):
     """What the `CRYPTO_ASSETS_*` variables say; unknown ones are ignored: later versions may share a machine."""
 
-    model_config = SettingsConfigDict(env_prefix="CRYPTO_ASSETS_", frozen=True, extra="ignore")
+    # No input in errors: the traceback of a mistyped URL would show its password.
+    model_config = SettingsConfigDict(
+        env_prefix="CRYPTO_ASSETS_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     environment: Environment = Environment.TESTNET
     database: str = ""
@@ -56,6 +59,8 @@ class Settings(BaseSettings):
     # How far, as a share, an hourly candle may be from what its sixty minutes make.
     agreement_tolerance: float = Field(default=1e-9, ge=0)
     archive_directory: Path = Field(default=Path(), validate_default=True)
+    # Where failures are told, in Slack's shape. Whoever knows this URL may post there.
+    alert_webhook: Secret[HttpUrl] | None = None
 
     @field_validator("pairs", "perps", "partitioned_intervals", mode="before")
     @classmethod
@@ -89,6 +94,11 @@ class Settings(BaseSettings):
         if not parts.scheme or not parts.netloc or parts.path.strip("/"):
             raise ValueError(f"{value!r} is not scheme://host[:port]")
         return value.rstrip("/")
+
+    @field_validator("alert_webhook", mode="before")
+    @classmethod
+    def _empty_is_no_webhook(cls, value: object) -> object:
+        return value or None
 
     @field_validator("archive_directory", mode="before")
     @classmethod

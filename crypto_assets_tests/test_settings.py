@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from datetime import date
 from pathlib import Path
 
@@ -72,6 +73,31 @@ def test_a_mistake_is_one_sentence_that_names_the_variable(read, name, value, pa
     assert said.startswith(f"CRYPTO_ASSETS_{name}: ")
     assert part in said
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "part"),
+    [
+        ("hooks.slack.com/secret", "a valid URL"),
+        ("ftp://hooks.slack.com/secret", "'http' or 'https'"),
+        ("http://[secret", "valid URL"),
+    ],
+)
+def test_a_mistaken_webhook_is_named_without_being_shown(read, value, part):
+    with pytest.raises(SettingsError) as refused:
+        read(ALERT_WEBHOOK=value)
+    assert str(refused.value).startswith("CRYPTO_ASSETS_ALERT_WEBHOOK: ")
+    assert part in str(refused.value)
+    assert "secret" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_a_webhook_is_a_secret_and_empty_is_none(monkeypatch):
+    monkeypatch.setenv("CRYPTO_ASSETS_ALERT_WEBHOOK", "https://hooks.slack.com/services/T0/B0/secret")
+    made = load_settings()
+    assert "B0" not in f"{made!r} {made} {made.model_dump_json()}"
+    assert str(made.alert_webhook.get_secret_value()) == "https://hooks.slack.com/services/T0/B0/secret"
+    monkeypatch.setenv("CRYPTO_ASSETS_ALERT_WEBHOOK", "")
+    assert load_settings().alert_webhook is None
 
 
 def test_each_environment_has_a_database_of_its_own_by_default():

@@ -5,12 +5,11 @@ What a gap is and how it is confirmed belongs to `quality.ledger`.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import QUALITY
-from crypto_assets.domain.durations import human_duration
+from crypto_assets.domain.durations import duration
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import format_time
 from crypto_assets.quality.gap_rows import load_gaps
@@ -39,7 +38,7 @@ def _row(table: str, entity_id: str, gap: Gap, policy: Policy, *, with_evidence:
         "first_missing": format_time(gap.span.start),
         "last_missing": format_time(gap.span.end - interval.milliseconds),
         "missing": interval.count(*gap.span),
-        "lasts": human_duration(timedelta(milliseconds=gap.span.end - gap.span.start)),
+        "lasts": duration(gap.span.end - gap.span.start),
         "status": gap.status,
         "asked": gap.attempts,
         "first_seen": f"{gap.first_seen:%Y-%m-%d %H:%M:%S}",

@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 from sqlalchemy import Connection, select
 
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.durations import human_duration
+from crypto_assets.domain.durations import duration
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, format_time, parse_time, partition_key, partition_span
 from crypto_assets.domain.spans import Span, subtract
@@ -206,9 +206,9 @@ def _gap_row(told: Told, entity_id: str, gap: Gap, now: datetime) -> dict[str, A
         "first_missing": format_time(gap.span.start),
         "last_missing": format_time(gap.span.end - told.interval.milliseconds),
         "missing": told.interval.count(*gap.span),
-        "lasts": human_duration(timedelta(milliseconds=gap.span.end - gap.span.start)),
+        "lasts": duration(gap.span.end - gap.span.start),
         "asked": gap.attempts,
-        "known_for": human_duration(now - gap.first_seen),
+        "known_for": duration(now - gap.first_seen),
     }
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from crypto_assets.domain.durations import counted, duration
 from crypto_assets.report.charts import freshness_grids, month_map
 from crypto_assets.report.figures import Figures
 from crypto_assets.report.time_charts import gap_length, gap_timeline, score_chart
-from crypto_assets.report.wording import counted, duration, moment, percent
+from crypto_assets.report.wording import moment, percent
 
 
 class PageNotWritten(Exception):  # noqa: N818 - named after the state, as users read it

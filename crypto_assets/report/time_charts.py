@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from crypto_assets.domain.durations import counted, duration
 from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, Interval, to_datetime, to_milliseconds
 from crypto_assets.report.charts import Chart, Label, Mark
 from crypto_assets.report.figures import Gap
 from crypto_assets.report.scores import Reset, Score
-from crypto_assets.report.wording import counted, day, duration, moment, percent
+from crypto_assets.report.wording import day, moment, percent
 
 _MAX_LANES = 60
 _MARGIN = 0.012

@@ -1,13 +1,11 @@
-"""Figures as people say them: shares, numbers, durations, times. Called by `charts` and `page`."""
+"""Figures as people say them: shares and times. Called by `charts` and `page`."""
 
 from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
 
-from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, format_time, to_milliseconds
-
-_UNITS = ((DAY_MS, "day"), (60 * MINUTE_MS, "hour"), (MINUTE_MS, "minute"), (1000, "second"))
+from crypto_assets.domain.intervals import MINUTE_MS, format_time, to_milliseconds
 
 
 def percent(share: float) -> str:
@@ -17,22 +15,6 @@ def percent(share: float) -> str:
     if 0 < share < 0.0001:  # noqa: PLR2004 - what two places can show
         return "< 0.01 %"
     return f"{math.floor(share * 10_000 + 1e-7) / 100:.2f} %"
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 candle`, `1,200 candles`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def duration(milliseconds: int, units: int = 2) -> str:
-    """The largest units of a length of time: `1 hour 20 minutes`, `12 days`."""
-    parts = []
-    rest = milliseconds
-    for length, name in _UNITS:
-        if rest >= length:
-            parts.append(counted(rest // length, name))
-            rest %= length
-    return " ".join(parts[:units]) or "less than a second"
 
 
 def moment(value: datetime | None) -> str:

@@ -163,7 +163,7 @@ def test_a_span_the_exchange_does_not_have_is_shown_exactly(project, sandbox, ex
         "first_missing": "2023-03-21 23:00",
         "last_missing": "2023-03-22 01:15",
         "missing": 28,
-        "lasts": "2 h 20 min",
+        "lasts": "2 hours 20 minutes",
         "asked": 1,
     }
     assert "--partition-range 2023-03-21...2023-03-22" in str(verdict.metadata["repair"].value)

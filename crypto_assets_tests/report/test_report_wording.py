@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crypto_assets.domain.durations import duration
 from crypto_assets.domain.intervals import parse_time
 from crypto_assets.report.charts import fresh_cell, month_kind
 from crypto_assets.report.freshness import Freshness
 from crypto_assets.report.months import Month
 from crypto_assets.report.time_charts import round_times
-from crypto_assets.report.wording import duration, percent
+from crypto_assets.report.wording import percent
 from crypto_assets_tests.report.quality_rows import BTC, at
 
 HOUR = 3_600_000
