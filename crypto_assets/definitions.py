@@ -31,6 +31,8 @@ from crypto_assets.orchestration.jobs import (
     list_symbols,
     maintenance,
     maintenance_schedule,
+    quality_report,
+    quality_report_schedule,
 )
 from crypto_assets.orchestration.new_listings import build_new_listing_sensor
 from crypto_assets.orchestration.repair import gap_backfill_sensor
@@ -93,12 +95,14 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             refresh_kdata,
             integrity,
             deep_integrity,
+            quality_report,
             maintenance,
             rollback,
         ],
         schedules=[
             integrity_schedule,
             deep_integrity_schedule,
+            quality_report_schedule,
             maintenance_schedule,
             build_refresh_schedule(refresh_kdata),
         ],

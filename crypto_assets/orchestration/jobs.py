@@ -50,6 +50,12 @@ deep_integrity = dg.define_asset_job(
     description="Runs every check over every stored row, whether it changed or not. Asks the database only.",
 )
 
+quality_report = dg.define_asset_job(
+    "quality_report",
+    selection=dg.AssetSelection.assets("crypto_quality_report"),
+    description="Writes the page that shows what is complete, missing and late.",
+)
+
 maintenance = dg.define_asset_job(
     "maintenance",
     selection=dg.AssetSelection.assets(METRICS),
@@ -80,6 +86,19 @@ def integrity_schedule(database: DatabaseResource) -> dg.RunRequest | dg.SkipRea
 )
 def deep_integrity_schedule(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
     """A run of job deep_integrity, or the reason why there is nothing to check yet."""
+    return _where_there_is_a_database(database)
+
+
+@dg.schedule(
+    name="quality_report_schedule",
+    job=quality_report,
+    cron_schedule="30 */6 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Half an hour after each integrity run: the page of what it found.",
+)
+def quality_report_schedule(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
+    """A run of job quality_report, or the reason why there is nothing to show yet."""
     return _where_there_is_a_database(database)
 
 

@@ -12,6 +12,7 @@ import dagster as dg
 from pydantic import Field
 
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.intervals import Interval
 from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
 from crypto_assets.orchestration.kdata_run import collect_table
@@ -39,6 +40,13 @@ class KdataConfig(dg.Config):
     )
 
 
+def _freshness(interval: Interval) -> dg.FreshnessPolicy:
+    """Fresh is what was collected within a few intervals, and within a few runs of the hourly refresh."""
+    length = timedelta(milliseconds=interval.milliseconds)
+    warn = max(timedelta(hours=3), 2 * length)
+    return dg.FreshnessPolicy.time_window(fail_window=max(timedelta(hours=12), 2 * warn), warn_window=warn)
+
+
 def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.AssetsDefinition:
     """The asset of one candle table, partitioned by time; it collects `tracked` symbols unless a run names others."""
     market_type, interval = KDATA_TABLES[table]
@@ -57,7 +65,7 @@ def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.A
         metadata=table_metadata(table),
         partitions_def=partitions_definition(interval, start),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2), warn_window=timedelta(days=1)),
+        freshness_policy=_freshness(interval),
         code_version="1",
         pool="binance",
     )
