@@ -95,6 +95,16 @@ def test_a_blocked_country_is_one_sentence_that_names_the_setting_and_no_file_ch
     assert sandbox.requests.by_path["/api/v3/klines"] == 1
 
 
+def test_a_ban_is_one_sentence_with_its_end_and_nothing_more_is_asked(project, sandbox):
+    sandbox.faults.add("banned:retry_after=3600,path=klines")
+    result = project.collect(TABLE, *DAYS)
+    assert not result.success
+    said = failure_sentence(result)
+    assert f"klines at {sandbox.url} has banned this address (HTTP 418); ask nothing of it for 3600 s, until 2" in said
+    assert said.count("banned") == 1
+    assert sandbox.requests.by_path["/api/v3/klines"] == 1
+
+
 @pytest.mark.parametrize("job", ["bootstrap", "backfill"])
 def test_a_host_that_does_not_answer_is_one_sentence_that_names_the_setting_and_no_file_changes(
     listed_project, tmp_path, job
