@@ -52,6 +52,7 @@ def logged(project: Project) -> dict[str, list[str]]:
         "reset:times=1,path=klines",
         "truncated_json:times=1,path=klines",
         "html_body:times=1,path=klines",
+        "rate_limited:times=1,retry_after=30,path=klines",
         "duplicate_rows:row=3",
         "duplicate_rows:row=-1",
         "rows_out_of_order",
