@@ -13,12 +13,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from benchmarks.budget_section import BudgetSection
 from benchmarks.engine_section import EngineSection, EngineSize
 from benchmarks.processes import run
 from benchmarks.report import Figure, Report
@@ -46,7 +47,7 @@ _STAGES = {
     "coverage": "coverage",
     "rest": "other",
 }
-SECTIONS = ("speed", "memory", "queries", "checks", *ENGINES)
+SECTIONS = ("speed", "memory", "queries", "checks", *ENGINES, "budget")
 _STORED = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
 
 
@@ -54,26 +55,28 @@ _STORED = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
 class Size:
     """How much is measured: days of two symbols for speed, of four for memory, and how often for the median.
 
-    `engines` says the same of the sections that measure one engine each.
+    `minutes` is how long the request budget is spent; `engines` is for the sections that measure one engine each.
     """
 
     repeats: int
     days: int
     few_days: int
     many_days: int
+    minutes: int
     engines: EngineSize
 
 
 FULL = Size(  # 302,400, 10,080 and 2,004,480 rows
-    repeats=3, days=105, few_days=7, many_days=348, engines=EngineSize(3, 300_000, (1_000_000, 10_000_000))
+    repeats=3, days=105, few_days=7, many_days=348, minutes=2, engines=EngineSize(3, 300_000, (1_000_000, 10_000_000))
 )
-QUICK = Size(repeats=1, days=4, few_days=1, many_days=4, engines=EngineSize(1, 20_000, (20_000, 50_000)))
+QUICK = Size(repeats=1, days=4, few_days=1, many_days=4, minutes=1, engines=EngineSize(1, 20_000, (20_000, 50_000)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rows: shows that it runs, not what it costs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--minutes", type=int, metavar="N", help="how long the budget is spent (default: 2, quick: 1)")
     parser.add_argument(
         "--only",
         action="append",
@@ -83,6 +86,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
+    if options.minutes is not None:
+        size = replace(size, minutes=options.minutes)
     report = Report()
     started = time.monotonic()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was made on servers is dropped first
@@ -120,6 +125,11 @@ class Bench:
                 EngineSection(name, Path(directory), self._size.engines, self._report, self._say).measure()
         else:
             getattr(self, name)()
+
+    def budget(self) -> None:
+        """The share of the exchange's request budget that is used."""
+        arguments = ["--genesis", GENESIS]
+        BudgetSection(self._size.minutes, arguments, START, self._report, self._say).measure()
 
     def speed(self) -> None:
         """CPU time and bytes per row, ours and the loop's by turns, so that a busy minute hits both."""

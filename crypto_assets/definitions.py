@@ -54,6 +54,8 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             environment=settings.environment.value,
             spot_url=settings.spot_url,
             futures_url=settings.futures_url,
+            state_directory=str(settings.state_directory),
+            weight_reserve=settings.weight_reserve,
         ),
         "database": DatabaseResource(
             url=settings.database_url,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
+import platformdirs
 from pydantic import Field, HttpUrl, Secret, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -51,6 +52,9 @@ class Settings(BaseSettings):
     spot_ws_url: str | None = None
     futures_ws_url: str | None = None
     archive_url: str | None = None
+    # All processes that name the same directory spend one request budget, and leave this share of it for others.
+    state_directory: Path = Field(default=Path(), validate_default=True)
+    weight_reserve: float = Field(default=0.03, ge=0, le=0.9)
     # Candles older than this many days are moved into Parquet files below archive_directory; 0 keeps all.
     retention_days: int = Field(default=0, ge=0)
     # A gap is the exchange's own after so many answers without the candles, at least so far apart.
@@ -99,6 +103,11 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_no_webhook(cls, value: object) -> object:
         return value or None
+
+    @field_validator("state_directory", mode="before")
+    @classmethod
+    def _state_is_the_users(cls, value: object) -> object:
+        return platformdirs.user_state_path("crypto_assets", appauthor=False) if value in ("", Path()) else value
 
     @field_validator("archive_directory", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""Migrated databases on every engine, empty at the start of each test."""
+"""Migrated databases on every engine, empty at the start of each test; nothing goes to the user's directories."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ from crypto_assets_tests.database_servers import (
     postgresql_server,
 )
 from crypto_assets_tests.report.quality_rows import store_example
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where this process and those it starts share what the user's processes otherwise share."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(scope="session")

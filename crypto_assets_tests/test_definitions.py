@@ -15,8 +15,11 @@ import yaml
 
 from crypto_assets.database.tables import TABLES
 from crypto_assets.definitions import build_definitions
-from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.exchange.ledger_store import FILE_NAME
 from crypto_assets.orchestration.checks import HOURLY_CHECKS, KDATA_CHECKS
+from crypto_assets.sandbox.generated import GeneratedDataset
+from crypto_assets.sandbox.server import RunningSandbox
 from crypto_assets.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -264,3 +267,14 @@ def test_dagster_itself_finds_the_definitions_valid(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "BetaWarning" not in done.stderr
+
+
+def test_the_exchange_spends_from_the_budget_that_the_settings_name(tmp_path):
+    state = tmp_path / "state"
+    with RunningSandbox(GeneratedDataset(), spot_budget=100, futures_budget=None) as sandbox:
+        made = Settings(environment="sandbox", spot_url=sandbox.url, state_directory=state, weight_reserve=0.25)
+        exchange = build_definitions(made).resources["exchange"]
+        assert exchange.weight_reserve == 0.25
+        with exchange.open() as opened:
+            opened.server_time(MarketType.SPOT)
+    assert (state / FILE_NAME).exists()

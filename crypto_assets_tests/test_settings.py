@@ -153,3 +153,21 @@ def test_retention_is_a_number_of_days(monkeypatch):
 )
 def test_the_report_lies_beside_the_files_of_sqlite_and_of_a_server_below_data(variables, file):
     assert Settings(**variables).report_file == Path(file)
+
+
+def test_what_processes_share_lies_in_the_users_state_directory_unless_it_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("CRYPTO_ASSETS_STATE_DIRECTORY", raising=False)
+    default = load_settings().state_directory
+    assert default.name == "crypto_assets"
+    monkeypatch.setenv("CRYPTO_ASSETS_STATE_DIRECTORY", "")
+    assert load_settings().state_directory == default
+    monkeypatch.setenv("CRYPTO_ASSETS_STATE_DIRECTORY", "/var/lib/crypto")
+    assert load_settings().state_directory == Path("/var/lib/crypto")
+
+
+@pytest.mark.parametrize("share", ["-0.1", "1", "all"])
+def test_the_reserve_is_a_share(monkeypatch, share):
+    monkeypatch.setenv("CRYPTO_ASSETS_WEIGHT_RESERVE", share)
+    with pytest.raises(SettingsError, match="CRYPTO_ASSETS_WEIGHT_RESERVE"):
+        load_settings()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from crypto_assets.domain.entities import PROVIDER, MarketType
@@ -18,6 +19,7 @@ from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.client import RawPage
 from crypto_assets.exchange.connection import Connection, RetryPolicy
 from crypto_assets.exchange.errors import ConfigurationError, ContractViolation, UnknownSymbol
+from crypto_assets.exchange.ledger_store import OwnStore, SharedStore
 from crypto_assets.exchange.markets import Market, check_codes, is_wanted, market_from_binance, nearest_symbols
 
 EnvironmentName: TypeAlias = Literal["testnet", "live", "demo", "sandbox"]
@@ -54,8 +56,10 @@ _log = logging.getLogger(__name__)
 class BinanceExchange:
     """Binance's public market data in one environment. See `Exchange` for what each method promises.
 
-    One thread at a time. `spot_url` and `futures_url` (scheme://host[:port]) replace the environment's hosts; `sleep`
-    and `clock` (seconds since 1970) are for tests.
+    One thread at a time. `spot_url` and `futures_url` (scheme://host[:port]) replace the environment's hosts. All that
+    name the same `state_directory`, in this and other processes, spend one request budget together and leave the share
+    `weight_reserve` of it for others; without one, this object has a budget of its own. `sleep` and `clock` (seconds
+    since 1970) are for tests.
     """
 
     def __init__(
@@ -64,6 +68,8 @@ class BinanceExchange:
         *,
         spot_url: str | None = None,
         futures_url: str | None = None,
+        state_directory: Path | None = None,
+        weight_reserve: float = 0.0,
         retry: RetryPolicy | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
@@ -74,10 +80,13 @@ class BinanceExchange:
                 f"CRYPTO_ASSETS_ENVIRONMENT is {environment!r}; it must be one of {', '.join(HOSTS)}"
             )
         overrides = {MarketType.SPOT: spot_url, MarketType.SWAP: futures_url}
+        self._store = SharedStore(state_directory) if state_directory is not None else OwnStore()
         self._connections = {
             market_type: Connection(
                 market_type,
                 overrides[market_type] or host,
+                store=self._store,
+                reserve=weight_reserve,
                 retry=retry or RetryPolicy(),
                 sleep=sleep,
                 clock=clock,
@@ -167,9 +176,10 @@ class BinanceExchange:
         return self._one_candle_time(market_type, exchange_id, {})
 
     def close(self) -> None:
-        """Give the sockets back."""
+        """Give the sockets and the budget's file back."""
         for connection in self._connections.values():
             connection.close()
+        self._store.close()
 
     def _get(self, market_type: MarketType, endpoint: dict[MarketType, tuple[str, str]], params: dict[str, Any]) -> Any:
         name, path = endpoint[market_type]
@@ -215,4 +225,4 @@ class BinanceExchange:
         for limit in info.get("rateLimits") or ():
             kind = (limit.get("rateLimitType"), limit.get("interval"), limit.get("intervalNum"))
             if kind == ("REQUEST_WEIGHT", "MINUTE", 1) and limit.get("limit"):
-                self._connections[market_type].budget.limit = int(limit["limit"])
+                self._connections[market_type].budget.set_limit(int(limit["limit"]))

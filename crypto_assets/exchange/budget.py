@@ -1,44 +1,100 @@
-"""The exchange's request weight: how much of a minute's budget is used, and the wait when it runs out.
+"""The exchange's limits, kept by all processes of this machine together: a lease before each request, then its answer.
 
-Here belongs what the exchange's own counter says. The pace between two requests belongs to ccxt's throttle, the wait
-after a 429 to `connection`, which calls this. The counter is kept by the exchange per IP address, so it also sees what
-other processes on the same address have used; ccxt's throttle cannot.
+Here belong waiting for a lease and reading an answer's headers. The arithmetic belongs to `ledger`, keeping it to
+`ledger_store`, the figures to `weights`. Called by `connection`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.exchange.faults import header_time
+from crypto_assets.exchange.ledger import Lease, Ledger, Wait
+from crypto_assets.exchange.ledger_store import LedgerStore
+from crypto_assets.exchange.weights import REQUEST_WEIGHT, Quota, cost
 
-MINUTE_S = 60.0
 USED_WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1M"
-# Waiting at 90 % leaves room for the other processes of this address to see the counter, too.
-FULL_AT = 0.9
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+# Binance answers under several names that count as one.
+_MIRROR = re.compile(r"api(\d|-gcp)\.binance\.com")
+
+# Whoever waits for the pace looks again no sooner: fifty waiting threads shall not keep the ledger busy. The head start
+# of a tenth of a minute makes up for it.
+LOOK_AGAIN_S = 0.5
 
 
 class WeightBudget:
-    """A minute's request weight at one host, as the exchange counts it."""
+    """What one market's host may still be asked by this address. For any number of threads.
 
-    def __init__(self, limit: int, *, sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
-        self.limit = limit
+    Args:
+        market_type: spot and futures are limited apart.
+        url: the host; one on loopback has no limit until it names one.
+        store: shared by all who shall spend from one budget.
+        reserve: the share of each quota that is left for others, at least 0 and below 1.
+        sleep: takes seconds.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        market_type: MarketType,
+        url: str,
+        store: LedgerStore,
+        *,
+        reserve: float,
+        sleep: Callable[[float], None],
+        clock: Callable[[], float],
+    ) -> None:
+        address = urlsplit(url)
+        self._host = f"{market_type.value} {_MIRROR.sub('api.binance.com', address.netloc)}"
+        self._market_type = market_type
+        self._is_unlimited = address.hostname in LOOPBACK
+        self._store = store
+        self._share = 1 - reserve
         self._sleep = sleep
         self._clock = clock
-        self._resume_at = 0.0
 
-    def wait(self) -> None:
-        """Sleep until the next minute of the exchange if the last answer said that the budget is nearly used."""
-        wait_s = self._resume_at - self._clock() if self._resume_at else 0.0
-        self._resume_at = 0.0
-        if wait_s > 0:
-            self._sleep(wait_s)
+    def lease(self, endpoint: str, rows: int, patience_s: float) -> Lease | Wait:
+        """The right to ask `endpoint` for `rows` rows, waited for; or the fence that lasts longer than `patience_s`.
 
-    def observe(self, headers: Mapping[str, str] | None) -> None:
-        """Note the used weight of an answer. Source: `X-MBX-USED-WEIGHT-1M`, on every answer, per IP address."""
-        used = headers.get(USED_WEIGHT_HEADER) if headers else None
-        if headers is None or used is None or not used.isdigit() or int(used) <= FULL_AT * self.limit:
+        Raises ValueError for an endpoint without a known weight.
+        """
+        quota, amount = cost(self._market_type, endpoint, rows)
+        while True:
+            given = self._store.change(self._host, lambda ledger: self._take(ledger, quota, amount))
+            if isinstance(given, Lease) or (given.fenced and given.seconds > patience_s):
+                return given
+            self._sleep(max(given.seconds, LOOK_AGAIN_S))
+
+    def _take(self, ledger: Ledger, quota: Quota, amount: int) -> Lease | Wait:
+        limit = ledger.limits.get(quota.name, None if self._is_unlimited else quota.limit)
+        return ledger.take(quota, amount, self._clock(), None if limit is None else max(1, round(limit * self._share)))
+
+    def settle(self, lease: Lease, headers: Mapping[str, str] | None) -> None:
+        """Note the headers of the answer to the leased request; None when there was no answer."""
+        date_s = header_time(headers) if headers else None
+        if headers is None or date_s is None:
             return
-        server_s = header_time(headers)
-        # Weight is counted per clock minute of the exchange; without its clock a whole minute is enough.
-        rest_s = MINUTE_S - server_s % MINUTE_S if server_s is not None else MINUTE_S
-        self._resume_at = self._clock() + rest_s
+        used = headers.get(USED_WEIGHT_HEADER, "") if lease.quota is REQUEST_WEIGHT[self._market_type] else ""
+        observed = int(used) if used.isascii() and used.isdigit() else 0
+        answered_at = self._clock()
+
+        def note(ledger: Ledger) -> None:
+            ledger.learn_clock(date_s, lease.taken_at, answered_at)
+            ledger.settle(lease, observed, date_s)
+
+        self._store.change(self._host, note)
+
+    def fence(self, seconds: float, *, banned: bool) -> bool:
+        """Let no process of this machine ask for so long; whether it is the first to hear of it."""
+        until = self._clock() + seconds
+        return self._store.change(self._host, lambda ledger: ledger.fence(until, banned=banned))
+
+    def set_limit(self, limit: int) -> None:
+        """The exchange's own word on the weight of a minute, before the reserve."""
+        name = REQUEST_WEIGHT[self._market_type].name
+        self._store.change(self._host, lambda ledger: ledger.limits.update({name: limit}))

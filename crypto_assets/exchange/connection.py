@@ -14,20 +14,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.exchange.budget import WeightBudget
+from crypto_assets.domain.intervals import format_time
+from crypto_assets.exchange.budget import LOOPBACK, WeightBudget
 from crypto_assets.exchange.errors import RateLimited, TransientError
 from crypto_assets.exchange.faults import Place, translate, unreachable
-
-# Weight a minute per address, https://developers.binance.com (spot: limits, USDT-M: general info). The exchange's
-# own figure from exchangeInfo replaces it once it has been read.
-WEIGHT_LIMIT = {MarketType.SPOT: 6000, MarketType.SWAP: 2400}
-
-# ccxt waits rateLimit x cost before a request. For spot it pairs 50 ms with a cost of 0.2 per weight: 6000 a minute.
-# For USDT-M a cost is a weight, so that 25 ms give 2400 a minute; ccxt's own 50 ms would use only half of it.
-_RATE_LIMIT_MS = {MarketType.SPOT: 50, MarketType.SWAP: 25}
+from crypto_assets.exchange.ledger import Lease
+from crypto_assets.exchange.ledger_store import LedgerStore
 
 _API_PREFIXES = {MarketType.SPOT: ("public", "private", "v1"), MarketType.SWAP: ("fapiPublic", "fapiPrivate")}
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,6 +49,8 @@ class Connection:
         market_type: MarketType,
         url: str,
         *,
+        store: LedgerStore,
+        reserve: float,
         retry: RetryPolicy,
         sleep: Callable[[float], None],
         clock: Callable[[], float],
@@ -61,15 +59,13 @@ class Connection:
         self.market_type = market_type
         self.url = url.rstrip("/")
         self.requests = 0
-        self.budget = WeightBudget(WEIGHT_LIMIT[market_type], sleep=sleep, clock=clock)
+        self.budget = WeightBudget(market_type, self.url, store, reserve=reserve, sleep=sleep, clock=clock)
         self._policy = retry
         self._sleep = sleep
         self._clock = clock
         self._timeout_s = timeout_s
         self._ccxt: Any = None
         self._retrying: Any = None
-        self._refused_until = 0.0
-        self._banned = False
 
     @property
     def ccxt(self) -> Any:
@@ -86,19 +82,13 @@ class Connection:
         call = getattr(self.ccxt, endpoint)
         try:
             return self._retrying(self._once, call, params, place)
-        except RateLimited as error:
-            # Going on with the next symbol would turn a 429 into a ban, and a ban into a longer one.
-            self._refused_until = max(self._refused_until, self._clock() + error.retry_after_s)
-            self._banned = error.banned
-            raise
         except TransientError as error:
             if error.unreachable:
                 raise unreachable(place, self._policy.attempts) from error
             raise
 
     def _once(self, call: Callable[[dict[str, Any]], Any], params: dict[str, Any], place: Place) -> Any:
-        self._respect_refusal(place)
-        self.budget.wait()
+        lease = self._lease(place, params)
         self.requests += 1
         self.ccxt.last_response_headers = None
         outside = sys.exception()
@@ -106,23 +96,36 @@ class Connection:
             answer = call(params)
         except Exception as error:
             # ccxt's tree, and what escapes it (requests' decoding errors): `faults` tells them apart.
-            raise translate(error, place, self._clock(), outside) from error
+            failure = translate(error, place, self._clock(), outside)
+            if isinstance(failure, RateLimited):
+                self._fence(failure)
+            raise failure from error
         finally:
-            self.budget.observe(self.ccxt.last_response_headers)
+            self.budget.settle(lease, self.ccxt.last_response_headers)
         if isinstance(answer, str | bytes) or answer is None:
             # ccxt hands on a body that is no JSON as text: a page of a proxy, or an answer cut short.
             start = answer[:60] if answer else ""
             raise TransientError(f"{place} answered with something that is not JSON ({start!r}); try again later")
         return answer
 
-    def _respect_refusal(self, place: Place) -> None:
-        wait_s = self._refused_until - self._clock() if self._refused_until else 0.0
-        if wait_s > 0:
-            raise RateLimited(
-                f"{place} was not asked: it refused this address and must be left alone for {wait_s:.0f} s",
-                retry_after_s=wait_s,
-                banned=self._banned,
-            )
+    def _lease(self, place: Place, params: dict[str, Any]) -> Lease:
+        given = self.budget.lease(place.path, params.get("limit", 0), self._policy.max_retry_after_s)
+        if isinstance(given, Lease):
+            return given
+        end = format_time(int(self._clock() + given.seconds) * 1000)
+        what = "has banned this address" if given.banned else "must be left alone"
+        raise RateLimited(
+            f"{place} was not asked: it {what} until {end} UTC, in {given.seconds:.0f} s; run this again afterwards",
+            retry_after_s=given.seconds,
+            banned=given.banned,
+        )
+
+    def _fence(self, error: RateLimited) -> None:
+        """Going on, here or in another process, would turn a 429 into a ban, and a ban into a longer one."""
+        is_news = self.budget.fence(error.retry_after_s, banned=error.banned)
+        if is_news and error.retry_after_s <= self._policy.max_retry_after_s:
+            # A longer one is raised, which tells it as well.
+            _log.warning("%s; every process that shares this budget waits", error)
 
     def close(self) -> None:
         """Give the sockets back; the connection can be used again afterwards."""
@@ -134,12 +137,12 @@ class Connection:
 def _make_ccxt(market_type: MarketType, url: str, timeout_s: float) -> Any:
     import ccxt  # noqa: PLC0415 - loads a hundred exchanges; processes that ask none should not pay for it
 
-    loopback = urlsplit(url).hostname in _LOOPBACK
+    loopback = urlsplit(url).hostname in LOOPBACK
     maker = ccxt.binance if market_type is MarketType.SPOT else ccxt.binanceusdm
     client = maker(
         {
-            "enableRateLimit": not loopback,
-            "rateLimit": _RATE_LIMIT_MS[market_type],
+            # Its throttle knows of no other object, process or program; `budget` does.
+            "enableRateLimit": False,
             "timeout": int(timeout_s * 1000),
             # Proxies and certificate bundles of the environment count for the network, not for loopback.
             "requests_trust_env": not loopback,

@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import Any
 
 from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.intervals import format_time
 from crypto_assets.exchange.errors import (
     ConfigurationError,
     ContractViolation,
@@ -135,9 +136,9 @@ def _rate_limited(status: int, headers: Mapping[str, str], body: str, place: Pla
     if wait_s is None:
         wait_s = _WAIT_WITHOUT_HEADER_S.get(status, 60.0)
     what = "has banned this address" if banned else "is asked too often"
-    return RateLimited(
-        f"{place} {what} (HTTP {status}); ask nothing of it for {wait_s:.0f} s", retry_after_s=wait_s, banned=banned
-    )
+    end = format_time(int(now_s + wait_s) * 1000)
+    message = f"{place} {what} (HTTP {status}); ask nothing of it for {wait_s:.0f} s, until {end} UTC"
+    return RateLimited(message, retry_after_s=wait_s, banned=banned)
 
 
 def _refused(status: int, place: Place) -> ConfigurationError:

@@ -19,7 +19,7 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.client import Exchange
-from crypto_assets.exchange.errors import ConfigurationError, ExchangeError
+from crypto_assets.exchange.errors import ConfigurationError, ExchangeError, RateLimited
 from crypto_assets.orchestration.collection import CandleCollector, Collected
 from crypto_assets.orchestration.population import note_first_candle, symbols_to_collect
 from crypto_assets.quality.ledger import USUAL, Policy, our_clock
@@ -60,7 +60,7 @@ def collect_table(
 
     `policy` and `now`, our clock (naive UTC), are the gap ledger's. How the rest is meant is said by `CandleCollector`.
     A symbol that fails is named in `failures`, after the others were stored. Raises UnknownSymbol before anything is
-    asked or written, and ConfigurationError at once: what is wrong for one symbol is then wrong for all.
+    asked or written, and ConfigurationError or RateLimited at once: what is wrong for one symbol is then wrong for all.
     """
     started, asked_before = time.monotonic(), exchange.requests
     market_type, _ = KDATA_TABLES[table]
@@ -81,7 +81,7 @@ def collect_table(
                 collected[symbol.name] = collector.collect(
                     symbol, window, only_missing=only_missing, spans=chosen_spans
                 )
-            except ConfigurationError:
+            except (ConfigurationError, RateLimited):
                 raise
             except (ExchangeError, OperationalError) as error:
                 failures[symbol.name] = str(error)

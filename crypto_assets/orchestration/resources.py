@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import cast
 
 import dagster as dg
@@ -29,12 +30,22 @@ class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     futures_url: str | None = Field(
         default=None, description="scheme://host[:port] instead of the environment's USDT-M futures host."
     )
+    state_directory: str = Field(
+        default="", description="All processes that name the same one spend one request budget; empty for one's own."
+    )
+    weight_reserve: float = Field(default=0.0, description="The share of the exchange's limits left for others.")
 
     @contextmanager
     def open(self) -> Iterator[Exchange]:
         """A connected exchange, closed at the end of the block."""
-        environment = cast(EnvironmentName, self.environment)  # an unknown one is refused there
-        with closing(BinanceExchange(environment, spot_url=self.spot_url, futures_url=self.futures_url)) as exchange:
+        made = BinanceExchange(
+            cast(EnvironmentName, self.environment),  # an unknown one is refused there
+            spot_url=self.spot_url,
+            futures_url=self.futures_url,
+            state_directory=Path(self.state_directory) if self.state_directory else None,
+            weight_reserve=self.weight_reserve,
+        )
+        with closing(made) as exchange:
             yield exchange
 
 

@@ -10,6 +10,7 @@ import asyncio
 import gzip
 import time
 from collections.abc import Callable, Iterable, Sequence
+from email.utils import formatdate
 from typing import Any
 
 import orjson
@@ -42,7 +43,7 @@ class Sandbox:
         latency_ms: every answer waits this long.
         faults: faults active from the start.
         compress: gzip answers for clients that accept it.
-        now: seconds since 1970 for weights and bans, the machine's unless a test wants its own.
+        now: seconds since 1970 for weights, bans and the Date of answers, the machine's unless a test wants its own.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Sandbox:
         budgets = {MarketType.SPOT: spot_budget, MarketType.SWAP: futures_budget}
         self._limits = {market: WeightLimit(budget, ban_after, ban_seconds, now) for market, budget in budgets.items()}
         self._endpoints = Endpoints(dataset, budgets)
+        self._now = now
         self._latency = latency_ms / 1000
         self._compress = compress
 
@@ -99,6 +101,8 @@ class Sandbox:
         if dropped and request.transport is not None:
             request.transport.abort()
         response.headers["X-MBX-USED-WEIGHT-1M"] = str(limit.used)
+        # The clock by which weight is counted; clients learn it from here.
+        response.headers["Date"] = formatdate(self._now(), usegmt=True)
         if self._compress and "gzip" in request.headers.get("Accept-Encoding", "") and isinstance(response.body, bytes):
             response.body = gzip.compress(response.body, _GZIP_LEVEL)
             response.headers["Content-Encoding"] = "gzip"

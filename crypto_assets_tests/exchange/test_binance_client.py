@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import subprocess
 import sys
@@ -111,31 +110,43 @@ def test_server_time_is_the_exchanges(exchange, server, answer):
     assert [path for path, _ in server.asked] == ["/api/v3/time", "/fapi/v1/time"]
 
 
-def test_a_nearly_used_weight_waits_for_the_exchanges_next_minute(exchange, server, fake_time):
-    server.open_times = [minute * MINUTE for minute in range(3)]
-    server.max_rows = 1
-    server.headers = {"X-MBX-USED-WEIGHT-1M": "5401"}
-    assert len(open_times(exchange, Span(0, 3 * MINUTE))) == 3
-    assert len(fake_time.slept) == 2  # before the second and the third request
-    assert all(0 < seconds <= 60 for seconds in fake_time.slept)
+def limited(answer, limit):
+    weight = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": limit}
+    return answer({"symbols": [], "rateLimits": [weight]})
 
 
-def test_a_weight_within_the_budget_does_not_wait(exchange, server, fake_time):
-    server.open_times = [minute * MINUTE for minute in range(3)]
+@pytest.mark.parametrize(("used", "slept"), [("98", []), ("99", [1.0])])
+def test_what_others_have_used_counts_and_the_next_minute_is_waited_for(
+    exchange, server, answer, fake_time, used, slept
+):
+    server.always["exchangeInfo"] = limited(answer, 100)
+    server.open_times = [0]
+    # The clock of the answers is the client's, at the end of a minute, when the pace no longer holds anything back.
+    fake_time.now = 1_700_000_039.0
+    server.headers = {"Date": "Tue, 14 Nov 2023 22:13:59 GMT"}
+    exchange.markets(SPOT)
+    server.headers["X-MBX-USED-WEIGHT-1M"] = used
+    exchange.first_candle_time(SPOT, "BTCUSDT")
+    assert fake_time.slept == []
+    exchange.first_candle_time(SPOT, "BTCUSDT")
+    assert fake_time.slept == slept
+
+
+def test_a_host_on_loopback_without_limits_is_asked_without_waiting(exchange, server, answer, fake_time):
+    server.open_times = [minute * MINUTE for minute in range(300)]
     server.max_rows = 1
-    server.headers = {"X-MBX-USED-WEIGHT-1M": "5400"}
-    open_times(exchange, Span(0, 3 * MINUTE))
+    server.headers = {"X-MBX-USED-WEIGHT-1M": "60000"}
+    open_times(exchange, Span(0, 300 * MINUTE))
     assert fake_time.slept == []
 
 
-def test_the_exchanges_own_weight_limit_replaces_the_documented_one(exchange, server, answer, fake_time):
-    limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 100}
-    server.always["exchangeInfo"] = answer({"symbols": [], "rateLimits": [limit]})
-    server.headers = {"X-MBX-USED-WEIGHT-1M": "95"}
+def test_the_exchanges_own_weight_limit_counts(exchange, server, answer, fake_time):
+    server.always["exchangeInfo"] = limited(answer, 100)
+    server.open_times = [0]
     exchange.markets(SPOT)
-    open_times(exchange, Span(0, MINUTE))
-    open_times(exchange, Span(0, MINUTE))
-    assert len(fake_time.slept) == 1
+    for _ in range(50):
+        exchange.first_candle_time(SPOT, "BTCUSDT")
+    assert sum(fake_time.slept) > 60 * (20 + 50 * 2 - 110) / 100
 
 
 @pytest.mark.parametrize(
@@ -156,21 +167,7 @@ def test_an_environment_asks_its_own_hosts_only(environment, spot, futures):
         assert all(url.startswith(host + path) for url in client.urls["api"].values())
         signed = client.sign("klines", ["public" if market_type is SPOT else "fapiPublic", "GET"], "GET", {})
         assert signed["url"] == host + ("/api/v3/klines" if market_type is SPOT else "/fapi/v1/klines")
-        assert client.enableRateLimit == (environment != "sandbox")
-    exchange.close()
-
-
-def test_the_throttle_spends_exactly_the_budget_of_a_minute():
-    exchange = BinanceExchange("live")
-    for market_type, endpoint, limit, per_minute in [
-        (SPOT, "public_get_klines", 1000, 6000),
-        (SWAP, "fapipublic_get_klines", 499, 2400),
-    ]:
-        client = exchange._connections[market_type].ccxt  # noqa: SLF001 - the pace is ccxt's own
-        entry = inspect.getattr_static(client, endpoint)
-        cost = client.calculate_rate_limiter_cost(entry.api, "GET", entry.path, {"limit": limit}, entry.config)
-        requests_per_minute = 60_000 / (client.rateLimit * cost)
-        assert 2 * requests_per_minute == pytest.approx(per_minute)  # both pages weigh 2
+        assert not client.enableRateLimit  # it knows of no other process
     exchange.close()
 
 

@@ -52,6 +52,7 @@ def logged(project: Project) -> dict[str, list[str]]:
         "reset:times=1,path=klines",
         "truncated_json:times=1,path=klines",
         "html_body:times=1,path=klines",
+        "rate_limited:times=1,retry_after=30,path=klines",
         "duplicate_rows:row=3",
         "duplicate_rows:row=-1",
         "rows_out_of_order",
@@ -92,6 +93,16 @@ def test_a_blocked_country_is_one_sentence_that_names_the_setting_and_no_file_ch
     assert "HTTP 451" in said
     assert said.count("\n") == 0
     assert project.file_bytes() == before
+    assert sandbox.requests.by_path["/api/v3/klines"] == 1
+
+
+def test_a_ban_is_one_sentence_with_its_end_and_nothing_more_is_asked(project, sandbox):
+    sandbox.faults.add("banned:retry_after=3600,path=klines")
+    result = project.collect(TABLE, *DAYS)
+    assert not result.success
+    said = failure_sentence(result)
+    assert f"klines at {sandbox.url} has banned this address (HTTP 418); ask nothing of it for 3600 s, until 2" in said
+    assert said.count("banned") == 1
     assert sandbox.requests.by_path["/api/v3/klines"] == 1
 
 

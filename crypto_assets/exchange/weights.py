@@ -1,0 +1,77 @@
+"""What a request costs at Binance, and what one address may spend: the figures, with their source and date.
+
+Here belong figures only; keeping to them belongs to `budget`. Called by `connection` for every request, and by whoever
+says beforehand what a backfill will cost.
+
+Read in November 2026 from https://developers.binance.com/docs:
+- weights of an address, counted per interval of the clock, from zero in each:
+  binance-spot-api-docs/rest-api/limits and binance-spot-api-docs/websocket-api/rate-limits;
+- spot: binance-spot-api-docs/rest-api/market-data-endpoints and .../general-endpoints;
+- USDT-M klines by rows: derivatives/usds-margined-futures/market-data/rest-api/Kline-Candlestick-Data;
+- funding: derivatives/usds-margined-futures/market-data/rest-api/Get-Funding-Rate-History (500 requests in five minutes
+  for fundingRate and fundingInfo together, no weight).
+
+Spot's RAW_REQUESTS (300,000 in five minutes) cannot be reached: a request weighs at least 1, and 6,000 a minute are
+30,000 in five.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crypto_assets.domain.entities import MarketType
+
+
+@dataclass(frozen=True)
+class Quota:
+    """So much may be spent in each interval of `window_s` seconds of the exchange's clock, by all of an address."""
+
+    name: str
+    window_s: int
+    limit: int
+
+
+# What exchangeInfo says replaces the limit once it was read.
+REQUEST_WEIGHT = {
+    MarketType.SPOT: Quota("weight", 60, 6000),
+    MarketType.SWAP: Quota("weight", 60, 2400),
+}
+FUNDING_REQUESTS = Quota("funding requests", 300, 500)
+
+_FUNDING = {(MarketType.SWAP, "fundingRate"), (MarketType.SWAP, "fundingInfo")}
+_FLAT = {
+    (MarketType.SPOT, "time"): 1,
+    (MarketType.SPOT, "exchangeInfo"): 20,
+    (MarketType.SPOT, "klines"): 2,
+    (MarketType.SWAP, "time"): 1,
+    (MarketType.SWAP, "exchangeInfo"): 1,
+}
+_SWAP_KLINES = ((99, 1), (499, 2), (1000, 5), (1500, 10))  # up to so many rows, so much
+
+
+def cost(market_type: MarketType, endpoint: str, rows: int) -> tuple[Quota, int]:
+    """The quota that a request for `rows` rows counts against, and how much. `endpoint` is a path such as `klines`.
+
+    Raises ValueError for an endpoint that is not in the table: nothing may be asked whose weight nobody looked up.
+    """
+    if (market_type, endpoint) in _FUNDING:
+        return FUNDING_REQUESTS, 1
+    return REQUEST_WEIGHT[market_type], weight(market_type, endpoint, rows)
+
+
+def weight(market_type: MarketType, endpoint: str, rows: int = 0) -> int:
+    """The request weight of a request for `rows` rows; 0 for funding, which has a quota of its own.
+
+    Raises ValueError for an endpoint that is not in the table, and for more rows than the endpoint gives.
+    """
+    if (market_type, endpoint) in _FUNDING:
+        return 0
+    if (market_type, endpoint) in _FLAT:
+        return _FLAT[market_type, endpoint]
+    if (market_type, endpoint) == (MarketType.SWAP, "klines"):
+        for most, value in _SWAP_KLINES:
+            if rows <= most:
+                return value
+    raise ValueError(
+        f"no weight is known for {rows} rows of {endpoint} on {market_type.value}: look it up, add it here"
+    )
