@@ -27,7 +27,7 @@ WEIGHT_LIMIT = {MarketType.SPOT: 6000, MarketType.SWAP: 2400}
 _RATE_LIMIT_MS = {MarketType.SPOT: 50, MarketType.SWAP: 25}
 
 _API_PREFIXES = {MarketType.SPOT: ("public", "private", "v1"), MarketType.SWAP: ("fapiPublic", "fapiPrivate")}
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Connection:
     def get(self, endpoint: str, path: str, params: dict[str, Any]) -> Any:
         """The decoded JSON of ccxt's implicit `endpoint`; `path` names it in messages. Raises ExchangeError."""
         if self._retrying is None:
-            self._retrying = _make_retrying(self._policy, self._sleep)
+            self._retrying = make_retrying(self._policy, self._sleep)
         place = Place(self.market_type, self.url, path, params.get("symbol"), params.get("interval"))
         call = getattr(self.ccxt, endpoint)
         try:
@@ -134,7 +134,7 @@ class Connection:
 def _make_ccxt(market_type: MarketType, url: str, timeout_s: float) -> Any:
     import ccxt  # noqa: PLC0415 - loads a hundred exchanges; processes that ask none should not pay for it
 
-    loopback = urlsplit(url).hostname in _LOOPBACK
+    loopback = urlsplit(url).hostname in LOOPBACK
     maker = ccxt.binance if market_type is MarketType.SPOT else ccxt.binanceusdm
     client = maker(
         {
@@ -171,7 +171,8 @@ def _urls_at(urls: dict[str, str], market_type: MarketType, url: str) -> dict[st
     }
 
 
-def _make_retrying(policy: RetryPolicy, sleep: Callable[[float], None]) -> Any:
+def make_retrying(policy: RetryPolicy, sleep: Callable[[float], None]) -> Any:
+    """What calls a function again while it raises TransientError, or a RateLimited that the policy waits for."""
     import tenacity  # noqa: PLC0415 - brings asyncio along; only a process that asks needs it
 
     backoff = tenacity.wait_random_exponential(multiplier=policy.first_wait_s, max=policy.max_wait_s)
