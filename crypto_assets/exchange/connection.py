@@ -77,7 +77,7 @@ class Connection:
     def get(self, endpoint: str, path: str, params: dict[str, Any]) -> Any:
         """The decoded JSON of ccxt's implicit `endpoint`; `path` names it in messages. Raises ExchangeError."""
         if self._retrying is None:
-            self._retrying = _make_retrying(self._policy, self._sleep)
+            self._retrying = make_retrying(self._policy, self._sleep)
         place = Place(self.market_type, self.url, path, params.get("symbol"), params.get("interval"))
         call = getattr(self.ccxt, endpoint)
         try:
@@ -174,7 +174,8 @@ def _urls_at(urls: dict[str, str], market_type: MarketType, url: str) -> dict[st
     }
 
 
-def _make_retrying(policy: RetryPolicy, sleep: Callable[[float], None]) -> Any:
+def make_retrying(policy: RetryPolicy, sleep: Callable[[float], None]) -> Any:
+    """What calls a function again while it raises TransientError, or a RateLimited that the policy waits for."""
     import tenacity  # noqa: PLC0415 - brings asyncio along; only a process that asks needs it
 
     backoff = tenacity.wait_random_exponential(multiplier=policy.first_wait_s, max=policy.max_wait_s)

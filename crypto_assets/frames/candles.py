@@ -46,6 +46,16 @@ def parse_candles(rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
     return pd.DataFrame(frame, copy=False)
 
 
+def archived_candles(table: pa.Table) -> pd.DataFrame:
+    """Candles of an archive file as the frame that `parse_candles` makes of the same candles, `row` = their position.
+
+    `table` has `CANDLE_COLUMNS`, times in ms UTC as int64 and the others as float64; null becomes NaN.
+    """
+    frame = {name: table[name].to_numpy() for name in CANDLE_COLUMNS}
+    frame["row"] = np.arange(table.num_rows)
+    return pd.DataFrame(frame, copy=False)
+
+
 _FRAME_COLUMNS = (*CANDLE_COLUMNS, "row")
 
 

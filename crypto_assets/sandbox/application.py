@@ -1,4 +1,4 @@
-"""The sandbox as an aiohttp application: HTTP around `endpoints`, with its weights, faults and log.
+"""The sandbox as an aiohttp application: HTTP around `endpoints` and `archives`, with weights, faults and log.
 
 Here belongs what happens to every request, and the `/sandbox/` control paths. Starting and stopping belongs to
 `server`, the caller.
@@ -19,11 +19,12 @@ from aiohttp import web
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.sandbox import errors
+from crypto_assets.sandbox.archives import Archives, AskedFile, asked_file, no_such_key
 from crypto_assets.sandbox.dataset import Dataset
 from crypto_assets.sandbox.effects import HTML_BODY
 from crypto_assets.sandbox.endpoints import DEFAULT_KLINES, PREFIXES, Endpoints, Question
 from crypto_assets.sandbox.errors import ApiError
-from crypto_assets.sandbox.faults import Fault, Faults, fault_from_json
+from crypto_assets.sandbox.faults import ARCHIVES, Fault, Faults, fault_from_json
 from crypto_assets.sandbox.journal import Asked, RequestLog
 from crypto_assets.sandbox.limits import SPOT_BUDGET, SWAP_BUDGET, WeightLimit, weight
 
@@ -67,6 +68,7 @@ class Sandbox:
         self._limits = {market: WeightLimit(budget, ban_after, ban_seconds, now) for market, budget in budgets.items()}
         self._endpoints = Endpoints(dataset, budgets)
         self._now = now
+        self._archives = Archives(dataset)
         self._latency = latency_ms / 1000
         self._compress = compress
 
@@ -83,23 +85,18 @@ class Sandbox:
         for prefix, market in PREFIXES.items():
             if path.startswith(prefix) and request.method == "GET":
                 return await self._exchange(request, market, path.removeprefix(prefix))
+        if path.startswith(ARCHIVES) and request.method == "GET":
+            return await self._archive(request)
         self.requests.record(Asked(path, request.query_string, 404, 0, time.time_ns() // 1_000_000))
         return _refusal(errors.not_found(path))
 
     async def _exchange(self, request: web.Request, market: MarketType, endpoint: str) -> web.StreamResponse:
         params = dict(request.query)
         faults = self.faults.strike(market, request.path, params.get("symbol"), _interval(params))
-        delay = self._latency + sum(fault.delay_ms for fault in faults if fault.kind == "timeout") / 1000
-        if delay:
-            await asyncio.sleep(delay)
+        await self._wait(faults)
         limit = self._limits[market]
         response = self._answer(Question(market, endpoint, params, faults), limit)
-        dropped = any(fault.kind == "reset" for fault in faults)
-        status = 0 if dropped else response.status
-        asked = Asked(request.path, request.query_string, status, limit.used, time.time_ns() // 1_000_000)
-        self.requests.record(asked)
-        if dropped and request.transport is not None:
-            request.transport.abort()
+        self._record(request, response.status, faults, limit.used)
         response.headers["X-MBX-USED-WEIGHT-1M"] = str(limit.used)
         # The clock by which weight is counted; clients learn it from here.
         response.headers["Date"] = formatdate(self._now(), usegmt=True)
@@ -108,21 +105,52 @@ class Sandbox:
             response.headers["Content-Encoding"] = "gzip"
         return response
 
+    async def _archive(self, request: web.Request) -> web.StreamResponse:
+        """A file of the public archive: no weight, no limit."""
+        asked = asked_file(request.path)
+        faults = self.faults.strike(asked.market, request.path, asked.symbol, asked.interval) if asked else []
+        await self._wait(faults)
+        response = self._archive_answer(request.path, asked, faults)
+        self._record(request, response.status, faults, 0)
+        return response
+
+    def _archive_answer(self, path: str, asked: AskedFile | None, faults: Sequence[Fault]) -> web.Response:
+        try:
+            failure = _first_failure(faults)
+        except ApiError as error:
+            return _refusal(error)
+        if failure is not None:
+            return failure
+        body = self._archives.answer(asked, faults) if asked else None
+        if body is None:
+            return web.Response(body=no_such_key(path), status=404, content_type="application/xml")
+        return web.Response(body=_cut(body, faults), content_type="binary/octet-stream")
+
+    async def _wait(self, faults: Sequence[Fault]) -> None:
+        delay = self._latency + sum(fault.delay_ms for fault in faults if fault.kind == "timeout") / 1000
+        if delay:
+            await asyncio.sleep(delay)
+
+    def _record(self, request: web.Request, status: int, faults: Sequence[Fault], used_weight: int) -> None:
+        """Notes the request, and drops its connection where a fault wants that."""
+        dropped = any(fault.kind == "reset" for fault in faults)
+        now_ms = time.time_ns() // 1_000_000
+        self.requests.record(Asked(request.path, request.query_string, 0 if dropped else status, used_weight, now_ms))
+        if dropped and request.transport is not None:
+            request.transport.abort()
+
     def _answer(self, question: Question, limit: WeightLimit) -> web.Response:
         rows = question.params.get("limit", "")
         asked = int(rows[:9]) if rows.isascii() and rows.isdigit() else DEFAULT_KLINES
         try:
             limit.spend(weight(question.market, question.endpoint, asked, has_symbol="symbol" in question.params))
-            for fault in question.faults:
-                failure = _failure(fault)
-                if failure is not None:
-                    return failure
+            failure = _first_failure(question.faults)
+            if failure is not None:
+                return failure
             body = self._endpoints.answer(question)
         except ApiError as error:
             return _refusal(error)
-        if any(fault.kind == "truncated_json" for fault in question.faults):
-            body = body[: len(body) // 2]
-        return web.Response(body=body, content_type="application/json", charset="utf-8")
+        return web.Response(body=_cut(body, question.faults), content_type="application/json", charset="utf-8")
 
     async def _control_faults(self, request: web.Request) -> web.StreamResponse:
         """GET: the active faults. POST: one fault or a list of them. DELETE: all of them, or the one with `?id=`."""
@@ -171,6 +199,14 @@ def _refusal(error: ApiError) -> web.Response:
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
+
+
+def _cut(body: bytes, faults: Sequence[Fault]) -> bytes:
+    return body[: len(body) // 2] if any(fault.kind == "truncated_json" for fault in faults) else body
+
+
+def _first_failure(faults: Sequence[Fault]) -> web.Response | None:
+    return next((failure for fault in faults if (failure := _failure(fault)) is not None), None)
 
 
 def _failure(fault: Fault) -> web.Response | None:

@@ -37,17 +37,27 @@ KINDS: dict[str, frozenset[str]] = {
     "revised": frozenset({"start", "end"}),
     "delisted_symbol": frozenset({"start"}),
     "vanished_symbol": frozenset(),
+    "archive_missing": frozenset({"start", "end"}),
+    "archive_without_checksum": frozenset(),
+    "archive_lacks_rows": frozenset({"start", "end"}),
+    "archive_truncated": frozenset(),
+    "checksum_mismatch": frozenset(),
 }
 """Every kind of fault with the fields of its own."""
 
+ARCHIVES = "/data/"
+"""What the path of every archive file starts with."""
+
 ROW_KINDS = frozenset(kind for kind, own in KINDS.items() if own >= _ROWS) | {"rows_out_of_order", "revised"}
 _KLINES_ONLY = ROW_KINDS | {"hidden_span"}
+_ARCHIVES_ONLY = frozenset(kind for kind in KINDS if kind.startswith("archive_")) | {"checksum_mismatch"}
 _WORLD_KINDS = frozenset({"delisted_symbol", "vanished_symbol"})
 _REQUIRED = {
     "hidden_span": ("start", "end"),
     "revised": ("start", "end"),
     "delisted_symbol": ("symbol", "start"),
     "vanished_symbol": ("symbol",),
+    "archive_lacks_rows": ("start", "end"),
 }
 _MARKETS = {"spot": MarketType.SPOT, "usdm": MarketType.SWAP, "swap": MarketType.SWAP}
 _STATUSES = (500, 502, 503, 504)
@@ -57,8 +67,9 @@ _STATUSES = (500, 502, 503, 504)
 class Fault:
     """One fault. The first block says whom it hits (None: everyone), the second is read by some kinds only.
 
-    `path` is any part of the URL's path. `times` is the number of requests it still hits, None until it is removed.
-    `row` counts from 0, negative from the end; `open_times` and `start <= open < end` are milliseconds UTC.
+    `path` is any part of the URL's path: `path=/data/` means the archive, `path=api/` REST; without it a fault of rows
+    hits both alike. `times` is the number of requests it still hits, None until it is removed. `row` counts from 0,
+    negative from the end; `open_times` and `start <= open < end` are milliseconds UTC.
     Raises ValueError, one sentence, for what cannot be meant.
     """
 
@@ -99,8 +110,10 @@ class Fault:
 
     def hits(self, market: MarketType, path: str, symbol: str | None, interval: Interval | None) -> bool:
         """Whether a request is one that this fault is about."""
-        klines = path.endswith(("/klines", "/uiKlines"))
-        if self.kind in _KLINES_ONLY and not klines:
+        archived = path.startswith(ARCHIVES)
+        if self.kind in _KLINES_ONLY and not archived and not path.endswith(("/klines", "/uiKlines")):
+            return False
+        if self.kind in _ARCHIVES_ONLY and not archived:
             return False
         # What a symbol is shows in exchangeInfo too, which is asked for without naming it.
         same_symbol = self.symbol in (None, symbol) or (self.kind in _WORLD_KINDS and symbol is None)

@@ -1,0 +1,125 @@
+"""What is inside an archive file: doubles as float() reads them, units of time, headers, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from decimal import Decimal
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, Interval, parse_time
+from crypto_assets.exchange.archive_csv import ArchiveCandles, read_archive
+from crypto_assets.exchange.archive_files import ArchiveFile
+from crypto_assets.exchange.errors import ContractViolation
+from crypto_assets.frames.candles import archived_candles, parse_candles
+
+DAY = ArchiveFile(MarketType.SPOT, "BTCUSDT", Interval.M1, "2023-03-20")
+START = parse_time("2023-03-20")
+HEADER = (
+    "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"
+)
+
+
+def kline(number: int, *prices: str, count: int = 3, unit: int = 1) -> list:
+    texts = list(prices) or ["1.5", "2.5", "0.5", "1.5", "7", "10.5"]
+    opened = START + number * MINUTE_MS
+    times = opened * unit, (opened + MINUTE_MS) * unit - 1
+    return [times[0], *texts[:5], times[1], texts[5], count, "0.1", "0.2", "0"]
+
+
+def csv(rows: list[list]) -> str:
+    return "".join(",".join("" if value is None else str(value) for value in row) + "\n" for row in rows)
+
+
+def zipped(text: str, name: str = "BTCUSDT-1m-2023-03-20.csv") -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, text)
+    return file.getvalue()
+
+
+def read(text: str) -> ArchiveCandles:
+    return read_archive(DAY, zipped(text), "00")
+
+
+decimals = st.one_of(
+    st.decimals(0, 10**12, allow_nan=False, places=8).map(str),
+    st.from_regex(r"[0-9]{1,24}(\.[0-9]{1,24})?", fullmatch=True),
+    st.floats(0, allow_infinity=False, allow_nan=False).map(repr),
+    # Halfway between two doubles, and a digit to either side of it.
+    st.integers(2**52, 2**53 - 1).flatmap(
+        lambda whole: st.sampled_from([f"{whole}.5", f"{whole}.49999999999999999999", f"{whole}.50000000000000000001"])
+    ),
+).map(lambda text: f"{Decimal(text):f}")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(*[decimals] * 6), min_size=1, max_size=5), st.integers(0, 2**31))
+def test_every_number_becomes_the_double_that_float_makes_of_it(rows, count):
+    lines = [kline(number, *prices, count=count) for number, prices in enumerate(rows)]
+    frame = archived_candles(read(csv(lines)).table)
+    pd.testing.assert_frame_equal(frame, parse_candles(lines), check_exact=True)
+    for row, prices in zip(frame.itertuples(), rows, strict=True):
+        read_back = [row.open, row.high, row.low, row.close, row.volume, row.volume_quote]
+        assert read_back == [float(text) for text in prices]
+
+
+@pytest.mark.parametrize("unit", [1, 1000])
+@pytest.mark.parametrize("header", ["", HEADER + "\n"])
+def test_units_and_headers_are_recognised_file_by_file(unit, header):
+    candles = read(header + csv([kline(number, unit=unit) for number in range(1440)]))
+    frame = archived_candles(candles.table)
+    assert frame["open_time"].tolist() == list(range(START, START + DAY_MS, MINUTE_MS))
+    assert candles.raw_rows([0, 1439]) == [kline(0), kline(1439)]
+
+
+def test_order_and_duplicates_are_left_to_who_judges_them():
+    rows = [kline(2), kline(1), kline(1)]
+    candles = read(csv(rows))
+    pd.testing.assert_frame_equal(archived_candles(candles.table), parse_candles(rows))
+
+
+def test_a_missing_number_is_nan_and_costs_only_its_row():
+    rows = [kline(0), kline(1, "1.5", "2.5", "0.5", None, "7", "10.5"), kline(2)]
+    candles = read(csv(rows))
+    frame = archived_candles(candles.table)
+    pd.testing.assert_frame_equal(frame, parse_candles(rows))
+    assert frame["close"].isna().tolist() == [False, True, False]
+    assert candles.raw_rows([1]) == [rows[1]]
+
+
+GOOD = csv([kline(0), kline(1)])
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (zipped(GOOD)[:60], "cannot be unzipped"),
+        (b"<html>", "cannot be unzipped"),
+        (zipped(GOOD).replace(b"\x08\x00", b"\x63\x00"), "cannot be unzipped"),
+        (zipped(GOOD, "BTCUSDT-1m-2023-03-21.csv"), "holds .*03-21.csv.*, not BTCUSDT-1m-2023-03-20.csv"),
+        (zipped(""), "begins with ''"),
+        (zipped(HEADER + "\n"), "holds no times"),
+        (zipped("open_time,close,high,low,open\n" + GOOD), "begins with 'open_time,close"),
+        (zipped("<html>" + GOOD), "begins with '<html>"),
+        (zipped(GOOD + "1,2,3\n"), "cannot be read as candles"),
+        (zipped(GOOD.replace("2.5", "lots")), "cannot be read as candles"),
+        (zipped(GOOD + csv([[None, *kline(2)[1:]]])), "rows without times"),
+        (zipped(csv([kline(0), kline(1440)])), f"a candle of {START + DAY_MS} ms, outside 2023-03-20"),
+        (zipped(csv([kline(1), kline(-1)])), f"a candle of {START - MINUTE_MS} ms, outside 2023-03-20"),
+        (zipped(csv([kline(-1), kline(0)])), "begins at 1679270340000: not in 2023-03-20"),
+        (zipped(csv([kline(0, unit=1_000_000)])), "neither in ms nor in microseconds"),
+        (zipped(csv([kline(0), kline(1, unit=1000)])), "outside 2023-03-20"),
+        (zipped(csv([[START * 1000 + 1, *kline(0)[1:]], kline(1, unit=1000)])), "between two milliseconds"),
+    ],
+)
+def test_a_file_that_is_not_its_periods_candles_is_refused_in_one_sentence(content, complaint):
+    with pytest.raises(ContractViolation, match=complaint) as refused:
+        read_archive(DAY, content, "00")
+    assert "BTCUSDT-1m-2023-03-20.zip" in str(refused.value)
+    assert "\n" not in str(refused.value)
