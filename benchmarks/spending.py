@@ -29,7 +29,7 @@ def measure(url: str, state_directory: str, threads: int, until: float, start: i
         )
         spent = [0.0]
         with closing(made) as exchange:
-            budget = exchange._connections[MarketType.SPOT].budget  # noqa: SLF001 - its share of the CPU is measured
+            budget = exchange._connection(MarketType.SPOT).budget  # noqa: SLF001 - its share of the CPU is measured
             for name in ("lease", "settle"):
                 setattr(budget, name, _timed(getattr(budget, name), spent))
             exchange.markets(MarketType.SPOT)  # says the limit

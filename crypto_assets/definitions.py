@@ -56,6 +56,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             futures_url=settings.futures_url,
             state_directory=str(settings.state_directory),
             weight_reserve=settings.weight_reserve,
+            pages_in_flight=settings.pages_in_flight,
         ),
         "database": DatabaseResource(
             url=settings.database_url,

@@ -8,8 +8,10 @@ candles to `frames`. `fetch_ohlcv` is not used: it drops quote volume, trade cou
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -21,6 +23,7 @@ from crypto_assets.exchange.connection import Connection, RetryPolicy
 from crypto_assets.exchange.errors import ConfigurationError, ContractViolation, UnknownSymbol
 from crypto_assets.exchange.ledger_store import OwnStore, SharedStore
 from crypto_assets.exchange.markets import Market, check_codes, is_wanted, market_from_binance, nearest_symbols
+from crypto_assets.exchange.paging import pages_ahead, pages_of
 
 EnvironmentName: TypeAlias = Literal["testnet", "live", "demo", "sandbox"]
 
@@ -56,10 +59,11 @@ _log = logging.getLogger(__name__)
 class BinanceExchange:
     """Binance's public market data in one environment. See `Exchange` for what each method promises.
 
-    One thread at a time. `spot_url` and `futures_url` (scheme://host[:port]) replace the environment's hosts. All that
-    name the same `state_directory`, in this and other processes, spend one request budget together and leave the share
-    `weight_reserve` of it for others; without one, this object has a budget of its own. `sleep` and `clock` (seconds
-    since 1970) are for tests.
+    For any number of threads, each with connections of its own. `in_flight` pages of candles are asked for at once,
+    with 1 each when it is wanted. `spot_url` and `futures_url` (scheme://host[:port]) replace the environment's hosts.
+    All that name the same `state_directory`, in this and other processes, spend one request budget together and leave
+    the share `weight_reserve` of it for others; without one, this object has a budget of its own. `sleep` and `clock`
+    (seconds since 1970) are for tests.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class BinanceExchange:
         futures_url: str | None = None,
         state_directory: Path | None = None,
         weight_reserve: float = 0.0,
+        in_flight: int = 1,
         retry: RetryPolicy | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
@@ -81,19 +86,19 @@ class BinanceExchange:
             )
         overrides = {MarketType.SPOT: spot_url, MarketType.SWAP: futures_url}
         self._store = SharedStore(state_directory) if state_directory is not None else OwnStore()
-        self._connections = {
-            market_type: Connection(
-                market_type,
-                overrides[market_type] or host,
-                store=self._store,
-                reserve=weight_reserve,
-                retry=retry or RetryPolicy(),
-                sleep=sleep,
-                clock=clock,
-                timeout_s=timeout_s,
-            )
-            for market_type, host in HOSTS[environment].items()
+        self._urls = {market_type: overrides[market_type] or host for market_type, host in HOSTS[environment].items()}
+        self._options: dict[str, Any] = {
+            "store": self._store,
+            "reserve": weight_reserve,
+            "retry": retry or RetryPolicy(),
+            "sleep": sleep,
+            "clock": clock,
+            "timeout_s": timeout_s,
         }
+        self._of_thread = threading.local()
+        self._connections: list[Connection] = []
+        self._in_flight = in_flight
+        self._executor = ThreadPoolExecutor(in_flight, "candles") if in_flight > 1 else None
         self._listed: dict[MarketType, list[str]] = {}
 
     @property
@@ -102,13 +107,18 @@ class BinanceExchange:
         return PROVIDER
 
     @property
+    def in_flight(self) -> int:
+        """How many pages of candles are asked for at once."""
+        return self._in_flight
+
+    @property
     def requests(self) -> int:
         """How many HTTP requests were made so far, retries included."""
-        return sum(connection.requests for connection in self._connections.values())
+        return sum(connection.requests for connection in self._connections)
 
     def url(self, market_type: MarketType) -> str:
         """The scheme and host that this market is asked at."""
-        return self._connections[market_type].url
+        return self._urls[market_type].rstrip("/")
 
     def server_time(self, market_type: MarketType) -> int:
         """Binance's clock in UTC ms, from the `time` endpoint."""
@@ -124,7 +134,7 @@ class BinanceExchange:
             raise ContractViolation(f"exchangeInfo at {self.url(market_type)} holds no list of symbols")
         self._read_weight_limit(market_type, info)
         funding = self._funding_intervals() if market_type is MarketType.SWAP else {}
-        parse = self._connections[market_type].ccxt.parse_market
+        parse = self._connection(market_type).ccxt.parse_market
         markets = [
             market_from_binance(market_type, raw, unified, funding.get(raw["symbol"]))
             for raw in info["symbols"]
@@ -138,34 +148,38 @@ class BinanceExchange:
     def candle_pages(
         self, market_type: MarketType, exchange_id: str, interval: Interval, span: Span
     ) -> Iterator[RawPage]:
-        """Raw klines that open in `span`, oldest page first, asked for as they are consumed.
+        """Raw klines that open in `span`, oldest page first, asked for as they are consumed or a little ahead.
 
-        startTime and endTime are inclusive and mean the open time. A short page says nothing (a gap, or a host with a
-        smaller page), so only an empty page or the end of the span stops. Raises UnknownSymbol, or ContractViolation
-        when a page is malformed or lies before what was asked.
+        Raises UnknownSymbol, or ContractViolation when a page is malformed or lies before what was asked.
         """
-        cursor = span.start
-        while cursor < span.end:
-            params = {
-                "symbol": exchange_id,
-                "interval": interval.value,
-                "startTime": cursor,
-                "endTime": span.end - 1,
-                "limit": PAGE_ROWS[market_type],
-            }
-            page = self._klines(market_type, params)
-            if not page:
-                return
-            newest = self._newest(page, market_type, params)
-            if newest < cursor:
-                raise ContractViolation(
-                    f"klines of {exchange_id} at {self.url(market_type)} end at {format_time(newest)}, before the "
-                    f"{format_time(cursor)} they were asked from; its API differs from the documented one"
-                )
-            yield page
-            # On the grid this is newest + interval. After an off-grid candle (February 2018) it is the next grid
-            # point, where the first candle back on the grid may open less than an interval later.
-            cursor = interval.floor(newest) + interval.milliseconds
+
+        def ask(window: Span) -> tuple[RawPage, int]:
+            return self._page(market_type, exchange_id, interval, window)
+
+        if self._executor is None:
+            return pages_of(ask, interval, span)
+        rows = PAGE_ROWS[market_type]
+        return pages_ahead(self._executor, self._in_flight, ask, interval, span, rows)
+
+    def _page(self, market_type: MarketType, exchange_id: str, interval: Interval, window: Span) -> tuple[RawPage, int]:
+        # startTime and endTime are inclusive and mean the open time.
+        params = {
+            "symbol": exchange_id,
+            "interval": interval.value,
+            "startTime": window.start,
+            "endTime": window.end - 1,
+            "limit": PAGE_ROWS[market_type],
+        }
+        page = self._klines(market_type, params)
+        if not page:
+            return page, 0
+        newest = self._newest(page, market_type, params)
+        if newest < window.start:
+            raise ContractViolation(
+                f"klines of {exchange_id} at {self.url(market_type)} end at {format_time(newest)}, before the "
+                f"{format_time(window.start)} they were asked from; its API differs from the documented one"
+            )
+        return page, newest
 
     def first_candle_time(self, market_type: MarketType, exchange_id: str, since: int = 0) -> int | None:
         """The open time in UTC ms of the oldest 1m candle since then, the best known listing date; or None."""
@@ -177,13 +191,23 @@ class BinanceExchange:
 
     def close(self) -> None:
         """Give the sockets and the budget's file back."""
-        for connection in self._connections.values():
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+        for connection in self._connections:
             connection.close()
         self._store.close()
 
+    def _connection(self, market_type: MarketType) -> Connection:
+        """This thread's connection: ccxt's client is for one thread at a time."""
+        own: dict[MarketType, Connection] = self._of_thread.__dict__.setdefault("connections", {})
+        if market_type not in own:
+            own[market_type] = Connection(market_type, self._urls[market_type], **self._options)
+            self._connections.append(own[market_type])
+        return own[market_type]
+
     def _get(self, market_type: MarketType, endpoint: dict[MarketType, tuple[str, str]], params: dict[str, Any]) -> Any:
         name, path = endpoint[market_type]
-        return self._connections[market_type].get(name, path, params)
+        return self._connection(market_type).get(name, path, params)
 
     def _one_candle_time(self, market_type: MarketType, exchange_id: str, where: dict[str, int]) -> int | None:
         params = {"symbol": exchange_id, "interval": Interval.M1.value, **where, "limit": 1}
@@ -214,7 +238,7 @@ class BinanceExchange:
     def _funding_intervals(self) -> dict[str, int]:
         """Hours between fundings by symbol, for those that differ from eight: fundingInfo lists only these."""
         try:
-            rows = self._connections[MarketType.SWAP].get(*_FUNDING_INFO, {})
+            rows = self._connection(MarketType.SWAP).get(*_FUNDING_INFO, {})
         except ConfigurationError as error:
             # exchangeInfo of this host has just answered: a test host without this endpoint, not a wrong host.
             _log.warning("funding intervals are taken as eight hours, because %s", error)
@@ -225,4 +249,4 @@ class BinanceExchange:
         for limit in info.get("rateLimits") or ():
             kind = (limit.get("rateLimitType"), limit.get("interval"), limit.get("intervalNum"))
             if kind == ("REQUEST_WEIGHT", "MINUTE", 1) and limit.get("limit"):
-                self._connections[market_type].budget.set_limit(int(limit["limit"]))
+                self._connection(market_type).budget.set_limit(int(limit["limit"]))

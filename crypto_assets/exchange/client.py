@@ -29,6 +29,10 @@ class Exchange(Protocol):
     def requests(self) -> int:
         """How many HTTP requests were made so far, retries included."""
 
+    @property
+    def in_flight(self) -> int:
+        """How many pages of candles it asks for at once; more than one is for several callers, too."""
+
     def server_time(self, market_type: MarketType) -> int:
         """The exchange's clock in UTC ms."""
 

@@ -10,8 +10,10 @@ and the `LOOKBACK` stored candles after it are written again, because their deri
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -27,9 +29,9 @@ from crypto_assets.domain.intervals import Interval, partition_keys, to_datetime
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.client import Exchange, RawPage
 from crypto_assets.exchange.errors import ExchangeError
-from crypto_assets.frames.candles import LOOKBACK, candle_records, derive, in_order, parse_candles
-from crypto_assets.frames.contracts import candle_contract, judge
+from crypto_assets.frames.candles import candle_records
 from crypto_assets.orchestration.asking import Asking, plan, reach
+from crypto_assets.orchestration.judged_candles import JudgedCandles
 from crypto_assets.quality.coverage import claim_coverage, unverify
 from crypto_assets.quality.ledger import Answer, Policy
 from crypto_assets.quality.rejections import Rejection, record_rejections
@@ -93,6 +95,10 @@ class CandleCollector:
     clock: int
     policy: Policy
     now: Callable[[], datetime]
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    """Held by the one symbol that is judged and written, while others wait for the exchange."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set when nothing more is to be written: something is wrong for all symbols."""
 
     @property
     def market_type(self) -> MarketType:
@@ -152,21 +158,26 @@ class CandleCollector:
         asking.looks = []
         for first in range(0, len(asking.partitions), PARTITIONS_PER_TRANSACTION):
             keys = asking.partitions[first : first + PARTITIONS_PER_TRANSACTION]
-            with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
+            with self._writing() as connection:
                 series = Series(connection, self.table_name, symbol.entity_id)
                 still = [key for key in keys if key in asking.suspects]
                 changed = series.changed(still) if still else set()
                 asking.looks.append(series.verify_asked([key for key in keys if key not in changed], self.clock))
                 doubtful += sorted(changed)
         if asking.following:
-            with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
+            with self._writing() as connection:
                 Series(connection, self.table_name, symbol.entity_id).examine(asking.following)
         return doubtful
 
     def _account(self, symbol: Symbol, asking: Asking) -> None:
-        with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
+        with self._writing() as connection:
             series = Series(connection, self.table_name, symbol.entity_id)
             series.account(merge_looks(asking.looks), self.now(), self.policy, asking.answers)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self.turn, self.database.begin(self.table_name, also=[_QUALITY]) as connection:
+            yield connection
 
     @property
     def _reach(self) -> int:
@@ -187,37 +198,26 @@ class CandleCollector:
         closed = self.interval.closed_before(self.clock)
         context = Span(max(0, span.start - self._reach), min(span.end + self._reach, closed))
         pages = self.exchange.candle_pages(self.market_type, symbol.exchange_id, self.interval, context)
-        before: pd.DataFrame | None = None
-        seen: int | None = None
+        candles = JudgedCandles(self.interval, span, symbol.circulating_supply)
         received = refusals = 0
         said = hashlib.blake2b(digest_size=16)
         # What follows the window is rewritten together with what it looks back at, or a kill could leave it old.
         for rows in _batches(pages, span.end - self._reach):
             said.update(orjson.dumps(rows))
-            parsed = parse_candles(rows)
-            # Judged before duplicates are dropped: a broken delivery must not displace a good one.
-            verdict = judge(parsed, candle_contract(self.interval))
-            kept = in_order(verdict.kept, after=seen)
-            is_first = seen is None
-            seen = max(seen or 0, int(parsed["open_time"].max()))
-            history = kept if before is None else pd.concat([before, kept], ignore_index=True)
-            derived = derive(history, self.interval, symbol.circulating_supply).iloc[len(history) - len(kept) :]
-            before = history.iloc[-LOOKBACK:]
-            refused = parsed.loc[list(verdict.reasons), ["open_time", "row"]]
-            rejections = [
-                Rejection(rows[row], verdict.reasons[label])
-                for label, time, row in zip(refused.index, refused["open_time"], refused["row"], strict=True)
-                if span.start <= time < span.end
-            ]
-            with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
-                if is_first:
-                    claim_coverage(
-                        connection, self.entities, symbol.entity_id, self.interval, asking.window, self.clock
-                    )
-                stored = self._store(connection, symbol, span, derived, rejections)
-                if stored.inserted or stored.changed:
-                    ours = self._keys_of(derived).difference(asking.suspects)
-                    unverify(connection, symbol.entity_id, self.interval, ours)
+            is_first = not candles.has_begun
+            with self.turn:
+                if self.stop.is_set():
+                    raise ExchangeError("nothing more was asked for: another symbol met what is wrong for all")
+                derived, rejections = candles.take(rows)
+                with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
+                    if is_first:
+                        claim_coverage(
+                            connection, self.entities, symbol.entity_id, self.interval, asking.window, self.clock
+                        )
+                    stored = self._store(connection, symbol, span, derived, rejections)
+                    if stored.inserted or stored.changed:
+                        ours = self._keys_of(derived).difference(asking.suspects)
+                        unverify(connection, symbol.entity_id, self.interval, ours)
             received, refusals = received + stored.received, refusals + stored.rejected
             yield stored
         at, clock = self.now(), to_datetime(self.clock).replace(tzinfo=None)

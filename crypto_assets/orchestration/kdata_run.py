@@ -6,8 +6,10 @@ What is done for a symbol belongs to `collection`. Called by `assets.kdata` and 
 from __future__ import annotations
 
 import gc
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,7 +22,7 @@ from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ConfigurationError, ExchangeError, RateLimited
-from crypto_assets.orchestration.collection import CandleCollector, Collected
+from crypto_assets.orchestration.collection import CandleCollector, Collected, Symbol
 from crypto_assets.orchestration.population import note_first_candle, symbols_to_collect
 from crypto_assets.quality.ledger import USUAL, Policy, our_clock
 
@@ -67,27 +69,58 @@ def collect_table(
     chosen = symbols_to_collect(database, market_type, symbols)
     clock = exchange.server_time(market_type) if chosen else 0
     collector = CandleCollector(exchange, database, table, clock, policy, now)
-    collected: dict[str, Collected] = {}
-    failures: dict[str, str] = {}
     # What lives by now, half a million objects of imports, is left out of garbage collections meanwhile: walking them
     # again for every few thousand rows took a fifth of a run's CPU.
     gc.freeze()
     try:
-        for symbol in chosen:
-            try:
-                if not symbol.is_listing_known:
-                    note_first_candle(database, exchange, market_type, symbol)
-                chosen_spans = None if spans is None else spans.get(symbol.name, ())
-                collected[symbol.name] = collector.collect(
-                    symbol, window, only_missing=only_missing, spans=chosen_spans
-                )
-            except (ConfigurationError, RateLimited):
-                raise
-            except (ExchangeError, OperationalError) as error:
-                failures[symbol.name] = str(error)
+
+        def collect(symbol: Symbol) -> Collected:
+            if not symbol.is_listing_known:
+                note_first_candle(database, exchange, market_type, symbol)
+            chosen_spans = None if spans is None else spans.get(symbol.name, ())
+            return collector.collect(symbol, window, only_missing=only_missing, spans=chosen_spans)
+
+        collected, failures = _each(collect, chosen, exchange.in_flight, collector.stop)
     finally:
         gc.unfreeze()
     with database.connect(table) as connection:
         rows = row_count(connection, TABLES[table])
     seconds = time.monotonic() - started
     return TableRun(table, window, clock, collected, failures, exchange.requests - asked_before, seconds, rows)
+
+
+def _each(
+    collect: Callable[[Symbol], Collected], symbols: Sequence[Symbol], at_once: int, stop: threading.Event
+) -> tuple[dict[str, Collected], dict[str, str]]:
+    """What `collect` did for each symbol, and why it failed for the others; so many at once, in the symbols' order.
+
+    Raises what is wrong for all of them, after `stop` was set and those under way have ended.
+    """
+    collected: dict[str, Collected] = {}
+    failures: dict[str, str] = {}
+
+    def unless_stopped(symbol: Symbol) -> Collected:
+        if stop.is_set():
+            raise ExchangeError("not asked for: another symbol met what is wrong for all")
+        try:
+            return collect(symbol)
+        except (ConfigurationError, RateLimited):
+            stop.set()  # here, before this thread begins the next symbol
+            raise
+
+    with ThreadPoolExecutor(max(1, min(at_once, len(symbols))), "symbols") as executor:
+        futures = {executor.submit(unless_stopped, symbol): symbol.name for symbol in symbols}
+        try:
+            for future in as_completed(futures):
+                try:
+                    collected[futures[future]] = future.result()
+                except (ConfigurationError, RateLimited):
+                    raise
+                except (ExchangeError, OperationalError) as error:
+                    failures[futures[future]] = str(error)
+        except BaseException:
+            stop.set()
+            executor.shutdown(cancel_futures=True)
+            raise
+    order = [symbol.name for symbol in symbols]
+    return {name: collected[name] for name in order if name in collected}, failures

@@ -34,6 +34,7 @@ class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         default="", description="All processes that name the same one spend one request budget; empty for one's own."
     )
     weight_reserve: float = Field(default=0.0, description="The share of the exchange's limits left for others.")
+    pages_in_flight: int = Field(default=8, description="Requests for candles under way at once.")
 
     @contextmanager
     def open(self) -> Iterator[Exchange]:
@@ -44,6 +45,7 @@ class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             futures_url=self.futures_url,
             state_directory=Path(self.state_directory) if self.state_directory else None,
             weight_reserve=self.weight_reserve,
+            in_flight=self.pages_in_flight,
         )
         with closing(made) as exchange:
             yield exchange

@@ -161,7 +161,7 @@ def test_the_exchanges_own_weight_limit_counts(exchange, server, answer, fake_ti
 def test_an_environment_asks_its_own_hosts_only(environment, spot, futures):
     exchange = BinanceExchange(environment)
     for market_type, host, path in [(SPOT, spot, "/api/"), (SWAP, futures, "/fapi/")]:
-        client = exchange._connections[market_type].ccxt  # noqa: SLF001 - the URLs are what this test is about
+        client = exchange._connection(market_type).ccxt  # noqa: SLF001 - the URLs are what this test is about
         assert exchange.url(market_type) == host
         assert client.urls["api"]
         assert all(url.startswith(host + path) for url in client.urls["api"].values())

@@ -136,7 +136,7 @@ def test_a_wait_is_told_once_on_the_machine(server, answer, tmp_path, fake_time,
     with closing(BinanceExchange("sandbox", **options)) as one, closing(BinanceExchange("sandbox", **options)) as other:
         assert one.server_time(SPOT) == other.server_time(SPOT) == 1
         # The other one's request was under way, too, and hears the same.
-        assert not other._connections[SPOT].budget.fence(0, banned=False)  # noqa: SLF001
+        assert not other._connection(SPOT).budget.fence(0, banned=False)  # noqa: SLF001
     assert [f"time at {server.url} is asked too often" in each for each in caplog.messages] == [True]
     assert fake_time.slept == [7.0]
 
