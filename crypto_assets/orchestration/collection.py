@@ -31,15 +31,19 @@ from crypto_assets.exchange.client import Exchange, RawPage
 from crypto_assets.exchange.errors import ExchangeError
 from crypto_assets.frames.candles import candle_records
 from crypto_assets.orchestration.asking import Asking, plan, reach
-from crypto_assets.orchestration.judged_candles import JudgedCandles
+from crypto_assets.orchestration.judged_candles import Batch, JudgedCandles
+from crypto_assets.orchestration.stored_candles import stored_candles
 from crypto_assets.quality.coverage import claim_coverage, unverify
 from crypto_assets.quality.ledger import Answer, Policy
-from crypto_assets.quality.rejections import Rejection, record_rejections
+from crypto_assets.quality.rejections import record_rejections
 from crypto_assets.quality.verification import PARTITIONS_PER_TRANSACTION, Series, merge_looks
 
 PAGES_PER_COMMIT = 10
 """Pages judged and committed together. One page at a time costs three times the CPU, nearly all of it pandera's fixed
 cost per call; ten keep the loss of a kill small and the memory flat (`make bench` prints both)."""
+
+_TRIES_FOR_CONTEXT = 3
+"""How often a span is asked for when a candle that its first ones look back at comes spoilt."""
 
 _QUALITY = "crypto_quality"
 
@@ -194,52 +198,69 @@ class CandleCollector:
         return joined
 
     def _fetch(self, symbol: Symbol, span: Span, asking: Asking) -> Iterator[Collected]:
-        """Commits `span` batch by batch, with its context on both sides, and keeps what was answered."""
+        """Commits `span` batch by batch, with its context on both sides, and keeps what was answered.
+
+        Asks anew where a candle comes spoilt that the first ones look back at.
+        """
         closed = self.interval.closed_before(self.clock)
         context = Span(max(0, span.start - self._reach), min(span.end + self._reach, closed))
-        pages = self.exchange.candle_pages(self.market_type, symbol.exchange_id, self.interval, context)
-        candles = JudgedCandles(self.interval, span, symbol.circulating_supply)
-        received = refusals = 0
+        total = Collected()
         said = hashlib.blake2b(digest_size=16)
-        # What follows the window is rewritten together with what it looks back at, or a kill could leave it old.
-        for rows in _batches(pages, span.end - self._reach):
-            said.update(orjson.dumps(rows))
-            is_first = not candles.has_begun
-            with self.turn:
-                if self.stop.is_set():
-                    raise ExchangeError("nothing more was asked for: another symbol met what is wrong for all")
-                derived, rejections = candles.take(rows)
-                with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
-                    if is_first:
-                        claim_coverage(
-                            connection, self.entities, symbol.entity_id, self.interval, asking.window, self.clock
-                        )
-                    stored = self._store(connection, symbol, span, derived, rejections)
-                    if stored.inserted or stored.changed:
-                        ours = self._keys_of(derived).difference(asking.suspects)
-                        unverify(connection, symbol.entity_id, self.interval, ours)
-            received, refusals = received + stored.received, refusals + stored.rejected
-            yield stored
+        for tries_left in reversed(range(_TRIES_FOR_CONTEXT)):
+            candles = self._judging(symbol, span, context)
+            pages = self.exchange.candle_pages(self.market_type, symbol.exchange_id, self.interval, context)
+            # What follows the window is rewritten together with what it looks back at, or a kill could leave it old.
+            for rows in _batches(pages, span.end - self._reach):
+                with self.turn:
+                    if self.stop.is_set():
+                        raise ExchangeError("nothing more was asked for: another symbol met what is wrong for all")
+                    is_first = not candles.has_begun
+                    batch = candles.take(rows)
+                    if batch.lacks_context and tries_left:
+                        break
+                    stored = self._store(symbol, span, batch, asking, is_first=is_first)
+                said.update(orjson.dumps(rows))
+                total += stored
+                yield stored
+            else:
+                break
+        with self.turn:
+            rest = candles.finish()
+            followed = self._store(symbol, span, rest, asking, is_first=False) if len(rest.candles) else Collected()
+        yield followed
         at, clock = self.now(), to_datetime(self.clock).replace(tzinfo=None)
-        asking.answers.append(Answer(span, at, clock, received, said.hexdigest(), refusals))
+        asking.answers.append(Answer(span, at, clock, total.received, said.hexdigest(), total.rejected))
+
+    def _judging(self, symbol: Symbol, span: Span, context: Span) -> JudgedCandles:
+        def stored(of: Span) -> pd.DataFrame:
+            with self.database.connect(self.table_name) as connection:
+                return stored_candles(connection, self.table, symbol.entity_id, self.interval, of)
+
+        return JudgedCandles(self.interval, span, context, symbol.circulating_supply, stored)
 
     def _keys_of(self, candles: pd.DataFrame) -> set[str]:
         """The partitions that candles, at least one, lie in."""
         times = candles["open_time"]
         return set(partition_keys(self.interval.partition_scheme, int(times.min()), int(times.max()) + 1))
 
-    def _store(
-        self, connection: Connection, symbol: Symbol, span: Span, candles: pd.DataFrame, rejections: list[Rejection]
-    ) -> Collected:
-        record_rejections(connection, self.table_name, symbol.entity_id, rejections, self.clock)
-        times = candles["open_time"]
-        inside = candles[(times >= span.start) & (times < span.end)]
-        after = candles[times >= span.end]
-        counts = self._upsert(connection, symbol, inside, only_existing=False)
-        following = self._upsert(connection, symbol, after, only_existing=True)
+    def _store(self, symbol: Symbol, span: Span, batch: Batch, asking: Asking, *, is_first: bool) -> Collected:
+        """Commits a batch; with the first one the window is claimed."""
+        times = batch.candles["open_time"]
+        inside = batch.candles[(times >= span.start) & (times < span.end)]
+        # Those before the span are derived from what is not in the answer, and were not changed.
+        after = batch.candles[times >= span.end]
+        with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
+            if is_first:
+                claim_coverage(connection, self.entities, symbol.entity_id, self.interval, asking.window, self.clock)
+            record_rejections(connection, self.table_name, symbol.entity_id, batch.rejections, self.clock)
+            counts = self._upsert(connection, symbol, inside, only_existing=False)
+            following = self._upsert(connection, symbol, after, only_existing=True)
+            if counts.written or following.written:
+                ours = self._keys_of(batch.candles).difference(asking.suspects)
+                unverify(connection, symbol.entity_id, self.interval, ours)
         return Collected(
-            received=len(inside) + len(rejections),
-            rejected=len(rejections),
+            received=batch.received + len(batch.rejections),
+            rejected=len(batch.rejections),
             inserted=counts.inserted,
             changed=counts.changed + following.changed,
             unchanged=counts.unchanged,
