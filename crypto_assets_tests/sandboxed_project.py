@@ -88,9 +88,9 @@ class ImpatientExchange(ExchangeResource):
 
 
 @contextmanager
-def running_sandbox(clock: Clock, **options: Any) -> Iterator[RunningSandbox]:
+def running_sandbox(clock: Clock, genesis: int = GENESIS, **options: Any) -> Iterator[RunningSandbox]:
     """A sandbox with a few days of generated history, without weight limits."""
-    dataset = GeneratedDataset(genesis_ms=GENESIS, clock=clock, **options)
+    dataset = GeneratedDataset(genesis_ms=genesis, clock=clock, **options)
     with RunningSandbox(dataset, spot_budget=None, futures_budget=None) as sandbox:
         yield sandbox
 
@@ -186,8 +186,10 @@ class Project:
 
     def carry_out(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
         """Runs what a sensor asked for, as the daemon would, here and now."""
-        job = self.definitions.resolve_job_def(request.job_name)
-        chosen = job.get_subset(asset_selection=frozenset(request.asset_selection), asset_check_selection=frozenset())
+        chosen = self.definitions.resolve_job_def(request.job_name)
+        if request.asset_selection is not None:
+            selection = frozenset(request.asset_selection)
+            chosen = chosen.get_subset(asset_selection=selection, asset_check_selection=frozenset())
         return chosen.execute_in_process(
             instance=self.instance,
             run_config=QUIET | request.run_config,

@@ -216,7 +216,7 @@ class CandleCollector:
                     )
                 stored = self._store(connection, symbol, span, derived, rejections)
                 if stored.inserted or stored.changed:
-                    ours = self._keys_of(derived).difference(asking.suspects)
+                    ours = self._keys_of(derived).difference(asking.altered)
                     unverify(connection, symbol.entity_id, self.interval, ours)
             received, refusals = received + stored.received, refusals + stored.rejected
             yield stored
