@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,16 @@ from crypto_assets_tests.database_servers import (
     postgresql_server,
 )
 from crypto_assets_tests.report.quality_rows import store_example
+
+
+@pytest.fixture(scope="session")
+def recorded_directory() -> Path:
+    """Where recorded market data is; skips the test where there is none."""
+    named = os.environ.get("CRYPTO_ASSETS_RECORDED_DATA")
+    directory = Path(named) if named else Path(__file__).parents[1].parent / "shared" / "data" / "binance"
+    if not (directory / "spot" / "klines").is_dir():
+        pytest.skip(f"no recorded data in {directory} (set CRYPTO_ASSETS_RECORDED_DATA)")
+    return directory
 
 
 @pytest.fixture(scope="session")

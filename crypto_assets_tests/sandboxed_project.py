@@ -107,6 +107,8 @@ class Project:
     perps: tuple[str, ...] = ("BTC/USDT:USDT",)
     spot_url: str | None = None
     database: str = ""
+    start: date = START
+    exchange: ExchangeResource | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -116,7 +118,7 @@ class Project:
             database=self.database or f"sqlite:///{self.directory}",
             pairs=self.pairs,
             perps=self.perps,
-            start=START,
+            start=self.start,
             spot_url=self.spot_url or self.url,
             futures_url=self.url,
         )
@@ -124,7 +126,7 @@ class Project:
     @cached_property
     def definitions(self) -> dg.Definitions:
         """The project's own definitions, with an exchange that does not wait."""
-        exchange = ImpatientExchange(
+        exchange = self.exchange or ImpatientExchange(
             environment="sandbox", spot_url=self.settings.spot_url, futures_url=self.settings.futures_url
         )
         return build_definitions(self.settings, exchange=exchange, ledger=ledger_at(self.our_clock))

@@ -21,7 +21,7 @@ from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.orchestration.jobs import backfills, list_symbols
 from crypto_assets.orchestration.population import tracked_now
 from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource
-from crypto_assets.orchestration.run_requests import REQUEST, collection_request, tables_under_way, tries
+from crypto_assets.orchestration.run_requests import BOUNDED, REQUEST, collection_request, tables_under_way, tries
 from crypto_assets.quality.arrears import Arrears, arrears
 
 REQUESTS_PER_TICK = 5
@@ -73,7 +73,8 @@ def requests(
         tried = tries(instance, digest, now)
         if tried is not None:
             asked += 1
-            yield dg.RunRequest(run_key=f"{digest} {tried}", job_name=list_symbols.name, tags={REQUEST: digest})
+            tags = {REQUEST: digest, **BOUNDED}
+            yield dg.RunRequest(run_key=f"{digest} {tried}", job_name=list_symbols.name, tags=tags)
     owing = _arrears(instance, database, tracked, now)
     for each in owing:
         tried = tries(instance, each.digest, now)
