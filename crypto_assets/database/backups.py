@@ -14,7 +14,7 @@ Beside the four the environment is copied, so that no backup is brought back int
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -27,6 +27,8 @@ from crypto_assets.database.errors import DatabaseError, EnvironmentMismatch
 from crypto_assets.database.tables import TABLES, key_columns, logical_database
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Connection
 
     from crypto_assets.database.engines import Database
@@ -74,6 +76,19 @@ def back_up(database: Database) -> str | None:
             _drop(database, stamp)
             return None
         return stamp
+
+
+@contextmanager
+def naming_backup(stamp: str | None) -> Iterator[None]:
+    """What is removed after `back_up`: a DatabaseError in between also says which copies there are."""
+    try:
+        yield
+    except DatabaseError as error:
+        if stamp is None:
+            raise
+        raise DatabaseError(
+            f"{error} Backup {stamp} was made before; crypto-assets rollback --restore {stamp} brings it back."
+        ) from error
 
 
 def list_backups(database: Database) -> list[StoredBackup]:

@@ -47,6 +47,7 @@ _SENTENCES = {
     "42P01": "{where} lacks a table ({detail}); run crypto-assets migrate.",
     "3F000": "{where} lacks a schema ({detail}); run crypto-assets migrate.",
     "40": "Another process was in the way in {place} ({detail}), and this was undone; run it again.",
+    "2BP01": "{where} holds what others made of a table that has to go ({detail}); drop that first, psql names it.",
     "57014": "{where} stopped a statement that took too long ({detail}); run it again.",
     "25P03": "{where} ended a transaction that waited too long; run it again.",
     "55P03": "Another process has been using {place} for too long; try again.",
