@@ -35,8 +35,9 @@ def migrate(context: click.Context, revision: str, *, as_sql: bool, dry_run: boo
     if context.invoked_subcommand is not None:
         return
     from crypto_assets.database.downgrades import goes_back  # noqa: PLC0415 - loads SQLAlchemy
+    from crypto_assets.database.migrations import known_revision, migration_sql, plan_migration  # noqa: PLC0415
     from crypto_assets.database.migrations import migrate as run  # noqa: PLC0415
-    from crypto_assets.database.migrations import migration_sql, plan_migration  # noqa: PLC0415
+    from crypto_assets.database.revisions import HEAD  # noqa: PLC0415
 
     partitioned = [interval.value for interval in load_settings().partitioned_intervals]
     database = _database()
@@ -44,7 +45,7 @@ def migrate(context: click.Context, revision: str, *, as_sql: bool, dry_run: boo
         if as_sql:
             click.echo(migration_sql(database, revision=revision, partitioned=partitioned), nl=False)
             return
-        results = plan_migration(database, revision=revision)
+        results = plan_migration(database, revision=revision) if dry_run or known_revision(revision) != HEAD else []
         if goes_back(results):
             _go_back(database, revision, results, dry_run=dry_run, yes=yes, as_json=as_json)
             return

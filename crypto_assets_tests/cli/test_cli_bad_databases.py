@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 import pytest
@@ -187,3 +188,46 @@ def test_a_read_only_disk(tmp_path):
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
         shown = run_command("migrate", "status", "--json", url=url)
         assert {row["revision"] for row in json.loads(shown.stdout)} == {"0002"}
+
+
+EVERY_COMMAND = [
+    *(("migrate",), ("migrate", "status"), ("migrate", "--dry-run"), ("migrate", "--sql")),
+    *(("migrate", "--to", "0001", "--yes"), ("migrate", "--to", "0001", "--dry-run")),
+    *(("rollback", "--schema", "--yes"), ("rollback", "--schema", "--dry-run"), ("rollback", "--data", "--yes")),
+    *(("rollback", "--restore", "20200101T000000Z"), ("query", "crypto_asset"), ("archive", "list")),
+]
+
+
+@pytest.mark.parametrize("trouble", ["read-only", "full"])
+def test_every_command_says_in_one_sentence_that_the_disk_is_the_trouble(tmp_path, migrated_directory, trouble):
+    disk = tmp_path / "disk"
+    with small_disk(disk, "size=32m"):
+        shutil.copytree(migrated_directory, disk / "data")
+        url = f"sqlite:///{disk}/data"
+        if trouble == "full":
+            with (disk / "filling").open("wb") as filling, suppress(OSError):
+                while True:
+                    filling.write(bytes(65536))
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        before = {path: path.read_bytes() for path in disk.rglob("*.db")}
+        for command in EVERY_COMMAND:
+            said = sentence(run_command(*command, url=url))
+            assert re.search("can be written|disk is full|Read-only file system|No space left", said)
+        for command in (("health",), ("health", "--json")):
+            looked = run_command(*command, url=url)
+            assert looked.exit_code == 1
+            assert isinstance(looked.exception, SystemExit)
+        assert "binance_crypto_meta.db cannot be" in json.loads(looked.stdout)[0]["figure"]
+        assert {path: path.read_bytes() for path in disk.rglob("*.db")} == before
+
+
+def test_a_damaged_file_is_named(tmp_path, migrated_directory):
+    shutil.copytree(migrated_directory, tmp_path / "data")
+    file = tmp_path / "data/binance/binance_crypto_operations.db"
+    with file.open("r+b") as damaged:
+        damaged.seek(8192)
+        damaged.write(b"\xff" * (file.stat().st_size - 8192))
+    for command in (("migrate", "--to", "0001", "--yes"), ("rollback", "--schema", "--yes")):
+        said = sentence(run_command(*command, url=f"sqlite:///{tmp_path}/data"))
+        assert "binance_crypto_operations.db cannot be read (database disk image is malformed)" in said
