@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import subprocess
 import uuid
 from contextlib import contextmanager, suppress
@@ -35,6 +36,16 @@ def test_an_unreachable_server(command, url):
     assert "cannot be reached" in said
     assert "127.0.0.1:1" in said
     assert "secret" not in said
+
+
+@pytest.mark.parametrize("scheme", ["postgresql+psycopg", "mysql+pymysql"])
+def test_a_server_that_accepts_and_says_nothing(scheme):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = f"127.0.0.1:{silent.getsockname()[1]}"
+        url = f"{scheme}://me:secret@{where}/{'x' if scheme.startswith('p') else ''}?connect_timeout=2"
+        said = sentence(run_command("migrate", "status", url=url))
+    assert "cannot be reached" in said
+    assert where in said
 
 
 def test_a_wrong_password_of_mysql(servers):

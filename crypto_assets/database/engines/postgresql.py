@@ -16,7 +16,6 @@ from sqlalchemy.exc import DBAPIError
 
 from crypto_assets.database.engines.base import BACKUP, BUSY_TIMEOUT_SECONDS, MIGRATION_TIMEOUT_SECONDS
 from crypto_assets.database.engines.server import (
-    CONNECT_TIMEOUT_SECONDS,
     ServerDatabase,
     month_starts,
     waited_in_vain,
@@ -121,7 +120,7 @@ class PostgresqlDatabase(ServerDatabase):
 
     def _connect_arguments(self) -> dict[str, Any]:
         return {
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "connect_timeout": self._connect_seconds(),
             "application_name": "crypto-assets",
             "options": f"-c timezone=UTC -c client_encoding=UTF8 -c lock_timeout={BUSY_TIMEOUT_SECONDS}s",
         }
