@@ -92,7 +92,11 @@ def naming_backup(stamp: str | None) -> Iterator[None]:
 
 
 def list_backups(database: Database) -> list[StoredBackup]:
-    """Every copy there is, oldest first. Makes nothing; needs no migrated database."""
+    """Every copy there is, oldest first. Makes nothing; needs no migrated database.
+
+    Raises EnvironmentMismatch where another environment's data is stored.
+    """
+    database.check_identity()
     with database.backups() as connection:
         found = _copies(connection, database)
         rows = {
@@ -124,7 +128,6 @@ def restore(database: Database, stamp: str) -> dict[str, int]:
     only the table has are left out. The copies stay. Raises DatabaseError for an unknown stamp and where a table is not
     there, EnvironmentMismatch for another environment's, all of them before any row is written.
     """
-    database.check_identity()
     chosen = backup_of(database, stamp)
     _check_environment(database, chosen[0].stamp)
     for each in chosen:

@@ -77,6 +77,11 @@ def test_a_wrong_password_of_postgresql(strict_postgresql):
         assert "wrong-secret" not in said
 
 
+def test_a_user_that_postgresql_does_not_know(servers):
+    url = servers["postgresql"]().set(username="nobody_here").render_as_string(hide_password=False)
+    assert "refuses this user or password" in sentence(run_command("migrate", "status", url=url))
+
+
 def test_missing_rights_in_postgresql(strict_postgresql):
     url = strict_postgresql.set(password="right").render_as_string(hide_password=False)  # noqa: S106 - a test's own
     said = sentence(run_command("migrate", url=url))
@@ -113,7 +118,10 @@ def test_a_database_that_is_not_there_or_not_served(url, said, servers):
     assert said in sentence(run_command("migrate", url=url))
 
 
-@pytest.mark.parametrize("command", [("migrate",), ("query", "crypto_asset")])
+@pytest.mark.parametrize(
+    "command",
+    [("migrate",), ("query", "crypto_asset"), ("rollback", "--backups"), ("rollback", "--restore", "X", "--dry-run")],
+)
 def test_a_database_of_another_environment(database_url, command):
     said = sentence(run_command(*command, url=database_url, CRYPTO_ASSETS_ENVIRONMENT="live"))
     assert "holds sandbox data and cannot be used for live" in said

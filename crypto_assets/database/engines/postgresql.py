@@ -5,6 +5,7 @@ Candle tables that are partitioned hold one partition a month, `cryptopair_1m_kd
 
 from __future__ import annotations
 
+import re
 import zlib
 from contextlib import contextmanager
 from datetime import timedelta
@@ -52,6 +53,12 @@ _SENTENCES = {
     "55P03": "Another process has been using {place} for too long; try again.",
     "57P": "{where} is shutting down or starting up; try again.",
 }
+
+_REFUSED = re.compile(
+    "password authentication failed|no password supplied|no pg_hba.conf entry"
+    '|role "[^"]*" (does not exist|is not permitted)'
+)
+"""What a server says that lets nobody of that name in; an error of connecting has no code."""
 
 
 class PostgresqlDatabase(ServerDatabase):
@@ -163,7 +170,7 @@ class PostgresqlDatabase(ServerDatabase):
         code, detail = _code(error), str(error.orig).splitlines()[0].removeprefix("ERROR:").strip().rstrip(".")
         where = f"The database {self.location}"
         if code is None:
-            if "password authentication failed" in str(error.orig) or "no password supplied" in str(error.orig):
+            if _REFUSED.search(str(error.orig)):
                 return _SENTENCES["28"].format(where=where)
             if "does not exist" in str(error.orig) and 'database "' in str(error.orig):
                 return _SENTENCES["3D000"].format(where=where)
