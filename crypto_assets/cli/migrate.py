@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from crypto_assets.cli.confirmation import ask
+from crypto_assets.cli.question import ask
 from crypto_assets.cli.rollback import backup_sentence
 from crypto_assets.settings import load_settings
 

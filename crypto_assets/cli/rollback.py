@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from crypto_assets.cli.confirmation import ask
+from crypto_assets.cli.question import ask
 from crypto_assets.domain.intervals import parse_time, to_datetime
 from crypto_assets.settings import load_settings
 
