@@ -7,6 +7,7 @@ the package that uses it. Made once by `definitions` and by `cli`; tests make th
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +15,16 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import Field, HttpUrl, Secret, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    HttpUrl,
+    Secret,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from crypto_assets.domain.intervals import Interval
@@ -100,6 +110,17 @@ class Settings(BaseSettings):
         if not parts.scheme or not parts.netloc or parts.path.strip("/"):
             raise ValueError(f"{value!r} is not scheme://host[:port]")
         return value.rstrip("/")
+
+    @field_validator("gap_spacing", mode="wrap")
+    @classmethod
+    def _spacing_in_seconds_or_written_out(cls, value: object, validate: ValidatorFunctionWrapHandler) -> timedelta:
+        with suppress(ValueError):
+            value = float(str(value))  # pydantic takes a number for seconds, and refuses the same as text
+        try:
+            spacing: timedelta = validate(value)
+        except ValidationError:
+            raise ValueError(f"{value!r} is no time above 0, such as 3600 (seconds), 01:00:00 or PT1H") from None
+        return spacing
 
     @field_validator("alert_webhook", mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,16 @@ def state_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(scope="session")
+def recorded_directory() -> Path:
+    """Where recorded market data is; skips the test where there is none."""
+    named = os.environ.get("CRYPTO_ASSETS_RECORDED_DATA")
+    directory = Path(named) if named else Path(__file__).parents[1].parent / "shared" / "data" / "binance"
+    if not (directory / "spot" / "klines").is_dir():
+        pytest.skip(f"no recorded data in {directory} (set CRYPTO_ASSETS_RECORDED_DATA)")
+    return directory
 
 
 @pytest.fixture(scope="session")

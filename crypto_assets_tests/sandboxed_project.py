@@ -104,9 +104,9 @@ class ImpatientExchange(ExchangeResource):
 
 
 @contextmanager
-def running_sandbox(clock: Clock, **options: Any) -> Iterator[RunningSandbox]:
+def running_sandbox(clock: Clock, genesis: int = GENESIS, **options: Any) -> Iterator[RunningSandbox]:
     """A sandbox with a few days of generated history, without weight limits."""
-    dataset = GeneratedDataset(genesis_ms=GENESIS, clock=clock, **options)
+    dataset = GeneratedDataset(genesis_ms=genesis, clock=clock, **options)
     with RunningSandbox(dataset, spot_budget=None, futures_budget=None) as sandbox:
         yield sandbox
 
@@ -123,6 +123,8 @@ class Project:
     perps: tuple[str, ...] = ("BTC/USDT:USDT",)
     spot_url: str | None = None
     database: str = ""
+    start: date = START
+    exchange: ExchangeResource | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -132,7 +134,7 @@ class Project:
             database=self.database or f"sqlite:///{self.directory}",
             pairs=self.pairs,
             perps=self.perps,
-            start=START,
+            start=self.start,
             spot_url=self.spot_url or self.url,
             futures_url=self.url,
         )
@@ -140,7 +142,7 @@ class Project:
     @cached_property
     def definitions(self) -> dg.Definitions:
         """The project's own definitions, with an exchange that does not wait."""
-        exchange = ImpatientExchange(
+        exchange = self.exchange or ImpatientExchange(
             environment="sandbox", spot_url=self.settings.spot_url, futures_url=self.settings.futures_url
         )
         return build_definitions(self.settings, exchange=exchange, ledger=ledger_at(self.our_clock))
@@ -202,8 +204,10 @@ class Project:
 
     def carry_out(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
         """Runs what a sensor asked for, as the daemon would, here and now."""
-        job = self.definitions.resolve_job_def(request.job_name)
-        chosen = job.get_subset(asset_selection=frozenset(request.asset_selection), asset_check_selection=frozenset())
+        chosen = self.definitions.resolve_job_def(request.job_name)
+        if request.asset_selection is not None:
+            selection = frozenset(request.asset_selection)
+            chosen = chosen.get_subset(asset_selection=selection, asset_check_selection=frozenset())
         return chosen.execute_in_process(
             instance=self.instance,
             run_config=QUIET | request.run_config,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -64,6 +64,8 @@ def test_every_variable_is_read(read):
         ("DATABASE", "data/testnet", "is not a URL such as sqlite:///data/testnet"),
         ("RETENTION_DAYS", "-1", "greater than or equal to 0"),
         ("RETENTION_DAYS", "a year", "valid integer"),
+        ("GAP_SPACING", "2 hours", "'2 hours' is no time above 0, such as 3600 (seconds), 01:00:00 or PT1H"),
+        ("GAP_SPACING", "0", "is no time above 0"),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_the_variable(read, name, value, part):
@@ -73,6 +75,12 @@ def test_a_mistake_is_one_sentence_that_names_the_variable(read, name, value, pa
     assert said.startswith(f"CRYPTO_ASSETS_{name}: ")
     assert part in said
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("written", ["90", "90.0", "00:01:30", "PT1M30S"])
+def test_the_spacing_of_answers_is_read_in_seconds_or_written_out(monkeypatch, written):
+    monkeypatch.setenv("CRYPTO_ASSETS_GAP_SPACING", written)
+    assert load_settings().gap_spacing == timedelta(seconds=90)
 
 
 @pytest.mark.parametrize(

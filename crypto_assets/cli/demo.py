@@ -1,15 +1,15 @@
 """`crypto-assets demo`: the main job against an exchange on this machine, through the project's own definitions.
 
-Here belong the choice of what to collect and the progress bars; the summary belongs to `summary`. Nothing is
-collected or checked in a way of its own: it runs the jobs `bootstrap`, `backfill_*_kdata` and `integrity` in this
-process. Called by the command.
+Here belong the choice of what to collect and the progress bars; the summary belongs to `summary`, asking again about
+gaps to `confirmation`. Nothing is collected or checked in a way of its own: it runs the jobs `bootstrap`,
+`backfill_*_kdata` and `integrity` in this process. Called by the command.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from sqlalchemy import select
 
+from crypto_assets.cli.confirmation import confirm_gaps
 from crypto_assets.cli.summary import print_summary, summarise
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.tables import TABLES
@@ -31,11 +32,13 @@ from crypto_assets.domain.spans import Span, merge
 from crypto_assets.exchange.binance import BinanceExchange
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.orchestration.jobs import backfills
-from crypto_assets.orchestration.resources import ExchangeResource
+from crypto_assets.orchestration.resources import ExchangeResource, LedgerResource
 from crypto_assets.sandbox.process import SandboxProcess
 from crypto_assets.settings import Environment, Settings
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_GAP_SPACING = timedelta(seconds=1)
+"""Between two answers of the demo's own exchange that count: it never has an outage."""
 
 
 def run_demo(given: Settings, data: Path | None, days: int, *, as_json: bool) -> int:
@@ -70,12 +73,17 @@ def run_demo(given: Settings, data: Path | None, days: int, *, as_json: bool) ->
                     if of_market is market_type and interval.partition_scheme is scheme
                 ]
                 for first, last in _partition_ranges(scheme, listed[market_type]):
-                    result = _run(definitions, instance, backfills[scheme].name, tables, first, last)
+                    result = _run(
+                        *(definitions, instance, backfills[scheme].name, tables),
+                        config={"ops": {table: {"config": {"only_missing": True}} for table in tables}},
+                        tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
+                    )
                     for table in tables:
                         event = result.asset_materializations_for_node(table)[0]
                         figures.setdefault(table, []).append({k: v.value for k, v in event.metadata.items()})
                 for table in tables:
                     progress.update(bars[table], completed=progress.tasks[bars[table]].total)
+        _confirm_gaps(settings, database, instance)
         checked = _run(definitions, instance, "integrity", raise_on_error=False)
     summary = summarise(database, figures, checked.get_asset_check_evaluations())
     database.dispose()
@@ -101,6 +109,7 @@ def _demo_settings(given: Settings, url: str, data: Path | None, days: int, exch
         "database": given.database or f"sqlite:///data/{_dataset_name(data)}",
         "spot_url": url,
         "futures_url": url,
+        "gap_spacing": _GAP_SPACING,
         "start": to_datetime(exchange.server_time(MarketType.SPOT)).date() - timedelta(days=days),
     }
     if data is not None:
@@ -150,26 +159,36 @@ def _run(
     definitions: dg.Definitions,
     instance: dg.DagsterInstance,
     job: str,
-    tables: list[str] | None = None,
-    first: str = "",
-    last: str = "",
+    tables: Sequence[str] = (),
     *,
+    config: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
     raise_on_error: bool = True,
 ) -> dg.ExecuteInProcessResult:
-    """Runs a job of the definitions here and now; with `tables`, those assets over a range of partitions."""
+    """Runs a job of the definitions here and now; with `tables`, those of its assets."""
     chosen = definitions.resolve_job_def(job)
-    config: dict[str, Any] = _QUIET
-    tags: dict[str, str] = {}
     if tables:
         # A subset asks for its checks again unless it is told to have none.
         assets = frozenset(dg.AssetKey(table) for table in tables)
         chosen = chosen.get_subset(asset_selection=assets, asset_check_selection=frozenset())
-        config = _QUIET | {"ops": {table: {"config": {"only_missing": True}} for table in tables}}
-        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
     try:
-        return chosen.execute_in_process(instance=instance, run_config=config, tags=tags, raise_on_error=raise_on_error)
+        return chosen.execute_in_process(
+            instance=instance, run_config=_QUIET | dict(config or {}), tags=tags, raise_on_error=raise_on_error
+        )
     except dg.Failure as failure:
         raise click.ClickException(str(failure.description)) from failure
+
+
+def _confirm_gaps(settings: Settings, database: Database, instance: dg.DagsterInstance) -> None:
+    """Asks the exchange about what is missing until it is known to have none."""
+    definitions = build_definitions(settings)
+    ledger = LedgerResource(answers=settings.gap_answers, spacing_seconds=settings.gap_spacing.total_seconds())
+
+    def carry_out(request: dg.RunRequest) -> None:
+        tables = [key.to_user_string() for key in request.asset_selection or ()]
+        _run(definitions, instance, str(request.job_name), tables, config=request.run_config, tags=request.tags)
+
+    confirm_gaps(database, ledger, instance, carry_out)
 
 
 def _listed_spans(database: Database, settings: Settings, clock: int) -> dict[MarketType, list[Span]]:

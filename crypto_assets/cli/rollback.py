@@ -6,13 +6,13 @@ the command.
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
+from crypto_assets.cli.question import ask
 from crypto_assets.domain.intervals import parse_time, to_datetime
 from crypto_assets.settings import load_settings
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from crypto_assets.database.engines import Database
-    from crypto_assets.database.rollback import PlannedRemoval
 
 
 @click.command()
@@ -94,33 +93,18 @@ def _remove(database: Database, depth: str, chosen: dict[str, Any], *, dry_run: 
         plan = plan_rollback(database, Depth(depth), **chosen)
         rows = {each.table: each.rows for each in plan}
         if not dry_run and (plan or depth == "schema"):
-            _ask(database, depth, plan)
+            tables = sum(1 for each in plan if each.rows)
+            also = ", and the schema with them," if depth == "schema" else ""
+            ask(database, f"Remove {sum(rows.values()):,} rows of {tables} tables{also}")
     if not dry_run:
         outcome = carry_out(database, Depth(depth), **chosen)
         rows, backup = outcome.removed, outcome.backup
     said = f"{'would remove' if dry_run else 'removed'} {sum(rows.values()):,} rows"
     if backup is not None:
-        said += (
-            f"; backup {backup} of the quality log, gaps, consistency and metrics, brought back by"
-            f" crypto-assets rollback --restore {backup}; candles come back by collecting them again"
-        )
+        said += f"; {backup_sentence(backup)}; candles come back by collecting them again"
     if rows.get(ARCHIVE):
         said += f"; {rows[ARCHIVE]:,} Parquet files of archived candles stay on disk"
     _show(database, rows, said, {"depth": depth, "dry_run": dry_run, "backup": backup}, as_json=as_json)
-
-
-def _ask(database: Database, depth: str, plan: list[PlannedRemoval]) -> None:
-    """Raises ClickException unless a person types the environment's name."""
-    if not sys.stdin.isatty():
-        raise click.ClickException("There is no terminal to ask at; say --yes to remove rows without being asked.")
-    rows, tables = sum(each.rows for each in plan), sum(1 for each in plan if each.rows)
-    also = ", and the schema with them," if depth == "schema" else ""
-    question = (
-        f"Remove {rows:,} rows of {tables} tables{also} in {database.location} (environment {database.environment})?"
-        " Type the environment's name to go on"
-    )
-    if click.prompt(question, default="", show_default=False, err=True) != database.environment:
-        raise click.ClickException(f"That is not {database.environment}; nothing was removed.")
 
 
 def _chosen(provider: str | None, tables: str | None, since: str | None) -> dict[str, Any]:
@@ -134,6 +118,14 @@ def _chosen(provider: str | None, tables: str | None, since: str | None) -> dict
     if provider == "" or (tables is not None and not names):
         raise click.UsageError("--provider and --tables need a name.")
     return {"provider": provider, "tables": names, "since": moment}
+
+
+def backup_sentence(stamp: str) -> str:
+    """What was copied, and how it comes back."""
+    return (
+        f"backup {stamp} of the quality log, gaps, consistency and metrics, brought back by"
+        f" crypto-assets rollback --restore {stamp}"
+    )
 
 
 def _show(database: Database, rows: dict[str, int], said: str, head: dict[str, Any], *, as_json: bool) -> None:

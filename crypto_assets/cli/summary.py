@@ -27,7 +27,10 @@ from crypto_assets.settings import Settings
 
 @dataclass(frozen=True)
 class AssetSummary:
-    """One asset after the demo: its rows, what this run fetched, and its checks' verdicts by name."""
+    """One asset after the demo: its rows, what this run fetched, and its checks' verdicts by name.
+
+    `gaps` are those that may still be filled, `source_gaps` those of which the exchange has no candles.
+    """
 
     asset: str
     rows: int
@@ -36,6 +39,9 @@ class AssetSummary:
     gaps: int | None
     missing: int | None
     gap_spans: list[dict[str, Any]]
+    source_gaps: int | None
+    source_candles: int | None
+    source_spans: list[dict[str, Any]]
     checks: dict[str, bool]
     fetched: int
     seconds: float
@@ -89,16 +95,19 @@ def _summarise_asset(
             rows, first, last = connection.execute(select(func.count(), *times).select_from(table)).one()
         else:
             rows, first, last = connection.scalar(select(func.count()).select_from(table)) or 0, None, None
-    gaps = verdicts["no_gaps"].metadata if "no_gaps" in verdicts else None
+    said = verdicts["no_gaps"].metadata if "no_gaps" in verdicts else None
     fetched, seconds = sum(run["rows_received"] for run in runs), sum(run["seconds"] for run in runs)
     return AssetSummary(
         asset=name,
         rows=rows,
         first=first,
         last=last,
-        gaps=None if gaps is None else int(str(gaps["gaps"].value)),
-        missing=None if gaps is None else int(str(gaps["count"].value)),
-        gap_spans=_records(gaps.get("sample") if gaps else None),
+        gaps=_figure(said, "gaps"),
+        missing=_figure(said, "count"),
+        gap_spans=_records(said, "sample"),
+        source_gaps=_figure(said, "source_gaps"),
+        source_candles=_figure(said, "source_candles"),
+        source_spans=_records(said, "source"),
         checks={check: evaluation.passed for check, evaluation in verdicts.items()},
         fetched=fetched,
         seconds=round(seconds, 2),
@@ -106,7 +115,12 @@ def _summarise_asset(
     )
 
 
-def _records(value: object) -> list[dict[str, Any]]:
+def _figure(metadata: Mapping[str, dg.MetadataValue] | None, name: str) -> int | None:
+    return None if metadata is None else int(str(metadata[name].value))
+
+
+def _records(metadata: Mapping[str, dg.MetadataValue] | None, name: str) -> list[dict[str, Any]]:
+    value = (metadata or {}).get(name)
     return [dict(record.data) for record in value.records] if isinstance(value, dg.TableMetadataValue) else []
 
 
@@ -138,12 +152,13 @@ def print_summary(summary: Summary, settings: Settings, data: Path | None, *, as
     for red in summary.red:
         console.print(f"[red]red[/red] {red}", highlight=False)
     for asset in summary.assets:
-        for gap in asset.gap_spans:
-            console.print(
-                f"{asset.asset}: {gap['entity_id']} lacks {gap['missing']} candles, {gap['first_missing']} to "
-                f"{gap['last_missing']} UTC",
-                highlight=False,
-            )
+        for gaps, whose in ((asset.gap_spans, ""), (asset.source_spans, "; the exchange has none either")):
+            for gap in gaps:
+                console.print(
+                    f"{asset.asset}: {gap['entity_id']} lacks {gap['missing']} candles, {gap['first_missing']} to "
+                    f"{gap['last_missing']} UTC{whose}",
+                    highlight=False,
+                )
     click.echo(f"\nThe database: {summary.location}")
     click.echo(f"Try: {summary.example}")
     click.echo(f"See it: {_dev_command(settings, data)}")
@@ -151,7 +166,17 @@ def print_summary(summary: Summary, settings: Settings, data: Path | None, *, as
 
 def _table(assets: list[AssetSummary]) -> Table:
     table = Table(title="What is stored, and what the checks say")
-    for column in ("asset", "rows", "first candle", "last candle", "gaps", "checks", "seconds", "rows/s"):
+    for column in (
+        "asset",
+        "rows",
+        "first candle",
+        "last candle",
+        "gaps",
+        "source gaps",
+        "checks",
+        "seconds",
+        "rows/s",
+    ):
         table.add_column(
             column, justify="left" if column in ("asset", "checks") else "right", no_wrap=column != "checks"
         )
@@ -162,6 +187,7 @@ def _table(assets: list[AssetSummary]) -> Table:
             f"{asset.first:%Y-%m-%d %H:%M}" if asset.first else "",
             f"{asset.last:%Y-%m-%d %H:%M}" if asset.last else "",
             "" if asset.gaps is None else str(asset.gaps),
+            "" if asset.source_gaps is None else str(asset.source_gaps),
             " ".join(_verdict(check, passed=passed) for check, passed in asset.checks.items()),
             f"{asset.seconds:.1f}" if asset.asset in KDATA_TABLES else "",
             f"{asset.rows_per_second:,}" if asset.asset in KDATA_TABLES else "",

@@ -44,8 +44,11 @@ def with_archived(
     """`stored` (the part's stored rows, with the key's columns) and the archived rows of `months`, as one result.
 
     A stored row wins over an archived one of the same key. Raises DatabaseError where a file is missing or damaged, or
-    the archive's directory is not known.
+    the archive's directory is not known; neither is looked at where the stored rows alone meet the part's limit.
     """
+    months = _within_reach(stored, months, part)
+    if not months:
+        return stored[list(part.columns)]
     if directory is None:
         raise DatabaseError(
             f"The candles of {table.name} from {months[0].month[:7]} to {months[-1].month[:7]} are archived; name"
@@ -60,6 +63,17 @@ def with_archived(
     if part.limit is not None:
         rows = rows.head(part.limit)
     return pd.DataFrame({name: _as_if_stored(rows[name]) for name in part.columns})
+
+
+def _within_reach(stored: pd.DataFrame, months: Sequence[ArchivedMonth], part: Part) -> Sequence[ArchivedMonth]:
+    """The months that may hold one of the first rows: with enough stored ones none beyond the last of these."""
+    if part.limit is None or len(stored) < part.limit:
+        return months
+    # At the very time of that row the entity decides, which is seen when the rows are sorted.
+    furthest = stored["timestamp"].iloc[-1]
+    if part.order == "desc":
+        return [month for month in months if month.last_timestamp >= furthest]
+    return [month for month in months if month.first_timestamp <= furthest]
 
 
 def _archived_rows(months: Sequence[ArchivedMonth], directory: Path, table: Table, part: Part) -> pd.DataFrame:

@@ -14,7 +14,7 @@ Beside the four the environment is copied, so that no backup is brought back int
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -27,6 +27,8 @@ from crypto_assets.database.errors import DatabaseError, EnvironmentMismatch
 from crypto_assets.database.tables import TABLES, key_columns, logical_database
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Connection
 
     from crypto_assets.database.engines import Database
@@ -76,8 +78,25 @@ def back_up(database: Database) -> str | None:
         return stamp
 
 
+@contextmanager
+def naming_backup(stamp: str | None) -> Iterator[None]:
+    """What is removed after `back_up`: a DatabaseError in between also says which copies there are."""
+    try:
+        yield
+    except DatabaseError as error:
+        if stamp is None:
+            raise
+        raise DatabaseError(
+            f"{error} Backup {stamp} was made before; crypto-assets rollback --restore {stamp} brings it back."
+        ) from error
+
+
 def list_backups(database: Database) -> list[StoredBackup]:
-    """Every copy there is, oldest first. Makes nothing; needs no migrated database."""
+    """Every copy there is, oldest first. Makes nothing; needs no migrated database.
+
+    Raises EnvironmentMismatch where another environment's data is stored.
+    """
+    database.check_identity()
     with database.backups() as connection:
         found = _copies(connection, database)
         rows = {
@@ -109,7 +128,6 @@ def restore(database: Database, stamp: str) -> dict[str, int]:
     only the table has are left out. The copies stay. Raises DatabaseError for an unknown stamp and where a table is not
     there, EnvironmentMismatch for another environment's, all of them before any row is written.
     """
-    database.check_identity()
     chosen = backup_of(database, stamp)
     _check_environment(database, chosen[0].stamp)
     for each in chosen:

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, text
 
 from crypto_assets.database.engines import Database
 from crypto_assets.database.engines.sqlite import SqliteDatabase
-from crypto_assets.database.engines.sqlite_files import open_file
+from crypto_assets.database.engines.sqlite_files import open_file, unreadable
 from crypto_assets.database.queries import row_count
 from crypto_assets.database.sizes import table_bytes
 from crypto_assets.database.tables import TABLES
@@ -141,7 +141,7 @@ def _tidy_file(path: Path) -> bool:
         except sqlite3.OperationalError as error:
             # The next time does it: a busy file, or a disk without room for a second copy.
             if "locked" not in str(error) and "full" not in str(error):
-                raise
+                raise unreadable(path, error) from error
             return False
     return bool(wasteful)
 

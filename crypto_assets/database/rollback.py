@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, func, inspect, not_, or_, select, table
 
-from crypto_assets.database.backups import back_up
+from crypto_assets.database.backups import back_up, naming_backup
 from crypto_assets.database.errors import DatabaseError
 from crypto_assets.database.migrations import plan_migration
 from crypto_assets.database.revisions import BASE
@@ -123,7 +123,7 @@ def carry_out(
     """Copies the tables worth keeping, then removes what `plan_rollback` finds for the same arguments.
 
     Raises as it does and as `back_up`, with everything as it was; DatabaseError where removing fails (a lost
-    connection, another writer), with the tables removed so far removed.
+    connection, another writer), with the tables removed so far removed, and then the copies are named.
     """
     plan = plan_rollback(database, depth, provider, tables, since)
     if depth is Depth.SCHEMA:
@@ -131,12 +131,13 @@ def carry_out(
     elif not plan:
         return RollbackOutcome(None, {})
     stamp = back_up(database)
-    if depth is Depth.SCHEMA:
-        remove_databases(database)
-    elif depth is Depth.DATA and database.engine == "postgresql":
-        _truncate(database)
-    else:
-        return RollbackOutcome(stamp, _clear(database, plan))
+    with naming_backup(stamp):
+        if depth is Depth.SCHEMA:
+            remove_databases(database)
+        elif depth is Depth.DATA and database.engine == "postgresql":
+            _truncate(database)
+        else:
+            return RollbackOutcome(stamp, _clear(database, plan))
     return RollbackOutcome(stamp, {each.table: each.rows for each in plan})
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from crypto_assets.domain.intervals import Interval, partition_key, partition_keys, partition_span
+from crypto_assets.domain.intervals import Interval, partition_keys, partition_span
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.frames.candles import LOOKBACK
 from crypto_assets.quality.coverage import askable
@@ -21,15 +21,17 @@ from crypto_assets.quality.verification import Look, Series
 class Asking:
     """What is asked of one symbol, and what came of it.
 
-    `due` is all that can be asked for in the window, `spans` what is asked for. `suspects` are partitions that are not
-    as they were verified and of which candles are missing: when these came, the rest must be as it was. `following` are
-    those after the window whose candles look back into it.
+    `due` is all that can be asked for in the window, `spans` what is asked for. `altered` are partitions that are not
+    as they were verified: what they were is not forgotten before they are verified anew, or a run that is killed would
+    make ours what somebody else wrote. `suspects` are those of which candles are missing: when these came, the rest
+    must be as it was. `following` are those after the window whose candles look back into it.
     """
 
     window: Span
     partitions: list[str]
     due: list[Span]
     spans: list[Span]
+    altered: set[str]
     suspects: set[str]
     following: list[str]
     answers: list[Answer] = field(default_factory=list)
@@ -47,23 +49,20 @@ def plan(series: Series, window: Span, clock: int, *, only_missing: bool, spans:
     partitions = partition_keys(scheme, window.start, window.end)
     due = askable(interval, window, series.listed(), clock)
     following = sorted(series.covered(partition_keys(scheme, window.end, window.end + reach(interval))))
+    altered = series.suspects([*partitions, *following])
     if not only_missing and spans is None:
-        return Asking(window, partitions, due, due, series.suspects(following), following)
-    suspects = series.suspects([*partitions, *following])
+        return Asking(window, partitions, due, due, altered, set(), following)
     chosen = due if spans is None else intersect(due, spans)
     missing = [
         gap
         for span in chosen
         for gap in missing_spans(series.connection, series.table, series.entity_id, interval, span)
     ]
-    altered = [
-        span for key in suspects.intersection(partitions) if not intersect([span := _span(interval, key)], missing)
-    ]
+    suspects = {key for key in altered.intersection(partitions) if intersect([_span(interval, key)], missing)}
     if spans is None:
         missing = subtract(missing, series.source_gaps())
-    asked = merge([*missing, *intersect(chosen, altered)])
-    remaining = suspects.difference(partition_key(scheme, span.start) for span in altered)
-    return Asking(window, partitions, due, asked, remaining, following)
+    whole = (_span(interval, key) for key in altered.intersection(partitions).difference(suspects))
+    return Asking(window, partitions, due, merge([*missing, *intersect(due, whole)]), altered, suspects, following)
 
 
 def reach(interval: Interval) -> int:

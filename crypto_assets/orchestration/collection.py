@@ -256,7 +256,7 @@ class CandleCollector:
             counts = self._upsert(connection, symbol, inside, only_existing=False)
             following = self._upsert(connection, symbol, after, only_existing=True)
             if counts.written or following.written:
-                ours = self._keys_of(batch.candles).difference(asking.suspects)
+                ours = self._keys_of(batch.candles).difference(asking.altered)
                 unverify(connection, symbol.entity_id, self.interval, ours)
         return Collected(
             received=batch.received + len(batch.rejections),

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, delete, select
 
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
@@ -54,7 +54,10 @@ def find_listing(exchange: Exchange, market: Market, known: Row[Any] | None, tra
         if market.is_active and known and known.end_date:
             since = to_milliseconds(known.end_date)
             resumed = moment(_or_none(lambda of, name: exchange.first_candle_time(of, name, since), market))
-        if first and before and first > before:
+            if resumed is None:
+                return Listing(first or before, known.end_date)  # it trades again, and has no candle of it yet
+        # An onboard date is no candle's: it may be earlier than the first one.
+        if first and before and first > before != moment(market.listed_ms):
             reset = before
         listed = first or before
     else:
@@ -80,6 +83,9 @@ def note_listing(
         spans = [*first, (listing.resumed, None)]
     if spans:
         spans[-1] = (spans[-1][0], listing.ended)
+        if listing.reset and listing.listed:  # what was before the new start is gone, earlier listings too
+            spans = [(max(start, listing.listed), end) for start, end in spans if end is None or end > listing.listed]
+        connection.execute(delete(_LISTING).where(_LISTING.c.entity_id == entity_id))
         written = [{"entity_id": entity_id, "start": start, "end": end} for start, end in spans]
         upsert(connection, _LISTING, pd.DataFrame(written).astype({"end": object}))
     if listing.reset and listing.listed:

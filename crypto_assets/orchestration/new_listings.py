@@ -1,8 +1,8 @@
 """The sensor for symbols that appear, end and come back: it has them listed anew, and their history collected.
 
 It asks the database and Dagster's history only. Listing anew, which asks the exchange, is a run: every six hours, and
-hourly while a tracked symbol is not in the entity table. What is found there (a first candle, an end, a second
-listing) decides what is owed; what of it was never collected is asked for here. Called by `definitions`.
+hourly while no candle of a tracked symbol is known. What is found there (a first candle, an end, a second listing)
+decides what is owed; what of it was never collected is asked for here. Called by `definitions`.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
@@ -21,7 +21,7 @@ from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.orchestration.jobs import backfills, list_symbols
 from crypto_assets.orchestration.population import tracked_now
 from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource
-from crypto_assets.orchestration.run_requests import REQUEST, collection_request, tables_under_way, tries
+from crypto_assets.orchestration.run_requests import BOUNDED, REQUEST, collection_request, tables_under_way, tries
 from crypto_assets.quality.arrears import Arrears, arrears
 
 REQUESTS_PER_TICK = 5
@@ -73,7 +73,8 @@ def requests(
         tried = tries(instance, digest, now)
         if tried is not None:
             asked += 1
-            yield dg.RunRequest(run_key=f"{digest} {tried}", job_name=list_symbols.name, tags={REQUEST: digest})
+            tags = {REQUEST: digest, **BOUNDED}
+            yield dg.RunRequest(run_key=f"{digest} {tried}", job_name=list_symbols.name, tags=tags)
     owing = _arrears(instance, database, tracked, now)
     for each in owing:
         tried = tries(instance, each.digest, now)
@@ -82,9 +83,10 @@ def requests(
             config = {"symbols": list(each.symbols), "only_missing": True}
             yield collection_request(each.table, each.partitions, config, "new_listing_sensor", each.digest, tried)
     if not asked:
-        missing = f" Not listed by the exchange: {', '.join(unknown)}." if unknown else ""
-        under_way = f" {len(owing)} histories are being collected." if owing else ""
-        yield dg.SkipReason(f"The symbols are listed anew at {due:%Y-%m-%d %H:%M} UTC.{missing}{under_way}")
+        when = f"at {due:%Y-%m-%d %H:%M} UTC" if due > now else "now, or that failed a short time ago"
+        missing = f" No candle is known of {', '.join(unknown)}." if unknown else ""
+        waiting = f" {len(owing)} histories are being collected, or that failed a short time ago." if owing else ""
+        yield dg.SkipReason(f"The symbols are listed anew {when}.{missing}{waiting}")
 
 
 def _arrears(
@@ -105,13 +107,13 @@ def _arrears(
 
 
 def _unknown(database: Database, tracked: Mapping[MarketType, tuple[str, ...]]) -> list[str]:
-    """The tracked symbols that are in no entity table."""
+    """The tracked symbols that no listing found a candle of, be it that they are in no entity table."""
     unknown: list[str] = []
     for market_type, symbols in tracked.items():
         table = TABLES[market_type.entity_table]
         with database.connect(table.name) as connection:
-            known = set(connection.scalars(select(table.c.name).where(table.c.name.in_(symbols))))
-        unknown += [symbol for symbol in symbols if symbol not in known]
+            known = set(connection.scalars(select(table.c.name).where(table.c.list_date.is_not(None))))
+        unknown += [symbol for symbol in tracked_now(database, market_type, symbols) if symbol not in known]
     return unknown
 
 

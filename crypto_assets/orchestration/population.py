@@ -65,7 +65,7 @@ def populate_markets(
 
     Tracked symbols get the time of their first candle as `list_date`. A symbol that no longer trades becomes inactive
     and gets an `end_date`; one that is no longer listed at all becomes inactive and stays. Raises UnknownSymbol for a
-    tracked symbol the exchange never listed, before anything is written.
+    tracked symbol the exchange never listed, after all others were written: what became of them matters all the same.
     """
     table = TABLES[market_type.entity_table]
     markets = exchange.markets(market_type)
@@ -73,8 +73,8 @@ def populate_markets(
         raise ContractViolation(f"{exchange.name} lists no {market_type.value} symbol at all; nothing was changed")
     with database.connect(table.name) as connection:
         known = {row.id: row for row in connection.execute(select(table))}
-    refuse_unknown(tracked, {market.symbol for market in markets} | {row.name for row in known.values()}, market_type)
-    tracked = with_successors(tracked, {market.symbol for market in markets})
+    names = {market.symbol for market in markets} | {row.name for row in known.values()}
+    tracked = with_successors(tracked, names)
     listings = [find_listing(exchange, market, known.get(market.entity_id), tracked) for market in markets]
     gone = [row for entity_id, row in known.items() if entity_id not in {market.entity_id for market in markets}]
     dates = [(listing.listed, listing.ended) for listing in listings]
@@ -90,6 +90,7 @@ def populate_markets(
                 note_listing(connection, market.entity_id, known.get(market.entity_id), listing, _naive(clock))
         for row in gone:
             _end(connection, table, row)
+    refuse_unknown(tracked, names, market_type)
     return Populated(len(markets), len(verdict.reasons), len(gone), counts)
 
 
@@ -103,9 +104,18 @@ def note_first_candle(database: Database, exchange: Exchange, market_type: Marke
 
 
 def with_successors(tracked: Sequence[str], listed: Collection[str]) -> tuple[str, ...]:
-    """The tracked symbols, and the `listed` ones under which renamed ones of them went on."""
-    later = (successor(symbol) for symbol in tracked)
-    return tuple(dict.fromkeys([*tracked, *(symbol for symbol in later if symbol and symbol in listed)]))
+    """The tracked symbols, and the `listed` ones under which renamed ones of them went on.
+
+    Of one that is listed under its later symbol alone, the earlier is left out.
+    """
+    names: list[str] = []
+    for symbol in tracked:
+        later = successor(symbol)
+        if later is None or later not in listed:
+            names.append(symbol)
+        else:
+            names += [symbol, later] if symbol in listed else [later]
+    return tuple(dict.fromkeys(names))
 
 
 def tracked_now(database: Database, market_type: MarketType, tracked: Sequence[str]) -> tuple[str, ...]:

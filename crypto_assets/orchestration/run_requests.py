@@ -17,6 +17,10 @@ from crypto_assets.orchestration.jobs import backfills
 REQUEST = "crypto_assets/request"
 """The run tag with the digest."""
 
+BOUNDED = {"dagster/max_runtime": "3600"}
+"""The run tag by which the daemon ends a run after so many seconds. One whose worker was killed never ends otherwise:
+it would hold one of the places for runs, and keep its table from being repaired."""
+
 _UNDER_WAY = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.QUEUED,
@@ -44,6 +48,7 @@ def collection_request(
             "dagster/asset_partition_range_end": partitions[1],
             "crypto_assets/trigger": sensor,
             REQUEST: digest,
+            **BOUNDED,
         },
     )
 

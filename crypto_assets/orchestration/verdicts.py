@@ -168,9 +168,19 @@ def gap_verdict(told: Told, asked: Span | None, now: datetime) -> dg.AssetCheckR
         check_name="no_gaps",
         passed=not missing,
         severity=dg.AssetCheckSeverity.WARN if answered else dg.AssetCheckSeverity.ERROR,
-        description=f"{missing:,} owed candles are missing in {len(gaps)} gaps." if missing else None,
+        description=_completeness(metadata),
         metadata=metadata,
     )
+
+
+def _completeness(figures: dict[str, Any]) -> str:
+    """What the figures of `no_gaps` say, in one sentence."""
+    if figures["count"]:
+        return f"{figures['count']:,} owed candles are missing in {figures['gaps']} gaps."
+    if figures["source_gaps"]:
+        absent = f"in {figures['source_gaps']} gaps it has none of {figures['source_candles']:,}"
+        return f"All {figures['present']:,} candles that the exchange has are stored; {absent}."
+    return f"All {figures['present']:,} owed candles are stored."
 
 
 def _verdict(table: str, check: str, finding: Finding, repair: str) -> dg.AssetCheckResult:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
-from crypto_assets.domain.intervals import partition_keys, partition_span
+from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_milliseconds
 from crypto_assets.domain.spans import Span, intersect
 from crypto_assets.quality.coverage import covered_partitions, listed_spans
 
@@ -39,32 +40,48 @@ class Arrears:
 def arrears(connection: Connection, table_name: str, tracked: Collection[str]) -> list[Arrears]:
     """What `tracked` symbols lack of the range that the table was collected in by any of them; newest first.
 
-    A table that nobody collected lacks nothing.
+    A table that nobody collected lacks nothing, nor does a symbol of which no candle is known, as it does not trade
+    yet, nor one that the exchange lists no more, even as ended: it cannot be asked for.
     """
     market_type, interval = KDATA_TABLES[table_name]
     entities = TABLES[market_type.entity_table]
-    rows = connection.execute(select(entities.c.id, entities.c.name).where(entities.c.name.in_(tracked))).all()
+    still_listed = entities.c.timestamp == select(func.max(entities.c.timestamp)).scalar_subquery()
+    chosen = (entities.c.name.in_(tracked), entities.c.list_date.is_not(None), still_listed)
+    rows = connection.execute(select(entities.c.id, entities.c.name).where(*chosen)).all()
     names = {row.id: row.name for row in rows}
     covered = {
-        entity_id: sorted(partitions)
+        entity_id: partitions
         for entity_id, partitions in covered_partitions(connection, market_type, interval).items()
         if entity_id in names
     }
     if not covered:
         return []
     scheme = interval.partition_scheme
-    first, last = min(keys[0] for keys in covered.values()), max(keys[-1] for keys in covered.values())
+    first, last = min(map(min, covered.values())), max(map(max, covered.values()))
     reached = partition_keys(scheme, partition_span(scheme, first)[0], partition_span(scheme, last)[1])
     listed = listed_spans(connection, entities, list(names), interval)
     lacking: dict[tuple[str, str], set[str]] = {}
     for entity_id, name in names.items():
-        own = covered.get(entity_id, [])
-        outside = [key for key in reached if not own or not own[0] <= key <= own[-1]]
+        own = covered.get(entity_id, {})
+        outside = [key for key in reached if not own or not min(own) <= key <= max(own)]
         wanted = [key for key in outside if intersect([Span(*partition_span(scheme, key))], listed[entity_id])]
+        if own and _ends_too_soon(interval, max(own), own[max(own)].verified_at, listed[entity_id], last):
+            wanted = sorted([*wanted, max(own)])
         for chunk in _chunks(reached, wanted):
             lacking.setdefault((chunk[0], chunk[-1]), set()).add(name)
     found = [Arrears(table_name, tuple(sorted(symbols)), partitions) for partitions, symbols in lacking.items()]
     return sorted(found, key=lambda each: each.partitions, reverse=True)
+
+
+def _ends_too_soon(interval: Interval, key: str, asked_at: datetime, listed: Sequence[Span], last: str) -> bool:
+    """Whether the last partition of a symbol was asked for while it ran, and there will be no more of it.
+
+    Of the table's `last` partition that can be said of a symbol that ended; of others it is still growing.
+    """
+    scheme = interval.partition_scheme
+    rest = Span(interval.closed_before(to_milliseconds(asked_at)), partition_span(scheme, key)[1])
+    is_final = key != last or listed[-1].end <= partition_span(scheme, last)[1]
+    return is_final and bool(intersect([rest], listed))
 
 
 def _chunks(reached: Sequence[str], wanted: Sequence[str]) -> Iterator[list[str]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import socket
 import subprocess
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 import pytest
@@ -36,6 +38,16 @@ def test_an_unreachable_server(command, url):
     assert "secret" not in said
 
 
+@pytest.mark.parametrize("scheme", ["postgresql+psycopg", "mysql+pymysql"])
+def test_a_server_that_accepts_and_says_nothing(scheme):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = f"127.0.0.1:{silent.getsockname()[1]}"
+        url = f"{scheme}://me:secret@{where}/{'x' if scheme.startswith('p') else ''}?connect_timeout=2"
+        said = sentence(run_command("migrate", "status", url=url))
+    assert "cannot be reached" in said
+    assert where in said
+
+
 def test_a_wrong_password_of_mysql(servers):
     url = servers["mysql"]().set(password="wrong-secret").render_as_string(hide_password=False)  # noqa: S106 - wrong
     said = sentence(run_command("migrate", url=url))
@@ -63,6 +75,11 @@ def test_a_wrong_password_of_postgresql(strict_postgresql):
         said = sentence(run_command("migrate", url=url))
         assert "refuses this user or password" in said
         assert "wrong-secret" not in said
+
+
+def test_a_user_that_postgresql_does_not_know(servers):
+    url = servers["postgresql"]().set(username="nobody_here").render_as_string(hide_password=False)
+    assert "refuses this user or password" in sentence(run_command("migrate", "status", url=url))
 
 
 def test_missing_rights_in_postgresql(strict_postgresql):
@@ -101,7 +118,10 @@ def test_a_database_that_is_not_there_or_not_served(url, said, servers):
     assert said in sentence(run_command("migrate", url=url))
 
 
-@pytest.mark.parametrize("command", [("migrate",), ("query", "crypto_asset")])
+@pytest.mark.parametrize(
+    "command",
+    [("migrate",), ("query", "crypto_asset"), ("rollback", "--backups"), ("rollback", "--restore", "X", "--dry-run")],
+)
 def test_a_database_of_another_environment(database_url, command):
     said = sentence(run_command(*command, url=database_url, CRYPTO_ASSETS_ENVIRONMENT="live"))
     assert "holds sandbox data and cannot be used for live" in said
@@ -187,3 +207,46 @@ def test_a_read_only_disk(tmp_path):
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
         shown = run_command("migrate", "status", "--json", url=url)
         assert {row["revision"] for row in json.loads(shown.stdout)} == {"0002"}
+
+
+EVERY_COMMAND = [
+    *(("migrate",), ("migrate", "status"), ("migrate", "--dry-run"), ("migrate", "--sql")),
+    *(("migrate", "--to", "0001", "--yes"), ("migrate", "--to", "0001", "--dry-run")),
+    *(("rollback", "--schema", "--yes"), ("rollback", "--schema", "--dry-run"), ("rollback", "--data", "--yes")),
+    *(("rollback", "--restore", "20200101T000000Z"), ("query", "crypto_asset"), ("archive", "list")),
+]
+
+
+@pytest.mark.parametrize("trouble", ["read-only", "full"])
+def test_every_command_says_in_one_sentence_that_the_disk_is_the_trouble(tmp_path, migrated_directory, trouble):
+    disk = tmp_path / "disk"
+    with small_disk(disk, "size=32m"):
+        shutil.copytree(migrated_directory, disk / "data")
+        url = f"sqlite:///{disk}/data"
+        if trouble == "full":
+            with (disk / "filling").open("wb") as filling, suppress(OSError):
+                while True:
+                    filling.write(bytes(65536))
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        before = {path: path.read_bytes() for path in disk.rglob("*.db")}
+        for command in EVERY_COMMAND:
+            said = sentence(run_command(*command, url=url))
+            assert re.search("can be written|disk is full|Read-only file system|No space left", said)
+        for command in (("health",), ("health", "--json")):
+            looked = run_command(*command, url=url)
+            assert looked.exit_code == 1
+            assert isinstance(looked.exception, SystemExit)
+        assert "binance_crypto_meta.db cannot be" in json.loads(looked.stdout)[0]["figure"]
+        assert {path: path.read_bytes() for path in disk.rglob("*.db")} == before
+
+
+def test_a_damaged_file_is_named(tmp_path, migrated_directory):
+    shutil.copytree(migrated_directory, tmp_path / "data")
+    file = tmp_path / "data/binance/binance_crypto_operations.db"
+    with file.open("r+b") as damaged:
+        damaged.seek(8192)
+        damaged.write(b"\xff" * (file.stat().st_size - 8192))
+    for command in (("migrate", "--to", "0001", "--yes"), ("rollback", "--schema", "--yes")):
+        said = sentence(run_command(*command, url=f"sqlite:///{tmp_path}/data"))
+        assert "binance_crypto_operations.db cannot be read (database disk image is malformed)" in said

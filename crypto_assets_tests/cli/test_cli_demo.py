@@ -10,8 +10,6 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-import pytest
-
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.orchestration.checks import KDATA_CHECKS
 
@@ -74,15 +72,6 @@ def test_the_demo_fills_every_table_finds_nothing_wrong_and_changes_nothing_when
         assert fetched[table] == {asset["asset"]: asset["rows"] for asset in again["assets"]}[table] - len(old)
 
 
-@pytest.fixture
-def recorded() -> Path:
-    named = os.environ.get("CRYPTO_ASSETS_RECORDED_DATA")
-    directory = Path(named) if named else Path(__file__).parents[2].parent / "shared" / "data" / "binance"
-    if not (directory / "spot" / "klines").is_dir():
-        pytest.skip(f"no recorded data in {directory} (set CRYPTO_ASSETS_RECORDED_DATA)")
-    return directory
-
-
 def recording(directory: Path, symbol: str, interval: str) -> list[tuple]:
     """The recorded candles in the order and with the types of a candle table."""
     import pyarrow as pa  # noqa: PLC0415 - only where there are recordings
@@ -95,13 +84,19 @@ def recording(directory: Path, symbol: str, interval: str) -> list[tuple]:
     return list(zip(times, *prices, table["trades"].to_pylist(), strict=True))
 
 
-def test_recorded_candles_are_stored_value_for_value_and_their_real_halt_is_the_only_finding(recorded, tmp_path):
-    code, document = demo(tmp_path, "--data", str(recorded))
-    assert code == 1
-    assert document["red"] == [f"cryptopair_{interval}_kdata: no_gaps" for interval in MARCH_GAP]
-    gaps = {asset["asset"]: (asset["gaps"], asset["missing"]) for asset in document["assets"]}
-    for interval, missing in MARCH_GAP.items():
-        assert gaps[f"cryptopair_{interval}_kdata"] == (2, 2 * missing)
+def test_recorded_candles_are_stored_value_for_value_and_their_real_halt_is_known_as_the_exchanges_own(
+    recorded_directory, tmp_path
+):
+    code, document = demo(tmp_path, "--data", str(recorded_directory))
+    assert (code, document["red"]) == (0, [])
+    shown = {asset["asset"]: asset for asset in document["assets"]}
+    for table, (_, interval) in KDATA_TABLES.items():
+        missing = MARCH_GAP.get(interval.value, 0) if table.startswith("cryptopair") else 0
+        assert (shown[table]["gaps"], shown[table]["missing"], shown[table]["gap_spans"]) == (0, 0, [])
+        assert shown[table]["source_gaps"] == len(shown[table]["source_spans"]) == (2 if missing else 0)
+        assert shown[table]["source_candles"] == 2 * missing
+    halt = {(span["first_missing"], span["last_missing"]) for span in shown["cryptopair_1m_kdata"]["source_spans"]}
+    assert halt == {("2023-03-24 12:40", "2023-03-24 13:59")}
     for symbol in ("BTCUSDT", "ETHUSDT"):
         entity = f"cryptopair_binance_{symbol.lower()}"
         for interval, count in (("1m", 128_080), ("15m", 8539), ("1h", 2135)):
@@ -114,7 +109,7 @@ def test_recorded_candles_are_stored_value_for_value_and_their_real_halt_is_the_
                 entity,
             )
             assert len(stored) == count
-            assert stored == recording(recorded, symbol, interval)
+            assert stored == recording(recorded_directory, symbol, interval)
         around = rows(
             document,
             "cryptopair_1m_kdata",

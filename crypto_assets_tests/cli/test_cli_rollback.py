@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -16,9 +12,9 @@ from click.testing import CliRunner
 from crypto_assets.cli import main
 from crypto_assets.database.backups import KEPT, list_backups
 from crypto_assets.database.migrations import current_revisions
+from crypto_assets_tests.cli.command_runs import type_line
 from crypto_assets_tests.database.test_database_rollback import counts, every_row, fill, kept, remove_backups
 
-COMMAND = str(Path(sys.executable).with_name("crypto-assets"))
 SPARED = ("crypto_database_identity", "crypto_schema_migration")
 
 
@@ -45,23 +41,7 @@ def invoke(database, database_url):
 def typed(database, database_url):
     """Runs the command at a terminal where somebody types a line; its exit code and what it said."""
 
-    def run(line: str, *arguments: str) -> tuple[int, str]:
-        ours, its = pty.openpty()
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("CRYPTO_ASSETS_")}
-        os.write(ours, f"{line}\n".encode())
-        done = subprocess.run(
-            [COMMAND, "rollback", *arguments],
-            stdin=its,
-            capture_output=True,
-            text=True,
-            env=clean | variables(database_url) | {"COLUMNS": "200"},
-            check=False,
-        )
-        os.close(its)
-        os.close(ours)
-        return done.returncode, done.stdout + done.stderr
-
-    return run
+    return lambda line, *arguments: type_line(line, "rollback", *arguments, url=database_url)
 
 
 def removable(database) -> dict[str, int]:

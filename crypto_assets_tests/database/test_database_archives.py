@@ -399,6 +399,34 @@ def test_without_a_directory_only_queries_of_archived_months_are_refused(filled,
             query_data(CANDLES, database=filled)
 
 
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_no_file_is_read_for_a_limit_that_nearer_rows_meet(filled, archive, order):
+    if order == "asc":
+        archive_candles(filled, archive, CANDLES, [(BTC, AUGUST), (ETH, AUGUST)])
+        store(filled, candles(BTC, "2024-07-01", 2))
+    else:
+        archive_candles(filled, archive, CANDLES, [(BTC, JULY)])
+    count = len(stored(filled))
+    before = asked(filled, archive, order=order)
+    shutil.rmtree(archive)
+    for columns in (None, ["close", "trade_count"]):
+        found = asked(filled, archive, order=order, limit=count, columns=columns)
+        pd.testing.assert_frame_equal(found, before.head(count)[columns or list(before)], check_exact=True)
+    with pytest.raises(DatabaseError, match="parquet"):
+        asked(filled, archive, order=order, limit=count + 1)
+
+
+def test_a_candle_of_the_same_time_is_read_from_its_file(filled, archive):
+    archive_candles(filled, archive, CANDLES, [(BTC, AUGUST)])
+    first = {"start_timestamp": "2024-08-01", "order": "asc", "limit": 1}
+    assert asked(filled, archive, **first)["entity_id"].tolist() == [BTC]
+    store(filled, candles(BTC, "2024-08-01", 5))
+    archive_candles(filled, archive, CANDLES, [(BTC, AUGUST), (ETH, AUGUST)])
+    store(filled, candles(BTC, "2024-08-01", 4))
+    last = {"end_timestamp": "2024-08-01T00:03", "order": "desc", "limit": 1}
+    assert asked(filled, archive, **last)["entity_id"].tolist() == [ETH]
+
+
 def test_the_settings_name_the_directory_where_no_database_is_given(filled, database_url, archive, monkeypatch):
     archive_candles(filled, archive, CANDLES, MONTHS)
     monkeypatch.setenv("CRYPTO_ASSETS_ENVIRONMENT", "sandbox")

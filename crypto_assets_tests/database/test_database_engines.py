@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from crypto_assets.database.engines import open_database
-from crypto_assets.database.errors import DatabaseNotReady, EnvironmentMismatch, UnsupportedDatabase
+from crypto_assets.database.errors import DatabaseError, DatabaseNotReady, EnvironmentMismatch, UnsupportedDatabase
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.revisions import HEAD
 from crypto_assets.database.tables import TABLES
@@ -208,3 +210,14 @@ print(query_data("{CANDLES}", end_timestamp="2024-08-01T09:01+09:00", database=d
     for zone in ("UTC", "Asia/Tokyo", "America/New_York"):
         ran = subprocess.run([sys.executable, "-c", code], env={"TZ": zone}, capture_output=True, text=True, check=True)
         assert ran.stdout == "2024-08-01 00:01:00\n"
+
+
+def test_a_file_that_another_process_keeps_to_itself_is_named(database):
+    with closing(sqlite3.connect(database.path("crypto_meta"), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with (  # noqa: PT012 - the first only shortens the wait
+            pytest.raises(DatabaseError, match=r"has been using the database at .*binance_crypto_meta\.db"),
+            database.connect("crypto_meta") as connection,
+        ):
+            connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+            connection.exec_driver_sql("DELETE FROM alembic_version WHERE 0")

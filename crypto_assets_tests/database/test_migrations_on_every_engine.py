@@ -20,7 +20,7 @@ from sqlalchemy import Engine, MetaData, event, func, inspect, select
 from sqlalchemy.engine import make_url
 
 from crypto_assets.database.engines import Database, open_database
-from crypto_assets.database.errors import DatabaseError, DatabaseNotReady
+from crypto_assets.database.errors import DatabaseError, DatabaseNotReady, EnvironmentMismatch
 from crypto_assets.database.migrations import PARTITIONED, current_revisions, migrate, migration_sql, plan_migration
 from crypto_assets.database.revisions import HEAD, REVISIONS
 from crypto_assets.database.tables import CHANGES, KDATA, META, TABLES, metadata
@@ -32,8 +32,8 @@ AUGUST = Span(1_722_470_400_000, 1_725_148_800_000)
 
 
 @contextmanager
-def opened(url: str, **options: Any):
-    database = open_database(url, "sandbox", **options)
+def opened(url: str, environment: str = "sandbox", **options: Any):
+    database = open_database(url, environment, **options)
     yield database
     database.dispose()
 
@@ -148,6 +148,8 @@ def test_every_revision_goes_up_down_and_up_with_rows_present(empty_url):
         for revision in (*reversed(REVISIONS[:-1]), *REVISIONS[1:]):
             migrate(database, revision=revision)
             assert set(current_revisions(database).values()) == {revision}
+            with pytest.raises(EnvironmentMismatch), opened(empty_url, "live") as other:
+                migrate(other, revision=revision)
         assert candle_rows(database) == stored
         assert differences(database) == []
         migrate(database, revision="base")
@@ -156,32 +158,42 @@ def test_every_revision_goes_up_down_and_up_with_rows_present(empty_url):
         assert candle_rows(database) == []
 
 
-def test_the_printed_sql_does_what_migrate_does(empty_url, engine, tmp_path):
+def test_the_printed_sql_does_what_migrate_does(empty_url):
     with opened(empty_url) as database:
         script = migration_sql(database)
         assert not database.exists(), "printing changes nothing"
-        if engine == "sqlite":
-            with database.migration_lock():
-                pass
-            for name, part in zip(
-                database.units, re.split(r"^-- \w+: base to \w+$", script, flags=re.MULTILINE)[1:], strict=True
-            ):
-                with closing(sqlite3.connect(database.path(name))) as connection:
-                    connection.executescript(part)
-        elif engine == "postgresql":
-            import psycopg  # noqa: PLC0415 - only here
-
-            url = make_url(empty_url).set(drivername="postgresql").render_as_string(hide_password=False)
-            with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute(script)
-        else:
-            run_mysql_script(empty_url, script)
+        run_script(database, empty_url, script)
         assert not any(planned.changed for planned in plan_migration(database))
         with pytest.raises(DatabaseError, match="sandbox data"):
             open_database(empty_url, "live").check_identity()
         add_candle(database)
         ids = [row[TABLES[CANDLES].columns.keys().index("id")] for row in candle_rows(database)]
         assert ids == ["cryptopair_binance_btcusdt_2024-08-01T00:00:00.000"]
+        for revision in ("0001", "head"):
+            run_script(database, empty_url, migration_sql(database, revision=revision))
+            with pytest.raises(DatabaseError, match="sandbox data"):
+                open_database(empty_url, "live").check_identity()
+        assert not any(planned.changed for planned in plan_migration(database))
+        assert len(candle_rows(database)) == 1
+
+
+def run_script(database: Database, url: str, script: str) -> None:
+    """What somebody does who runs the SQL by hand."""
+    if database.engine == "sqlite":
+        with database.migration_lock():
+            pass
+        _, *parts = re.split(r"^-- (\w+): \w+ to \w+$", script, flags=re.MULTILINE)
+        for name, part in zip(parts[::2], parts[1::2], strict=True):
+            with closing(sqlite3.connect(database.path(name))) as connection:
+                connection.executescript(part)
+    elif database.engine == "postgresql":
+        import psycopg  # noqa: PLC0415 - only here
+
+        plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(plain, autocommit=True) as connection:
+            connection.execute(script)
+    else:
+        run_mysql_script(url, script)
 
 
 def run_mysql_script(url: str, script: str) -> None:

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
 from crypto_assets.database.backups import back_up, list_backups
 from crypto_assets.database.engines import open_database
@@ -90,4 +91,13 @@ def test_a_rollback_of_the_schema_leaves_a_schema_that_was_never_migrated(empty_
     with database.migrating("crypto_security") as connection:
         theirs = text(f"SELECT count(*) FROM {database.schemas['crypto_security']}.theirs")
         assert connection.execute(theirs).scalar() == 0
+    database.dispose()
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+def test_only_connecting_is_bounded_not_what_a_statement_takes(database_url, engine):
+    url = make_url(database_url).update_query_dict({"connect_timeout": "1"}).render_as_string(hide_password=False)
+    database = open_database(url, "sandbox")
+    with database.connect(META) as connection:
+        assert connection.scalar(text("SELECT sleep(1.5)")) == 0
     database.dispose()

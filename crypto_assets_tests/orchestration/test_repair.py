@@ -72,6 +72,7 @@ def test_deleted_candles_are_asked_for_exactly_and_come_back_equal(project, coll
     assert request.run_config["ops"][TABLE]["config"] == {"spans": {"BTC/USDT": ["2023-03-21T12:00/2023-03-21T13:00"]}}
     assert request.tags["dagster/asset_partition_range_start"] == "2023-03-21"
     assert request.tags["dagster/asset_partition_range_end"] == "2023-03-21"
+    assert request.tags["dagster/max_runtime"] == "3600"
     assert project.carry_out(request).success
     assert project.rows(TABLE) == collected_project.rows(TABLE)
     assert ledger(project) == [("5m", BTC, NOON, "2023-03-21 12:55:00.000000", 12, "repaired", 0)]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import http.client
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -85,12 +83,3 @@ def clock_ms() -> int:
 @pytest.fixture(scope="session")
 def genesis_ms() -> int:
     return GENESIS
-
-
-@pytest.fixture(scope="session")
-def recorded_directory() -> Path:
-    named = os.environ.get("CRYPTO_ASSETS_RECORDED_DATA")
-    directory = Path(named) if named else Path(__file__).parents[2].parent / "shared" / "data" / "binance"
-    if not (directory / "spot" / "klines").is_dir():
-        pytest.skip(f"no recorded data in {directory} (set CRYPTO_ASSETS_RECORDED_DATA)")
-    return directory

@@ -17,7 +17,6 @@ from sqlalchemy.exc import DBAPIError
 
 from crypto_assets.database.engines.base import BACKUP, BUSY_TIMEOUT_SECONDS, MIGRATION_TIMEOUT_SECONDS
 from crypto_assets.database.engines.server import (
-    CONNECT_TIMEOUT_SECONDS,
     ServerDatabase,
     month_starts,
     waited_in_vain,
@@ -122,8 +121,12 @@ class MysqlDatabase(ServerDatabase):
         return set(connection.scalars(query, {"schema": self.schemas[KDATA], "table": table}))
 
     def _connect_arguments(self) -> dict[str, Any]:
+        seconds = self._connect_seconds()
         return {
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "connect_timeout": seconds,
+            # For a server that accepts and then says nothing; lifted once connected: statements may take long.
+            "read_timeout": seconds,
+            "write_timeout": seconds,
             "charset": "utf8mb4",
             "local_infile": True,
             "init_command": "SET SESSION time_zone = '+00:00', sql_mode = 'TRADITIONAL',"
@@ -131,6 +134,9 @@ class MysqlDatabase(ServerDatabase):
             # A month of candles as one text; by default MySQL cuts at a kilobyte, without a word.
             " group_concat_max_len = 16777216",
         }
+
+    def _connected(self, driver_connection: Any) -> None:
+        driver_connection._read_timeout = driver_connection._write_timeout = None  # noqa: SLF001 - no other way
 
     def _read_one_moment(self, connection: Connection) -> None:
         """Nothing to do: with REPEATABLE READ the first read decides what all others see."""

@@ -5,6 +5,7 @@ Candle tables that are partitioned hold one partition a month, `cryptopair_1m_kd
 
 from __future__ import annotations
 
+import re
 import zlib
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,7 +17,6 @@ from sqlalchemy.exc import DBAPIError
 
 from crypto_assets.database.engines.base import BACKUP, BUSY_TIMEOUT_SECONDS, MIGRATION_TIMEOUT_SECONDS
 from crypto_assets.database.engines.server import (
-    CONNECT_TIMEOUT_SECONDS,
     ServerDatabase,
     month_starts,
     waited_in_vain,
@@ -47,11 +47,18 @@ _SENTENCES = {
     "42P01": "{where} lacks a table ({detail}); run crypto-assets migrate.",
     "3F000": "{where} lacks a schema ({detail}); run crypto-assets migrate.",
     "40": "Another process was in the way in {place} ({detail}), and this was undone; run it again.",
+    "2BP01": "{where} holds what others made of a table that has to go ({detail}); drop that first, psql names it.",
     "57014": "{where} stopped a statement that took too long ({detail}); run it again.",
     "25P03": "{where} ended a transaction that waited too long; run it again.",
     "55P03": "Another process has been using {place} for too long; try again.",
     "57P": "{where} is shutting down or starting up; try again.",
 }
+
+_REFUSED = re.compile(
+    "password authentication failed|no password supplied|no pg_hba.conf entry"
+    '|role "[^"]*" (does not exist|is not permitted)'
+)
+"""What a server says that lets nobody of that name in; an error of connecting has no code."""
 
 
 class PostgresqlDatabase(ServerDatabase):
@@ -120,7 +127,7 @@ class PostgresqlDatabase(ServerDatabase):
 
     def _connect_arguments(self) -> dict[str, Any]:
         return {
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "connect_timeout": self._connect_seconds(),
             "application_name": "crypto-assets",
             "options": f"-c timezone=UTC -c client_encoding=UTF8 -c lock_timeout={BUSY_TIMEOUT_SECONDS}s",
         }
@@ -163,7 +170,7 @@ class PostgresqlDatabase(ServerDatabase):
         code, detail = _code(error), str(error.orig).splitlines()[0].removeprefix("ERROR:").strip().rstrip(".")
         where = f"The database {self.location}"
         if code is None:
-            if "password authentication failed" in str(error.orig) or "no password supplied" in str(error.orig):
+            if _REFUSED.search(str(error.orig)):
                 return _SENTENCES["28"].format(where=where)
             if "does not exist" in str(error.orig) and 'database "' in str(error.orig):
                 return _SENTENCES["3D000"].format(where=where)

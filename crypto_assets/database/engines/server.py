@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, inspect
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
@@ -167,7 +167,16 @@ class ServerDatabase(Database):
                     connect_args=self._connect_arguments(),
                     execution_options={"schema_translate_map": dict(self.schemas)},
                 )
+                event.listen(self._made, "connect", lambda made, _: self._connected(made))
             return self._made
+
+    def _connect_seconds(self) -> int:
+        """How long a server may take to let us in; `connect_timeout` in the URL says otherwise."""
+        said = self._url.query.get("connect_timeout")
+        return int(said) if isinstance(said, str) and said.isdecimal() and int(said) else CONNECT_TIMEOUT_SECONDS
+
+    def _connected(self, driver_connection: Any) -> None:
+        """What is done to each new connection."""
 
     def _accept(self, connection: Connection, name: str) -> None:
         for unit in dict.fromkeys((META, self.unit(name), QUALITY)):

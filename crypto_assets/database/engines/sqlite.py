@@ -49,13 +49,6 @@ ATTACHED = (META, QUALITY)
 
 _IDLE_CONNECTIONS = 2
 
-_SENTENCES = {
-    "database or disk is full": "The disk of {place} is full; make room and run this again.",
-    "attempt to write a readonly database": "{where} is read-only; change the rights of its files and directory.",
-    "unable to open database": "{where} cannot be opened; check that the directory is there and can be written.",
-    "disk I/O error": "{where} cannot be read or written (disk I/O error); check whether the disk is full or damaged.",
-}
-
 
 class SqliteDatabase(Database):
     """The files of one environment."""
@@ -109,14 +102,9 @@ class SqliteDatabase(Database):
         path = self.path(META)
         if not path.exists():
             return
-        connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_SECONDS)
-        try:
+        with self._stating_errors(path), closing(open_file(path)) as connection:
             if has_table(connection, "main", "crypto_database_identity"):
                 self._compare_identity(connection, "main", is_migrated=False)
-        except sqlite3.DatabaseError as error:
-            raise unreadable(path, error) from error
-        finally:
-            connection.close()
 
     def revision(self, unit: str) -> str | None:
         path = self.path(unit)
@@ -164,8 +152,11 @@ class SqliteDatabase(Database):
 
     def remove(self, unit: str) -> None:
         self.dispose()
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{self.path(unit)}{suffix}").unlink(missing_ok=True)
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{self.path(unit)}{suffix}").unlink(missing_ok=True)
+        except OSError as error:
+            raise DatabaseError(f"The database at {self.path(unit)} cannot be deleted: {error.strerror}.") from error
 
     @contextmanager
     def backups(self, unit: str | None = None) -> Iterator[Connection]:
@@ -281,13 +272,10 @@ class SqliteDatabase(Database):
         """Turns what a user can mend into a sentence; any other error of SQL passes as it is."""
         try:
             yield
-        except (DBAPIError, sqlite3.OperationalError) as error:
-            said = str(error.orig if isinstance(error, DBAPIError) else error)
-            for part, sentence in _SENTENCES.items():
-                if part in said:
-                    raise DatabaseError(
-                        sentence.format(where=f"The database at {path}", place=f"the database at {path}")
-                    ) from error
+        except (DBAPIError, sqlite3.DatabaseError) as error:
+            stated = unreadable(path, (error.orig if isinstance(error, DBAPIError) else None) or error)
+            if isinstance(stated, DatabaseError):
+                raise stated from error
             raise
 
 

@@ -13,16 +13,30 @@ from sqlalchemy import Connection, Engine, event
 from crypto_assets.database.engines.base import BUSY_TIMEOUT_SECONDS
 from crypto_assets.database.errors import DatabaseError
 
+_SENTENCES = {
+    "database or disk is full": "The disk of {place} is full; make room and run this again.",
+    "attempt to write a readonly database": "{where} is read-only; change the rights of its files and directory.",
+    "unable to open database": "{where} cannot be opened; check that the directory is there and can be written.",
+    "disk I/O error": "{where} cannot be read or written (disk I/O error); check whether the disk is full or damaged.",
+    "is locked": f"Another process has been using {{place}} for {BUSY_TIMEOUT_SECONDS} seconds; try again.",
+}
+
 
 def open_file(path: Path, *, create: bool = False) -> sqlite3.Connection:
-    """A connection to one file with our settings: WAL, 30 s of patience, foreign keys, no implicit transactions."""
-    connection = sqlite3.connect(
-        f"{path.as_uri()}?mode={'rwc' if create else 'rw'}",
-        uri=True,
-        timeout=BUSY_TIMEOUT_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,  # the pool hands a connection to one thread at a time
-    )
+    """A connection to one file with our settings: WAL, 30 s of patience, foreign keys, no implicit transactions.
+
+    Raises DatabaseError where it cannot be opened.
+    """
+    try:
+        connection = sqlite3.connect(
+            f"{path.as_uri()}?mode={'rwc' if create else 'rw'}",
+            uri=True,
+            timeout=BUSY_TIMEOUT_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,  # the pool hands a connection to one thread at a time
+        )
+    except sqlite3.DatabaseError as error:
+        raise unreadable(path, error) from error
     try:
         if create:
             connection.execute(
@@ -51,11 +65,15 @@ def attach(connection: sqlite3.Connection, schema: str, path: Path) -> None:
         raise unreadable(path, error) from error
 
 
-def unreadable(path: Path, error: sqlite3.DatabaseError) -> Exception:
-    """A sentence for what is no database; `error` itself for what may pass, such as a lock."""
-    if type(error) is not sqlite3.DatabaseError:
-        return error
-    return DatabaseError(f"{path} cannot be read ({error}); restore it from a backup.")
+def unreadable(path: Path, error: BaseException) -> BaseException:
+    """What a user can mend, as a sentence; `error` itself where that is nothing."""
+    for part, sentence in _SENTENCES.items():
+        if part in str(error):
+            return DatabaseError(sentence.format(where=f"The database at {path}", place=f"the database at {path}"))
+    # Of this very type are a damaged file and one that is no database.
+    if type(error) is sqlite3.DatabaseError:
+        return DatabaseError(f"{path} cannot be read ({error}); restore it from a backup.")
+    return error
 
 
 def use_explicit_transactions(engine: Engine, statement: str = "BEGIN") -> None:

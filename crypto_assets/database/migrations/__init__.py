@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from alembic.config import Config
-    from sqlalchemy import Connection, Insert, Table
+    from sqlalchemy import Connection, Table
 
     from crypto_assets.database.engines import Database
 
@@ -67,9 +67,9 @@ def migrate(
     """Upgrades or downgrades the units of `names` (tables or databases; all by default) to `revision`.
 
     `revision` is an id, `head` or `base`. Processes that start at once wait for each other. Downgrading deletes what
-    the older revision has no place for. `partitioned` names the intervals whose tables a server partitions by month
-    when it makes them. Raises EnvironmentMismatch before anything is touched, DatabaseError where the database cannot
-    be used, ValueError for an unknown name or revision.
+    the older revision has no place for, without a copy: `database.downgrades` makes one. `partitioned` names the
+    intervals whose tables a server partitions by month when it makes them. Raises EnvironmentMismatch before anything
+    is touched, DatabaseError where the database cannot be used, ValueError for an unknown name or revision.
     """
     target = known_revision(revision)
     with database.migration_lock():
@@ -232,24 +232,25 @@ def _gains_identity(planned: MigrationResult) -> bool:
     return position(planned.before) < position(_IDENTIFIED_SINCE) <= position(planned.after)
 
 
-def _identity(database: Database) -> Insert:
-    table = _in_schema(database, "crypto_database_identity")
-    return table.insert().values(environment=database.environment, created_at=datetime.now(UTC))
-
-
 def _remember_environment(database: Database) -> None:
     """Notes whose data this is, unless it is known: also where a run before was interrupted between the two."""
     with database.migrating(META) as connection:
-        if connection.execute(_in_schema(database, "crypto_database_identity").select()).first() is None:
-            connection.execute(_identity(database))
+        table = _in_schema(database, "crypto_database_identity")
+        if connection.execute(table.select()).first() is None:
+            connection.execute(table.insert(), {"environment": database.environment, "created_at": datetime.now(UTC)})
 
 
 def _identity_sql(database: Database) -> str:
-    from sqlalchemy.engine import make_url  # noqa: PLC0415 - only where SQL is printed
+    from sqlalchemy import exists, literal, select  # noqa: PLC0415 - only where SQL is printed
+    from sqlalchemy.engine import make_url  # noqa: PLC0415
 
+    table = _in_schema(database, "crypto_database_identity")
+    values = literal(database.environment), literal(datetime.now(UTC), table.c.created_at.type)
+    # Known already where the database was at this revision before.
+    unless_known = table.insert().from_select(list(table.c), select(*values).where(~exists(select(table))))
     kind: Any = make_url(f"{database.engine}://").get_dialect()
     dialect = kind(paramstyle="named")
-    compiled = _identity(database).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    compiled = unless_known.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
     return f"{compiled};\n"
 
 

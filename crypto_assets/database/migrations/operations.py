@@ -62,10 +62,10 @@ def create_table(database: str, name: str, *parts: Any, **options: Any) -> None:
         op.create_table(name, *parts, schema=schema(database), **options)
 
 
-def drop_table(database: str, name: str) -> None:
+def drop_table(database: str, name: str, **options: Any) -> None:
     """Drops a table with its rows, if it is there."""
     if not _there() or _inspector().has_table(name, schema(database)):
-        op.drop_table(name, schema=schema(database))
+        op.drop_table(name, schema=schema(database), **options)
 
 
 def add_column(database: str, table: str, added: sa.Column[Any]) -> None:

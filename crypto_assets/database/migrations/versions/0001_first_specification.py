@@ -45,13 +45,15 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drops them, with all their rows."""
+    """Drops them, with all their rows, and last the name of their environment, which 0002 leaves in its place."""
     for table in {META: ["crypto_perp", "crypto_pair", "crypto_asset"]}.get(unit(), []):
         drop_table(META, table)
     for table in {TICK: ["crypto_funding", "crypto_orderbook", "crypto_trade"]}.get(unit(), []):
         drop_table(TICK, table)
     for table in _candles():
         drop_table(KDATA, table)
+    if unit() == META:
+        drop_table(META, "crypto_database_identity", if_exists=True)
 
 
 def _candles() -> list[str]:

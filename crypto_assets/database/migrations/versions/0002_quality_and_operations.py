@@ -28,6 +28,8 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+IDENTITY = "crypto_database_identity"
+
 
 def _added_columns() -> dict[str, list[sa.Column[Any]]]:
     one = sa.text("1")
@@ -102,7 +104,8 @@ def upgrade() -> None:
             for added in columns:
                 add_column(name, table, added)
     for table, columns in _new_tables(name).items():
-        create_table(name, table, *columns, sqlite_with_rowid=table != "crypto_kdata_coverage")
+        options = {"sqlite_with_rowid": table != "crypto_kdata_coverage", "if_not_exists": table == IDENTITY}
+        create_table(name, table, *columns, **options)
     for index, table, keys in INDEXES.get(name, []):
         if index.endswith("_active"):
             _create_active_index(index, table)
@@ -111,12 +114,13 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Removes them again, with what was stored there."""
+    """Removes them again, with what was stored there; whose data this is stays known as long as there are any."""
     name = unit()
     for index, table, _ in INDEXES.get(name, []):
         drop_index(name, index, table)
     for table in _new_tables(name):
-        drop_table(name, table)
+        if table != IDENTITY:
+            drop_table(name, table)
     if name == "crypto_meta":
         for table, columns in _added_columns().items():
             for added in columns:
@@ -138,12 +142,11 @@ def _create_active_index(index: str, table: str) -> None:
 
 def _new_tables(name: str) -> dict[str, list[Any]]:
     if name == "crypto_meta":
-        identity = "crypto_database_identity"
         return {
-            identity: [
+            IDENTITY: [
                 column("environment", string(16)),
                 column("created_at", TIME),
-                sa.PrimaryKeyConstraint("environment", name=f"pk_{identity}"),
+                sa.PrimaryKeyConstraint("environment", name=f"pk_{IDENTITY}"),
             ]
         }
     if name == "crypto_quality":
