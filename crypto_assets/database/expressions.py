@@ -85,7 +85,7 @@ def _written_server(element: as_written, compiler: SQLCompiler, **kwargs: Any) -
 
 
 class whole_part(GenericFunction[int]):  # noqa: N801
-    """A double without its fraction, as an integer; on servers -1 for what no integer of theirs can hold."""
+    """A double without its fraction, as an integer. Servers refuse what is no integer of 64 bits."""
 
     type = BigInteger()
     inherit_cache = True
@@ -108,17 +108,12 @@ def _whole_sqlite(element: whole_part, compiler: SQLCompiler, **kwargs: Any) -> 
 
 @compiles(whole_part, "postgresql")
 def _whole_postgresql(element: whole_part, compiler: SQLCompiler, **kwargs: Any) -> str:
-    number = _argument(element, compiler, **kwargs)
-    return f"CASE WHEN abs({number}) < 1e16 THEN CAST(trunc({number}) AS bigint) WHEN {number} IS NOT NULL THEN -1 END"
+    return f"CAST(trunc({_argument(element, compiler, **kwargs)}) AS bigint)"
 
 
 @compiles(whole_part, "mysql", "mariadb")
 def _whole_mysql(element: whole_part, compiler: SQLCompiler, **kwargs: Any) -> str:
-    number = _argument(element, compiler, **kwargs)
-    return (
-        f"CASE WHEN abs({number}) < 1e16 THEN CAST(truncate({number}, 0) AS SIGNED)"
-        f" WHEN {number} IS NOT NULL THEN -1 END"
-    )
+    return f"CAST(truncate({_argument(element, compiler, **kwargs)}, 0) AS SIGNED)"
 
 
 @compiles(texts_in_order, "sqlite")

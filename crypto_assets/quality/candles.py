@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, case, exists, func, or_, select, true
 
 from crypto_assets.database.expressions import as_written, epoch_milliseconds, written_text
 from crypto_assets.domain.intervals import Interval
@@ -89,6 +89,11 @@ def off_grid(connection: Connection, table: Table, interval: Interval, scope: Sc
     between_milliseconds = written.like("%.______") & ~written.like("%.___000")
     offends = or_(instant.is_(None), instant % interval.milliseconds != 0, between_milliseconds)
     return find_rows(connection, table, offends, [table.c.entity_id, _written(table)], scope)
+
+
+def no_times(connection: Connection, table: Table, scope: Scope) -> Finding:
+    """All candles of `scope`, which are those whose timestamp is in no partition that can be: none opens then."""
+    return find_rows(connection, table, true(), [table.c.entity_id, _written(table)], scope)
 
 
 def unknown_entities(connection: Connection, table: Table, entities: Table) -> Finding:

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, String, Table, bindparam, case, cast, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, String, Table, and_, bindparam, case, cast, func, select
 
 from crypto_assets.database.expressions import texts_in_order, whole_part, written_text
 from crypto_assets.domain.intervals import Interval, to_datetime
@@ -27,6 +27,8 @@ _WEIGHTS = {"open": 3, "high": 5, "low": 7, "close": 11, "volume": 13, "volume_q
 _COUNT_WEIGHT = 19
 _FRACTION = float(2**30)
 _NULL = 0.625  # exact in binary, and no value of these columns
+_LARGEST, _LARGEST_SHARE = 1e16, 1e8
+"""Of rows beyond, or with a null where none may be, the checksum tells no more than that; the sums of others fit."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def grid_times(interval: Interval, span: Span) -> tuple[str, ...]:
 @cache
 def _statement(table: Table) -> Any:
     c = table.c
-    whole: ColumnElement[Any] = c.trade_count * _COUNT_WEIGHT
+    whole: ColumnElement[Any] = cast(c.trade_count, BigInteger) * _COUNT_WEIGHT
     fractions: ColumnElement[Any] = (
         func.coalesce(c.change_pct, _NULL) * 23.0 + func.coalesce(c.turnover_rate, _NULL) * 29.0
     )
@@ -95,7 +97,10 @@ def _statement(table: Table) -> Any:
         fractions += (c[name] - whole_part(c[name])) * weight
     for flag, weight in ((c.is_high_volatility, 31), (c.is_high_volume, 37)):
         whole += case((flag, weight), else_=0)
-    value = func.coalesce(cast(whole + whole_part(fractions * _FRACTION), String(32)), "null")
+    amounts = (func.abs(c[name]) < _LARGEST for name in _WEIGHTS)
+    shares = (func.coalesce(func.abs(c[name]), 0.0) < _LARGEST_SHARE for name in ("change_pct", "turnover_rate"))
+    fits = and_(*amounts, *shares)
+    value = func.coalesce(case((fits, cast(whole + whole_part(fractions * _FRACTION), String(32)))), "null")
     broken = func.count(case((lacks_price(table), 1), (breaks_rules(table), 1)))
     return select(
         texts_in_order(written_text(c.timestamp), c.timestamp),

@@ -109,6 +109,12 @@ def covered_partitions(
     return found
 
 
+def verified_candles(connection: Connection, market_type: MarketType, interval: Interval) -> int:
+    """How many candles of a table were there when its partitions were verified."""
+    present = select(func.sum(_COVERAGE.c.present)).where(*_of(interval, market_type.entity_type, None))
+    return int(connection.scalar(present) or 0)
+
+
 def claim_coverage(
     connection: Connection, entities: Table, entity_id: str, interval: Interval, window: Span, clock: int
 ) -> None:

@@ -127,9 +127,11 @@ def _mysql(table: str, event: str) -> str:
 
 def _function() -> str:
     """One for all tables: which it is and how its partitions are written are arguments of the triggers."""
+    # A mark that is there already is locked, not written: it must not be cleared before this change can be seen.
     note = (
-        f"INSERT INTO {_name(KDATA, CHANGE)} (candles, entity_id, partition)"
-        " SELECT DISTINCT TG_TABLE_NAME, entity_id, to_char(timestamp, TG_ARGV[0]) FROM {rows} ON CONFLICT DO NOTHING;"
+        f"INSERT INTO {_name(KDATA, CHANGE)} AS mark (candles, entity_id, partition)"
+        " SELECT DISTINCT TG_TABLE_NAME, entity_id, to_char(timestamp, TG_ARGV[0]) FROM {rows} ORDER BY 2, 3"
+        " ON CONFLICT (candles, entity_id, partition) DO UPDATE SET found = mark.found WHERE false;"
     )
     old, new = note.format(rows="old_rows"), note.format(rows="new_rows")
     return (
