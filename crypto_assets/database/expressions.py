@@ -85,7 +85,10 @@ def _written_server(element: as_written, compiler: SQLCompiler, **kwargs: Any) -
 
 
 class whole_part(GenericFunction[int]):  # noqa: N801
-    """A double without its fraction, as an integer. Servers refuse what is no integer of 64 bits."""
+    """A double without its fraction, as an integer; the arguments are the double and a limit.
+
+    From the limit on it is -1 on servers, where a sum that no integer can hold is an error.
+    """
 
     type = BigInteger()
     inherit_cache = True
@@ -103,17 +106,25 @@ class texts_in_order(GenericFunction[str]):  # noqa: N801
 
 @compiles(whole_part, "sqlite")
 def _whole_sqlite(element: whole_part, compiler: SQLCompiler, **kwargs: Any) -> str:
-    return f"CAST({_argument(element, compiler, **kwargs)} AS INTEGER)"
+    number, _ = element.clauses
+    return f"CAST({compiler.process(number, **kwargs)} AS INTEGER)"
 
 
 @compiles(whole_part, "postgresql")
 def _whole_postgresql(element: whole_part, compiler: SQLCompiler, **kwargs: Any) -> str:
-    return f"CAST(trunc({_argument(element, compiler, **kwargs)}) AS bigint)"
+    number, limit = (compiler.process(each, **kwargs) for each in element.clauses)
+    return (
+        f"CASE WHEN abs({number}) < {limit} THEN CAST(trunc({number}) AS bigint) WHEN {number} IS NOT NULL THEN -1 END"
+    )
 
 
 @compiles(whole_part, "mysql", "mariadb")
 def _whole_mysql(element: whole_part, compiler: SQLCompiler, **kwargs: Any) -> str:
-    return f"CAST(truncate({_argument(element, compiler, **kwargs)}, 0) AS SIGNED)"
+    number, limit = (compiler.process(each, **kwargs) for each in element.clauses)
+    return (
+        f"CASE WHEN abs({number}) < {limit} THEN CAST(truncate({number}, 0) AS SIGNED)"
+        f" WHEN {number} IS NOT NULL THEN -1 END"
+    )
 
 
 @compiles(texts_in_order, "sqlite")

@@ -12,9 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, Table, func, select
+from sqlalchemy import Connection, Table, func, select
 
 from crypto_assets.database.engines import Database
 from crypto_assets.database.expressions import written_text
@@ -40,7 +39,7 @@ from crypto_assets.quality.candles import (
     unknown_entities,
 )
 from crypto_assets.quality.changes import marks
-from crypto_assets.quality.coverage import Owed, covered_partitions, owed_spans, verified_candles
+from crypto_assets.quality.coverage import Owed, count_verified, owed_spans, verified_counts
 from crypto_assets.quality.findings import Finding
 from crypto_assets.quality.gap_rows import load_gaps
 from crypto_assets.quality.gaps import Completeness, archived_spans, completeness, within, written_within
@@ -92,12 +91,13 @@ def examine(database: Database, table_name: str, now: datetime, policy: Policy, 
         looked_at += len(chosen)
         for first in range(0, len(chosen), PARTITIONS_PER_TRANSACTION):
             chunk = chosen[first : first + PARTITIONS_PER_TRANSACTION]
-            doubtful = [key for key in chunk if key not in surely]
+            doubtful = {key for key in chunk if key not in surely}
             if doubtful:
-                # Looked at without keeping anybody from writing; nearly always that is all.
+                # Looked at without keeping anybody from writing; nearly always that is all. What is as it was verified
+                # keeps the rules as it did then: where it does not, there is a mark.
                 with database.connect(table_name) as connection:
-                    changed = Series(connection, table_name, entity_id).changed(doubtful)
-                chunk = sorted(surely.intersection(chunk) | changed)
+                    differing = Series(connection, table_name, entity_id).differing(doubtful)
+                chunk = sorted(surely.intersection(chunk) | differing)
             if chunk:
                 looks.append((entity_id, _settle(database, table_name, entity_id, chunk, now, policy)))
     with database.connect(table_name) as connection:
@@ -135,14 +135,14 @@ def _suspects(connection: Connection, table_name: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for mark in marks(connection, table_name):
         found.setdefault(mark.entity_id, set()).add(mark.partition)
-    covered = covered_partitions(connection, market_type, interval)
+    present = verified_counts(connection, market_type, interval)
     gaps = load_gaps(connection, market_type, interval)
     archived = archived_spans(connection, TABLES[table_name], interval)
     for owed in owed_spans(connection, TABLES[market_type.entity_table], interval):
         unsettled = _unsettled(
             interval,
             owed,
-            covered[owed.entity_id],
+            present[owed.entity_id],
             gaps.get(owed.entity_id, []),
             archived.get(owed.entity_id, []),
         )
@@ -152,32 +152,38 @@ def _suspects(connection: Connection, table_name: str) -> dict[str, set[str]]:
 
 
 def _unsettled(
-    interval: Interval, owed: Owed, covered: Mapping[str, Row[Any]], gaps: Sequence[Gap], archived: Sequence[Span]
+    interval: Interval,
+    owed: Owed,
+    present: Mapping[str, int | None],
+    gaps: Sequence[Gap],
+    archived: Sequence[Span],
 ) -> set[str]:
     """The partitions of an entity that are unverified, or lack other candles than the ledger says."""
-    scheme = interval.partition_scheme
-    lacking: Counter[str] = Counter()
-    for gap in gaps:
-        for key in partition_keys(scheme, *gap.span):
-            lacking[key] += interval.count(*gap.span.intersect(Span(*partition_span(scheme, key))))
-    expected: Counter[str] = Counter()
-    for span in owed.spans:
-        for key in partition_keys(scheme, *span):
-            expected[key] += interval.count(*span.intersect(Span(*partition_span(scheme, key))))
+    expected = _by_partition(interval, owed.spans)
+    lacking = _by_partition(interval, [gap.span for gap in gaps])
     # One that is in a file cannot be verified before it is restored, and the triggers tell when that happens.
-    blank = (key for key, row in covered.items() if not row.digest)
+    blank = (key for key, count in present.items() if count is None)
+    scheme = interval.partition_scheme
     unsettled = {key for key in blank if not intersect([Span(*partition_span(scheme, key))], archived)}
     for key, count in expected.items():
-        row = covered.get(key)
-        if count - (0 if row is None else row.present) != lacking[key]:
+        if count - (present.get(key) or 0) != lacking.get(key, 0):
             unsettled.add(key)
-    return unsettled | {key for key in lacking if key not in expected}
+    return unsettled | (lacking.keys() - expected.keys())
+
+
+def _by_partition(interval: Interval, spans: Iterable[Span]) -> dict[str, int]:
+    """How many grid points of `spans` lie in each partition."""
+    counts: dict[str, int] = {}
+    for span in spans:
+        for key in partition_keys(interval.partition_scheme, *span):
+            own = span.intersect(Span(*partition_span(interval.partition_scheme, key)))
+            counts[key] = counts.get(key, 0) + interval.count(*own)
+    return counts
 
 
 def _every_partition(connection: Connection, table_name: str) -> dict[str, set[str]]:
     """Every partition that was ever collected, by entity."""
-    covered = covered_partitions(connection, *KDATA_TABLES[table_name])
-    return {entity_id: set(rows) for entity_id, rows in covered.items()}
+    return {entity_id: set(rows) for entity_id, rows in verified_counts(connection, *KDATA_TABLES[table_name]).items()}
 
 
 def _uncollected(connection: Connection, table_name: str) -> dict[str, set[str]]:
@@ -221,7 +227,7 @@ def _said(connection: Connection, table_name: str, looks: Iterable[tuple[str, Lo
     listed = set(connection.scalars(select(entities.c.id)))
     if not listed.issuperset(entity_ids(connection, table)):
         findings["known_entities"] = unknown_entities(connection, table, entities)
-    rows = verified_candles(connection, market_type, interval)
+    rows = count_verified(connection, market_type, interval)
     findings = {check: replace(finding, rows=rows) for check, finding in findings.items()}
     return Examination(table_name, found, findings, altered, rows, looked_at, dict(+offending))
 

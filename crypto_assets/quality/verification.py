@@ -20,7 +20,7 @@ from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import Interval, is_partition_key, partition_span, to_datetime, to_milliseconds
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.quality.changes import clear_marks, marks, note_found
-from crypto_assets.quality.content import Content, read_content
+from crypto_assets.quality.content import EMPTY, Content, read_content, read_digest
 from crypto_assets.quality.coverage import (
     Owed,
     askable,
@@ -114,17 +114,23 @@ class Series:
         if not marked.intersection(partitions):
             return set()
         rows = self.covered(marked.intersection(partitions))
-        return {key for key, row in rows.items() if row.digest and self._content(key).digest != row.digest}
+        return {key for key, row in rows.items() if row.digest and self._digest(key) != row.digest}
+
+    def differing(self, partitions: Collection[str]) -> set[str]:
+        """Those of `partitions` that are not as they were verified, or never were; rows in a file alone are as ever."""
+        rows, archived = self.covered(partitions), self._archived()
+        digests = {key: self._digest(key) for key in partitions}
+        return {
+            key
+            for key, digest in digests.items()
+            if (key not in rows or digest != rows[key].digest)
+            and not (digest == EMPTY.digest and intersect([self._span(key)], archived))
+        }
 
     def changed(self, partitions: Collection[str]) -> set[str]:
         """Those of `partitions` that are not as they were verified, or hold a row that breaks a rule."""
-        rows, archived = self.covered(partitions), self._archived()
-        changed = set()
-        for key in partitions:
-            content, row, span = self._content(key), rows.get(key), self._span(key)
-            if row is None or content.digest != row.digest or not content.is_clean(self.interval, span):
-                changed.add(key)
-        return {key for key in changed if not intersect([self._span(key)], archived) or self._content(key).times}
+        unclean = {key for key in partitions if not self._content(key).is_clean(self.interval, self._span(key))}
+        return self.differing(partitions) | unclean
 
     def verify_asked(self, partitions: Sequence[str], clock: int) -> Look:
         """Verifies partitions that the exchange was just asked for, as of its `clock`: what is there is right."""
@@ -221,6 +227,9 @@ class Series:
 
     def _content(self, key: str) -> Content:
         return read_content(self.connection, self.table, self.entity_id, self._span(key))
+
+    def _digest(self, key: str) -> str:
+        return read_digest(self.connection, self.table, self.entity_id, self._span(key))
 
     def _span(self, key: str) -> Span:
         return Span(*partition_span(self.interval.partition_scheme, key))
