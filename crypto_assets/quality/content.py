@@ -21,18 +21,17 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    Double,
     String,
     Table,
+    and_,
     bindparam,
     case,
     cast,
     func,
-    literal_column,
     select,
 )
 
-from crypto_assets.database.expressions import texts_in_order, whole_part, written_text
+from crypto_assets.database.expressions import texts_in_order, where_computable, whole_part, written_text
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, to_datetime
 from crypto_assets.domain.spans import Span, intersect, merge
@@ -44,7 +43,8 @@ _PRICES = {name: weight * 2.0**25 for name, weight in (("open", 3), ("high", 5),
 _WHOLE = {"volume": 1, "volume_quote": 2}
 _FRACTIONS = {name: weight * 2.0**30 for name, weight in (("volume", 13), ("volume_quote", 17))}
 _DERIVED = {name: weight * 2.0**30 for name, weight in (("change_pct", 23), ("turnover_rate", 29))}
-_LIMIT, _PRICE_LIMIT = literal_column("1e16", Double), literal_column("9e18", Double)  # sums fit 64 bits
+_LIMITS = dict.fromkeys(_PRICES, 1e10) | dict.fromkeys(_WHOLE, 1e15) | dict.fromkeys(_DERIVED, 1e7)
+"""Of rows with a value beyond the checksum tells less: their sums need not fit 64 bits."""
 _NULL = 0.625  # exact in binary, and no value of these columns
 
 
@@ -132,16 +132,17 @@ def _statement(table: Table, *, with_rules: bool) -> Any:
     c = candles.c
     value: ColumnElement[Any] = cast(c.trade_count, BigInteger) * _COUNT
     for name, weight in _WHOLE.items():
-        value += whole_part(c[name], _LIMIT) * weight
+        value += whole_part(c[name]) * weight
     for name, weight in _FLAGS.items():
         value += case((c[name], weight), else_=0)
     prices: ColumnElement[Any] = reduce(add, (c[name] * weight for name, weight in _PRICES.items()))
     parts = [func.coalesce(c[name], _NULL) * weight for name, weight in _DERIVED.items()]
-    parts += [(c[name] - whole_part(c[name], _LIMIT)) * weight for name, weight in _FRACTIONS.items()]
-    value += whole_part(prices, _PRICE_LIMIT) + whole_part(reduce(add, parts), _LIMIT)
+    parts += [(c[name] - whole_part(c[name])) * weight for name, weight in _FRACTIONS.items()]
+    value += whole_part(prices) + whole_part(reduce(add, parts))
+    fits = and_(*(func.coalesce(func.abs(c[name]), 0.0) < limit for name, limit in _LIMITS.items()))
     columns: list[ColumnElement[Any]] = [
         texts_in_order(written_text(c.timestamp), c.timestamp),
-        texts_in_order(func.coalesce(cast(value, String(32)), "null"), c.timestamp),
+        texts_in_order(func.coalesce(cast(where_computable(fits, value), String(32)), "null"), c.timestamp),
     ]
     if with_rules:
         columns.append(func.count(case((keeps_rules(candles), None), else_=1)))

@@ -162,11 +162,11 @@ def _unsettled(
     expected = _by_partition(interval, owed.spans)
     lacking = _by_partition(interval, [gap.span for gap in gaps])
     # One that is in a file cannot be verified before it is restored, and the triggers tell when that happens.
-    blank = (key for key, count in present.items() if count is None)
+    blank = {key for key, count in present.items() if count is None}
     scheme = interval.partition_scheme
     unsettled = {key for key in blank if not intersect([Span(*partition_span(scheme, key))], archived)}
     for key, count in expected.items():
-        if count - (present.get(key) or 0) != lacking.get(key, 0):
+        if key not in blank and count - (present.get(key) or 0) != lacking.get(key, 0):
             unsettled.add(key)
     return unsettled | (lacking.keys() - expected.keys())
 

@@ -25,7 +25,7 @@ def days(first, end):
 
 def lacking(database, collected_days, *, listings=None, tracked=TRACKED):
     with rolled_back(database) as connection:
-        list_pairs(connection, "BTC", "ETH", "SOL")
+        list_pairs(connection, "BTC", "ETH", "SOL", listed=parse_time("2017-08-17"))
         for entity, spans in (listings or {}).items():
             list_again(connection, *spans, entity=entity)
         for entity, span in collected_days:

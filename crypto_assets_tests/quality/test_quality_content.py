@@ -32,11 +32,11 @@ ON_ONE_DATABASE = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 PRICES = ("open", "high", "low", "close", "volume", "volume_quote")
-UNIT = 2.0**-29
-"""More than what the checksum may miss."""
+UNIT = 1e-8
+"""The exchange publishes no smaller difference; the checksum misses none."""
 
 published = st.integers(0, 10**16).map(lambda units: units / 10**8)
-doubles = st.none() | published | st.floats(allow_nan=False, allow_infinity=False)
+doubles = st.none() | published | st.floats(-1e6, 1e6)
 whole = st.none() | st.integers(-(2**31), 2**31 - 1)
 rows = st.fixed_dictionaries(
     dict.fromkeys((*PRICES, "change_pct", "turnover_rate"), doubles)
@@ -123,7 +123,7 @@ def test_a_month_of_half_hours_is_read_whole(partitioned_database):
         list_pairs(connection)
         store(connection, times_of(month, interval), table=table)
         found = read_content(connection, TABLES[table], BTC, month)
-    assert len(found.times) == 1488
+    assert len(found.times.split(",")) == 1488
     assert found.missing(interval, month, [month]) == []
     assert found.is_clean(interval, month)
 
@@ -147,7 +147,8 @@ def test_counts_and_gaps_are_those_of_the_times(quality_database, stored, off_gr
     assert {time for span in missing for time in times_of(span)} == inside - there
     assert missing == intersect(missing, within)
     assert found.is_clean(M5, DAY) is not bool(off_grid)
-    assert len(found.times) == len(stored) + len({START + number * STEP + shift for number, shift in off_grid})
+    written = [each for each in found.times.split(",") if each]
+    assert len(written) == len(stored) + len({START + number * STEP + shift for number, shift in off_grid})
 
 
 def test_a_row_that_breaks_a_rule_or_is_written_otherwise_is_not_clean(quality_database):

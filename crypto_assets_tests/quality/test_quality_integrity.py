@@ -111,7 +111,9 @@ def apply(connection, statement):
     if kind == "insert":
         if is_there(number, value):
             return set()
-        store(connection, [day(number) + value], entity, DAILY)
+        store(connection, [day(number) + value], entity, DAILY, volume=3.0)
+        # Somebody's insertion alone is marked by nothing (docs/decisions/0014): what he changes afterwards is.
+        connection.execute(update(CANDLES).where(*row_of(entity, number, value)).values(volume=1.0))
     elif not is_there(number) or (kind == "move" and is_there(value)):
         return set()
     elif kind == "delete":
@@ -394,8 +396,11 @@ def test_a_time_that_is_none_is_named_and_stops_nothing(tmp_path, migrated_direc
         collected(connection, span, table=table)
         columns = "entity_id, provider, name, open, high, low, close, volume, volume_quote, trade_count"
         connection.exec_driver_sql(
-            f"INSERT INTO {table} (timestamp, {columns}) SELECT ?, {columns} FROM {table} LIMIT 1", (text,)
+            f"INSERT INTO {table} (timestamp, {columns}) SELECT ?, {columns} FROM {table} LIMIT 1", ("a row too many",)
         )
+        # Only what is changed or deleted is marked (docs/decisions/0014).
+        connection.exec_driver_sql(f"UPDATE {table} SET timestamp = ? WHERE timestamp = 'a row too many'", (text,))
+        connection.execute(CHANGES.delete().where(CHANGES.c.partition.like("a row%")))
     assert settle_marks(database, table, NOW, POLICY, 10) == 1
     for deep in (False, True, False):
         said = examine(database, table, NOW, POLICY, deep=deep)
