@@ -21,6 +21,7 @@ from rich.console import Console
 
 from benchmarks.budget_section import BudgetSection
 from benchmarks.engine_section import EngineSection, EngineSize
+from benchmarks.integrity_section import measure_integrity
 from benchmarks.processes import run
 from benchmarks.report import Figure, Report
 from benchmarks.servers import ENGINES
@@ -45,9 +46,10 @@ _STAGES = {
     "upsert": "upsert",
     "commit": "begin, commit",
     "coverage": "coverage",
+    "verification": "verification: read back, count, sum up",
     "rest": "other",
 }
-SECTIONS = ("speed", "memory", "queries", "checks", *ENGINES, "budget")
+SECTIONS = ("speed", "memory", "queries", "checks", *ENGINES, "integrity", "budget")
 _STORED = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
 
 
@@ -55,21 +57,37 @@ _STORED = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
 class Size:
     """How much is measured: days of two symbols for speed, of four for memory, and how often for the median.
 
-    `minutes` is how long the request budget is spent; `engines` is for the sections that measure one engine each.
+    `looked_at` are days of twenty symbols, `minutes` is how long the request budget is spent; `engines` says the same of
+    the sections that measure one engine each.
     """
 
     repeats: int
     days: int
     few_days: int
     many_days: int
+    looked_at: int
     minutes: int
     engines: EngineSize
 
 
-FULL = Size(  # 302,400, 10,080 and 2,004,480 rows
-    repeats=3, days=105, few_days=7, many_days=348, minutes=2, engines=EngineSize(3, 300_000, (1_000_000, 10_000_000))
+FULL = Size(  # 302,400, 10,080, 2,004,480 and 10,022,400 rows
+    repeats=3,
+    days=105,
+    few_days=7,
+    many_days=348,
+    looked_at=348,
+    minutes=2,
+    engines=EngineSize(3, 300_000, (1_000_000, 10_000_000)),
 )
-QUICK = Size(repeats=1, days=4, few_days=1, many_days=4, minutes=1, engines=EngineSize(1, 20_000, (20_000, 50_000)))
+QUICK = Size(
+    repeats=1,
+    days=4,
+    few_days=1,
+    many_days=4,
+    looked_at=4,
+    minutes=1,
+    engines=EngineSize(1, 20_000, (20_000, 50_000)),
+)
 
 
 def main() -> None:
@@ -247,6 +265,11 @@ class Bench:
         section = f"5. Checks over {rows:,} rows, CPU"
         self._report.add(section, *(Figure(name, value, "s") for name, value in seconds.items()))
         self._report.add(section, Figure("all six", sum(seconds.values()), "s"))
+
+    def integrity(self) -> None:
+        """Looking at everything stored: six-hourly, deeply, and as people do with pandas."""
+        with self._new_directory() as directory:
+            measure_integrity(directory, self._size.looked_at, self._size.repeats, self._report, self._say)
 
     @contextmanager
     def _new_directory(self) -> Iterator[str]:

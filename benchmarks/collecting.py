@@ -27,6 +27,7 @@ from crypto_assets.exchange.binance import BinanceExchange, EnvironmentName
 from crypto_assets.orchestration import collection
 from crypto_assets.orchestration.kdata_run import collect_table
 from crypto_assets.orchestration.population import populate_markets
+from crypto_assets.quality.verification import Series
 
 TABLE = "cryptopair_1m_kdata"
 ENVIRONMENT: EnvironmentName = "sandbox"
@@ -38,8 +39,7 @@ _STAGE_OF = {
     "candle_records": "records",
     "upsert": "upsert",
     "claim_coverage": "coverage",
-    "verified_coverage": "coverage",
-    "record_coverage": "coverage",
+    "unverify": "coverage",
 }
 _WARM_UP = ("BNB/USDT", 2)  # a symbol that is not measured, and days
 _DAY_MS = 86_400_000
@@ -128,6 +128,8 @@ def measure(url: str, directory: str, symbols: list[str], start: int, days: int)
     stages = Stages()
     for name, stage in _STAGE_OF.items():
         setattr(collection, name, stages.around(stage, getattr(collection, name)))
+    for name in ("verify_asked", "examine", "account"):
+        setattr(Series, name, stages.around("verification", getattr(Series, name)))
     database = TimedDatabase(make_url(f"sqlite:///{directory}"), ENVIRONMENT, PROVIDER, HEAD)
     database.stages = stages
     other, other_days = _WARM_UP

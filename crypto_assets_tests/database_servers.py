@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL, make_url
 
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.engines.base import BACKUP
-from crypto_assets.database.tables import TABLES, metadata
+from crypto_assets.database.tables import CHANGES, KDATA, TABLES, metadata
 
 ENGINES = ("sqlite", "postgresql", "mysql")
 REQUIRED = os.environ.get("CRYPTO_ASSETS_TEST_REQUIRE_SERVERS") == "1"
@@ -98,3 +98,5 @@ def clear(database: Database) -> None:
         if table.name != "crypto_database_identity" and table.name in TABLES:
             with database.begin(table.name) as connection:
                 connection.execute(table.delete())
+    with database.begin(KDATA) as connection:
+        connection.execute(CHANGES.delete())  # deleting candles leaves marks

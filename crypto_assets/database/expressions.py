@@ -85,9 +85,18 @@ def _written_server(element: as_written, compiler: SQLCompiler, **kwargs: Any) -
 
 
 class whole_part(GenericFunction[int]):  # noqa: N801
-    """A double without its fraction, as an integer; on servers -1 for what no integer of theirs can hold."""
+    """A double without its fraction, as an integer. Servers refuse what is no integer of 64 bits."""
 
     type = BigInteger()
+    inherit_cache = True
+
+
+class where_computable(GenericFunction[Any]):  # noqa: N801
+    """The second argument where the first holds, else NULL: arithmetic that overflows is an error on servers.
+
+    On SQLite, where it is none, the condition is left out: asking costs more than computing.
+    """
+
     inherit_cache = True
 
 
@@ -108,17 +117,24 @@ def _whole_sqlite(element: whole_part, compiler: SQLCompiler, **kwargs: Any) -> 
 
 @compiles(whole_part, "postgresql")
 def _whole_postgresql(element: whole_part, compiler: SQLCompiler, **kwargs: Any) -> str:
-    number = _argument(element, compiler, **kwargs)
-    return f"CASE WHEN abs({number}) < 1e16 THEN CAST(trunc({number}) AS bigint) WHEN {number} IS NOT NULL THEN -1 END"
+    return f"CAST(trunc({_argument(element, compiler, **kwargs)}) AS bigint)"
 
 
 @compiles(whole_part, "mysql", "mariadb")
 def _whole_mysql(element: whole_part, compiler: SQLCompiler, **kwargs: Any) -> str:
-    number = _argument(element, compiler, **kwargs)
-    return (
-        f"CASE WHEN abs({number}) < 1e16 THEN CAST(truncate({number}, 0) AS SIGNED)"
-        f" WHEN {number} IS NOT NULL THEN -1 END"
-    )
+    return f"CAST(truncate({_argument(element, compiler, **kwargs)}, 0) AS SIGNED)"
+
+
+@compiles(where_computable, "sqlite")
+def _computable_sqlite(element: where_computable, compiler: SQLCompiler, **kwargs: Any) -> str:
+    _, value = element.clauses
+    return compiler.process(value, **kwargs)
+
+
+@compiles(where_computable, "postgresql", "mysql", "mariadb")
+def _computable_server(element: where_computable, compiler: SQLCompiler, **kwargs: Any) -> str:
+    condition, value = (compiler.process(each, **kwargs) for each in element.clauses)
+    return f"CASE WHEN {condition} THEN {value} END"
 
 
 @compiles(texts_in_order, "sqlite")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
@@ -118,6 +119,7 @@ def partition_key(scheme: PartitionScheme, time_ms: int) -> str:
     return to_datetime(time_ms).strftime("%Y-%m-%d" if scheme is PartitionScheme.DAILY else "%Y-%m-01")
 
 
+@lru_cache(maxsize=16_384)  # days of 44 years: whoever goes through a history asks for the same ones symbol by symbol
 def partition_span(scheme: PartitionScheme, key: str) -> tuple[int, int]:
     """The half-open span of milliseconds that the partition `key` covers."""
     start = datetime.strptime(key, "%Y-%m-%d").replace(tzinfo=UTC)
@@ -126,6 +128,14 @@ def partition_span(scheme: PartitionScheme, key: str) -> tuple[int, int]:
     else:
         end = (start.replace(day=1) + timedelta(days=32)).replace(day=1)
     return to_milliseconds(start), to_milliseconds(end)
+
+
+def is_partition_key(scheme: PartitionScheme, text: str) -> bool:
+    """Whether `text` is the key of a partition, written as `partition_key` writes it."""
+    try:
+        return partition_key(scheme, partition_span(scheme, text)[0]) == text
+    except (ValueError, OverflowError):  # no date, or the last day of all time
+        return False
 
 
 def partition_keys(scheme: PartitionScheme, start_ms: int, end_ms: int) -> list[str]:

@@ -126,8 +126,11 @@ def _made_of_minutes(connection: Connection, table: Table, entity_id: str, spans
 
 def _rows(connection: Connection, table: Table, entity_id: str, span: Span) -> npt.NDArray[np.float64]:
     """Open time in milliseconds and the seven values of a series' candles, as doubles; all of them are exact."""
-    statement = select(epoch_milliseconds(table.c.timestamp), *(table.c[name] for name in _FIELDS))
-    rows = connection.execute(statement.where(*within(table, entity_id, span)).order_by(table.c.timestamp)).all()
+    instant = epoch_milliseconds(table.c.timestamp)
+    # What is no time is the check on_grid's.
+    where = (*within(table, entity_id, span), instant.is_not(None))
+    statement = select(instant, *(table.c[name] for name in _FIELDS)).where(*where)
+    rows = connection.execute(statement.order_by(table.c.timestamp)).all()
     return np.array([tuple(row) for row in rows], dtype=np.float64).reshape(len(rows), 1 + len(_FIELDS))
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Table, and_, case, exists, false, func, or_, select, true
 
 from crypto_assets.database.expressions import as_written, epoch_milliseconds, written_text
 from crypto_assets.domain.intervals import Interval
@@ -57,29 +57,26 @@ def null_ohlc(connection: Connection, table: Table, scope: Scope = ()) -> Findin
     return find_rows(connection, table, lacks_price(table), shown, scope)
 
 
-def breaks_rules(table: Table) -> ColumnElement[bool]:
-    """Whether a high is not the highest or low not the lowest, a price not positive, an amount negative or null.
+def keeps_rules(table: FromClause) -> ColumnElement[bool]:
+    """Whether the high is the highest price and the low the lowest, prices are positive, and no amount is negative.
 
-    NULL where a price is null; `lacks_price` is about that.
+    NULL or false where one of them is null. Written to read each value as seldom as possible: it is asked of every row.
     """
     c = table.c
-    return or_(
-        c.high < c.open,
-        c.high < c.close,
-        c.high < c.low,
-        c.low > c.open,
-        c.low > c.close,
-        *(price <= 0 for price in _prices(table)),
-        c.high > sys.float_info.max,
-        *(amount < 0 for amount in _amounts(table)),
-        *(amount.is_(None) for amount in _amounts(table)),
+    return and_(
+        c.open.between(c.low, c.high),
+        c.close.between(c.low, c.high),
+        c.low > 0,
+        c.high <= sys.float_info.max,
+        *(amount >= 0 for amount in (c.volume, c.volume_quote, c.trade_count)),
     )
 
 
 def invalid_ohlc(connection: Connection, table: Table, scope: Scope = ()) -> Finding:
-    """Candles that break the rules of prices and amounts."""
+    """Candles that have their prices and break the rules of prices and amounts."""
     shown = [table.c.entity_id, _written(table), *_prices(table), table.c.volume]
-    return find_rows(connection, table, breaks_rules(table), shown, scope)
+    offends = ~lacks_price(table) & ~func.coalesce(keeps_rules(table), false())
+    return find_rows(connection, table, offends, shown, scope)
 
 
 def off_grid(connection: Connection, table: Table, interval: Interval, scope: Scope = ()) -> Finding:
@@ -91,6 +88,11 @@ def off_grid(connection: Connection, table: Table, interval: Interval, scope: Sc
     return find_rows(connection, table, offends, [table.c.entity_id, _written(table)], scope)
 
 
+def no_times(connection: Connection, table: Table, scope: Scope) -> Finding:
+    """All candles of `scope`, which are those whose timestamp is in no partition that can be: none opens then."""
+    return find_rows(connection, table, true(), [table.c.entity_id, _written(table)], scope)
+
+
 def unknown_entities(connection: Connection, table: Table, entities: Table) -> Finding:
     """Candles whose entity is not listed in `entities`. No foreign key can see to it across SQLite files."""
     listed = exists().where(entities.c.id == table.c.entity_id)
@@ -100,10 +102,6 @@ def unknown_entities(connection: Connection, table: Table, entities: Table) -> F
 
 def _prices(table: Table) -> list[ColumnElement[Any]]:
     return [table.c.open, table.c.high, table.c.low, table.c.close]
-
-
-def _amounts(table: Table) -> list[ColumnElement[Any]]:
-    return [table.c.volume, table.c.volume_quote, table.c.trade_count]
 
 
 def _written(table: Table) -> ColumnElement[Any]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import Connection, Insert, delete, insert, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
 from crypto_assets.database.tables import CHANGES
 
@@ -32,21 +33,27 @@ def marks(connection: Connection, table: str, entity_id: str | None = None) -> l
 
 
 def clear_marks(connection: Connection, table: str, entity_id: str, partitions: Collection[str]) -> None:
-    """Forgets the marks of these partitions: what is there was verified."""
+    """Forgets the marks of these partitions, which is to be done before they are read.
+
+    Then what somebody changes in the meantime is marked anew, and looked at the next time.
+    """
     if partitions:
-        connection.execute(delete(CHANGES).where(*_of(table, entity_id), CHANGES.c.partition.in_(partitions)))
+        own = (CHANGES.c.candles == table, CHANGES.c.entity_id == entity_id)
+        connection.execute(delete(CHANGES).where(*own, CHANGES.c.partition.in_(partitions)))
 
 
 def note_found(connection: Connection, table: str, entity_id: str, found: Iterable[tuple[str, str]]) -> None:
-    """Marks each (partition, checksum of its content) as looked at and wanting."""
-    for partition, digest in found:
-        of = (*_of(table, entity_id), CHANGES.c.partition == partition)
-        if connection.scalar(select(CHANGES.c.candles).where(*of)) is None:
-            key = {"candles": table, "entity_id": entity_id, "partition": partition}
-            connection.execute(insert(CHANGES), key | {"found": digest})
-        else:
-            connection.execute(update(CHANGES).where(*of).values(found=digest))
+    """Marks each (partition, checksum of its content), whose mark was cleared, as looked at and wanting."""
+    rows = [
+        {"candles": table, "entity_id": entity_id, "partition": partition, "found": digest}
+        for partition, digest in found
+    ]
+    if rows:
+        connection.execute(_where_none_is(connection.dialect.name), rows)
 
 
-def _of(table: str, entity_id: str) -> tuple[ColumnElement[bool], ...]:
-    return CHANGES.c.candles == table, CHANGES.c.entity_id == entity_id
+def _where_none_is(dialect: str) -> Insert:
+    """A mark that somebody set meanwhile stays as it is: its partition is to be looked at again."""
+    if dialect == "postgresql":
+        return postgresql_insert(CHANGES).on_conflict_do_nothing()
+    return insert(CHANGES).prefix_with("OR IGNORE", dialect="sqlite").prefix_with("IGNORE", dialect="mysql")

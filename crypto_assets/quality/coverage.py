@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Row, Table, func, select, update
+from sqlalchemy import Connection, Row, Table, case, func, select, update
 
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
@@ -107,6 +107,26 @@ def covered_partitions(
     for row in connection.execute(statement).all():
         found.setdefault(row.entity_id, {})[row.partition] = row
     return found
+
+
+def verified_counts(
+    connection: Connection, market_type: MarketType, interval: Interval
+) -> dict[str, dict[str, int | None]]:
+    """How many candles each collected partition was verified to have, by entity id and key; None while it is not."""
+    c = _COVERAGE.c
+    statement = select(c.entity_id, c.partition, case((c.digest != "", c.present)))
+    found: dict[str, dict[str, int | None]] = {}
+    for entity_id, partition, present in connection.execute(
+        statement.where(*_of(interval, market_type.entity_type, None))
+    ):
+        found.setdefault(entity_id, {})[partition] = present
+    return found
+
+
+def count_verified(connection: Connection, market_type: MarketType, interval: Interval) -> int:
+    """How many candles all collected partitions were last found to have."""
+    statement = select(func.coalesce(func.sum(_COVERAGE.c.present), 0))
+    return int(connection.scalars(statement.where(*_of(interval, market_type.entity_type, None))).one())
 
 
 def claim_coverage(

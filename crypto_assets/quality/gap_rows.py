@@ -74,9 +74,10 @@ def store_gaps(
 
 def _row(entity_id: str, interval: Interval, gap: Gap) -> dict[str, Any]:
     start, end = _moment(gap.span.start), _moment(gap.span.end - interval.milliseconds)
+    # A gap that opens again where one was repaired is another one, though it may be joined to the rest of the first.
+    of = f"{gap.first_seen:%Y%m%dT%H%M%S%f}" if gap.repaired_at is None else f"r{gap.repaired_at:%Y%m%dT%H%M%S%f}"
     return {
-        # A gap that opens again where one was repaired is another one.
-        "id": f"{entity_id}_{interval.value}_{start:%Y-%m-%dT%H:%M}_{gap.first_seen:%Y%m%dT%H%M%S%f}",
+        "id": f"{entity_id}_{interval.value}_{start:%Y-%m-%dT%H:%M}_{of}",
         "entity_id": entity_id,
         "provider": PROVIDER,
         "level": interval.value,

@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, select
 
 from crypto_assets.database.archive_manifest import archived_months
-from crypto_assets.database.expressions import as_written, epoch_milliseconds
+from crypto_assets.database.expressions import as_written, epoch_milliseconds, written_text
 from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER
-from crypto_assets.domain.intervals import Interval, to_datetime
+from crypto_assets.domain.intervals import Interval, PartitionScheme, to_datetime
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.quality.coverage import owed_spans
 from crypto_assets.quality.gap_rows import load_gaps
@@ -124,6 +124,12 @@ def within(table: Table, entity_id: str, span: Span) -> list[Any]:
         table.c.timestamp >= to_datetime(span.start).replace(tzinfo=None),
         table.c.timestamp < to_datetime(span.end).replace(tzinfo=None),
     ]
+
+
+def written_within(table: Table, entity_id: str, interval: Interval, key: str) -> list[Any]:
+    """The conditions for an entity's rows in whose times triggers see the partition `key`, which need be none."""
+    length, part = (10, key) if interval.partition_scheme is PartitionScheme.DAILY else (7, key.removesuffix("-01"))
+    return [table.c.entity_id == entity_id, func.substr(written_text(table.c.timestamp), 1, length) == part]
 
 
 def count_as_written(connection: Connection, table: Table, entity_id: str, interval: Interval, span: Span) -> int:

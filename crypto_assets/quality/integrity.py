@@ -12,22 +12,37 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, Table, select
+from sqlalchemy import Connection, Table, func, select
 
 from crypto_assets.database.engines import Database
+from crypto_assets.database.expressions import written_text
 from crypto_assets.database.queries import entity_ids
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
-from crypto_assets.domain.intervals import Interval, partition_keys, partition_span
+from crypto_assets.domain.intervals import (
+    Interval,
+    PartitionScheme,
+    is_partition_key,
+    partition_keys,
+    partition_span,
+    to_datetime,
+)
 from crypto_assets.domain.spans import Span, intersect, merge
-from crypto_assets.quality.candles import Scope, duplicates, invalid_ohlc, null_ohlc, off_grid, unknown_entities
+from crypto_assets.quality.candles import (
+    Scope,
+    duplicates,
+    invalid_ohlc,
+    no_times,
+    null_ohlc,
+    off_grid,
+    unknown_entities,
+)
 from crypto_assets.quality.changes import marks
-from crypto_assets.quality.coverage import Owed, covered_partitions, owed_spans
+from crypto_assets.quality.coverage import Owed, count_verified, owed_spans, verified_counts
 from crypto_assets.quality.findings import Finding
 from crypto_assets.quality.gap_rows import load_gaps
-from crypto_assets.quality.gaps import Completeness, completeness, within
+from crypto_assets.quality.gaps import Completeness, archived_spans, completeness, within, written_within
 from crypto_assets.quality.ledger import Gap, Policy
 from crypto_assets.quality.verification import PARTITIONS_PER_TRANSACTION, Look, Series
 
@@ -66,6 +81,8 @@ def examine(database: Database, table_name: str, now: datetime, policy: Policy, 
     with database.connect(table_name) as connection:
         suspects = _suspects(connection, table_name)
         every = _every_partition(connection, table_name) if deep else {}
+        for entity_id, strays in (_uncollected(connection, table_name) if deep else {}).items():
+            suspects.setdefault(entity_id, set()).update(strays)
     looks: list[tuple[str, Look]] = []
     looked_at = 0
     for entity_id in sorted({*suspects, *every}):
@@ -74,11 +91,13 @@ def examine(database: Database, table_name: str, now: datetime, policy: Policy, 
         looked_at += len(chosen)
         for first in range(0, len(chosen), PARTITIONS_PER_TRANSACTION):
             chunk = chosen[first : first + PARTITIONS_PER_TRANSACTION]
-            if deep:
-                # Looked at without keeping anybody from writing; nearly always that is all.
+            doubtful = {key for key in chunk if key not in surely}
+            if doubtful:
+                # Looked at without keeping anybody from writing; nearly always that is all. What is as it was verified
+                # keeps the rules as it did then: where it does not, there is a mark.
                 with database.connect(table_name) as connection:
-                    changed = Series(connection, table_name, entity_id).changed(chunk)
-                chunk = sorted(surely.intersection(chunk) | changed)
+                    differing = Series(connection, table_name, entity_id).differing(doubtful)
+                chunk = sorted(surely.intersection(chunk) | differing)
             if chunk:
                 looks.append((entity_id, _settle(database, table_name, entity_id, chunk, now, policy)))
     with database.connect(table_name) as connection:
@@ -116,38 +135,74 @@ def _suspects(connection: Connection, table_name: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for mark in marks(connection, table_name):
         found.setdefault(mark.entity_id, set()).add(mark.partition)
-    covered = covered_partitions(connection, market_type, interval)
+    present = verified_counts(connection, market_type, interval)
     gaps = load_gaps(connection, market_type, interval)
+    archived = archived_spans(connection, TABLES[table_name], interval)
     for owed in owed_spans(connection, TABLES[market_type.entity_table], interval):
-        unsettled = _unsettled(interval, owed, covered[owed.entity_id], gaps.get(owed.entity_id, []))
+        unsettled = _unsettled(
+            interval,
+            owed,
+            present[owed.entity_id],
+            gaps.get(owed.entity_id, []),
+            archived.get(owed.entity_id, []),
+        )
         if unsettled:
             found.setdefault(owed.entity_id, set()).update(unsettled)
     return found
 
 
-def _unsettled(interval: Interval, owed: Owed, covered: Mapping[str, Row[Any]], gaps: Sequence[Gap]) -> set[str]:
+def _unsettled(
+    interval: Interval,
+    owed: Owed,
+    present: Mapping[str, int | None],
+    gaps: Sequence[Gap],
+    archived: Sequence[Span],
+) -> set[str]:
     """The partitions of an entity that are unverified, or lack other candles than the ledger says."""
+    expected = _by_partition(interval, owed.spans)
+    lacking = _by_partition(interval, [gap.span for gap in gaps])
+    # One that is in a file cannot be verified before it is restored, and the triggers tell when that happens.
+    blank = {key for key, count in present.items() if count is None}
     scheme = interval.partition_scheme
-    lacking: Counter[str] = Counter()
-    for gap in gaps:
-        for key in partition_keys(scheme, *gap.span):
-            lacking[key] += interval.count(*gap.span.intersect(Span(*partition_span(scheme, key))))
-    expected: Counter[str] = Counter()
-    for span in owed.spans:
-        for key in partition_keys(scheme, *span):
-            expected[key] += interval.count(*span.intersect(Span(*partition_span(scheme, key))))
-    unsettled = {key for key, row in covered.items() if not row.digest}
+    unsettled = {key for key in blank if not intersect([Span(*partition_span(scheme, key))], archived)}
     for key, count in expected.items():
-        row = covered.get(key)
-        if count - (0 if row is None else row.present) != lacking[key]:
+        if key not in blank and count - (present.get(key) or 0) != lacking.get(key, 0):
             unsettled.add(key)
-    return unsettled | {key for key in lacking if key not in expected}
+    return unsettled | (lacking.keys() - expected.keys())
+
+
+def _by_partition(interval: Interval, spans: Iterable[Span]) -> dict[str, int]:
+    """How many grid points of `spans` lie in each partition."""
+    counts: dict[str, int] = {}
+    for span in spans:
+        for key in partition_keys(interval.partition_scheme, *span):
+            own = span.intersect(Span(*partition_span(interval.partition_scheme, key)))
+            counts[key] = counts.get(key, 0) + interval.count(*own)
+    return counts
 
 
 def _every_partition(connection: Connection, table_name: str) -> dict[str, set[str]]:
     """Every partition that was ever collected, by entity."""
-    covered = covered_partitions(connection, *KDATA_TABLES[table_name])
-    return {entity_id: set(rows) for entity_id, rows in covered.items()}
+    return {entity_id: set(rows) for entity_id, rows in verified_counts(connection, *KDATA_TABLES[table_name]).items()}
+
+
+def _uncollected(connection: Connection, table_name: str) -> dict[str, set[str]]:
+    """By entity, what partitions there are rows of that were never collected, or what is written in place of one."""
+    table, interval = TABLES[table_name], KDATA_TABLES[table_name][1]
+    is_daily = interval.partition_scheme is PartitionScheme.DAILY
+    written = func.substr(written_text(table.c.timestamp), 1, 10 if is_daily else 7)
+    every = _every_partition(connection, table_name)
+    found: dict[str, set[str]] = {}
+    for entity_id in entity_ids(connection, table):
+        covered = merge(Span(*partition_span(interval.partition_scheme, key)) for key in every.get(entity_id, ()))
+        starts, ends = [each.start for each in covered], [each.end for each in covered]
+        for start, end in zip([None, *ends], [*starts, None], strict=True):
+            where = [table.c.entity_id == entity_id]
+            where += [] if start is None else [table.c.timestamp >= to_datetime(start).replace(tzinfo=None)]
+            where += [] if end is None else [table.c.timestamp < to_datetime(end).replace(tzinfo=None)]
+            keys = connection.scalars(select(written).where(*where).distinct())
+            found.setdefault(entity_id, set()).update(key if is_daily else f"{key}-01" for key in keys)
+    return found
 
 
 def _said(connection: Connection, table_name: str, looks: Iterable[tuple[str, Look]], looked_at: int) -> Examination:
@@ -159,8 +214,8 @@ def _said(connection: Connection, table_name: str, looks: Iterable[tuple[str, Lo
     offending: Counter[str] = Counter()
     altered = []
     for entity_id, look in looks:
-        for scope in _scopes(table, interval, entity_id, look.wanting):
-            for check, finding in _row_findings(connection, table, interval, scope).items():
+        for found_there in _found_in(connection, table, interval, entity_id, look.wanting):
+            for check, finding in found_there.items():
                 findings[check] += finding
                 offending[entity_id] += finding.count
         for key in look.differing:
@@ -172,16 +227,21 @@ def _said(connection: Connection, table_name: str, looks: Iterable[tuple[str, Lo
     listed = set(connection.scalars(select(entities.c.id)))
     if not listed.issuperset(entity_ids(connection, table)):
         findings["known_entities"] = unknown_entities(connection, table, entities)
-    covered = covered_partitions(connection, market_type, interval)
-    rows = sum(row.present for of_entity in covered.values() for row in of_entity.values())
+    rows = count_verified(connection, market_type, interval)
     findings = {check: replace(finding, rows=rows) for check, finding in findings.items()}
-    return Examination(table_name, found, findings, altered, rows, looked_at, dict(offending))
+    return Examination(table_name, found, findings, altered, rows, looked_at, dict(+offending))
 
 
-def _scopes(table: Table, interval: Interval, entity_id: str, keys: Iterable[str]) -> Iterator[Scope]:
-    """The conditions for the rows of these partitions of an entity, neighbours together."""
-    for span in merge(Span(*partition_span(interval.partition_scheme, key)) for key in keys):
-        yield within(table, entity_id, span)
+def _found_in(
+    connection: Connection, table: Table, interval: Interval, entity_id: str, keys: Sequence[str]
+) -> Iterator[dict[str, Finding]]:
+    """What the rows of these partitions of an entity offend against, neighbours together."""
+    scheme = interval.partition_scheme
+    partitions = [key for key in keys if is_partition_key(scheme, key)]
+    for span in merge(Span(*partition_span(scheme, key)) for key in partitions):
+        yield _row_findings(connection, table, interval, within(table, entity_id, span))
+    for key in sorted(set(keys).difference(partitions)):
+        yield {"on_grid": no_times(connection, table, written_within(table, entity_id, interval, key))}
 
 
 def _row_findings(connection: Connection, table: Table, interval: Interval, scope: Scope) -> dict[str, Finding]:

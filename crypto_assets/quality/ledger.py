@@ -75,7 +75,8 @@ class Gap:
         if self.last_checked is None:
             return self.first_seen
         if self.status == SOURCE:
-            return self.last_checked + _SOURCE_WAITS[self.attempts >= policy.answers + _DAILY_ANSWERS]
+            wait = _SOURCE_WAITS[self.attempts >= policy.answers + _DAILY_ANSWERS]
+            return self.last_checked + max(wait, policy.spacing)
         # The power is capped too: a gap without a neighbour may be asked about for years.
         doublings: int = 2 ** min(max(self.attempts - 1, 0), 20)
         return self.last_checked + min(policy.spacing * doublings, max(_LONGEST_WAIT, policy.spacing))
@@ -165,7 +166,7 @@ def _joined(gaps: Iterable[Gap]) -> list[Gap]:
                 span=Span(last.span.start, gap.span.end),
                 attempts=min(last.attempts, gap.attempts),
                 first_seen=min(last.first_seen, gap.first_seen),
-                last_checked=min(times, default=None),
+                last_checked=max(times, default=None),  # answers count again only when they are far from all others
                 evidence={**last.evidence, "after": gap.evidence.get("after")} if last.evidence else {},
             )
         else:

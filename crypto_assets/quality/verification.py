@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, func, select
+from sqlalchemy import Connection, Row, Table, exists, func, select
 
+from crypto_assets.database.expressions import as_written
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
-from crypto_assets.domain.intervals import Interval, partition_span, to_datetime, to_milliseconds
+from crypto_assets.domain.intervals import Interval, is_partition_key, partition_span, to_datetime, to_milliseconds
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.quality.changes import clear_marks, marks, note_found
-from crypto_assets.quality.content import Content, read_content
+from crypto_assets.quality.content import EMPTY, Content, read_content, read_digest
 from crypto_assets.quality.coverage import (
     Owed,
     askable,
@@ -30,7 +31,7 @@ from crypto_assets.quality.coverage import (
     record_coverage,
 )
 from crypto_assets.quality.gap_rows import load_gaps, store_gaps
-from crypto_assets.quality.gaps import archived_spans
+from crypto_assets.quality.gaps import archived_spans, written_within
 from crypto_assets.quality.ledger import SOURCE, Answer, Policy, answered, reconciled
 
 PARTITIONS_PER_TRANSACTION = 64
@@ -113,32 +114,45 @@ class Series:
         if not marked.intersection(partitions):
             return set()
         rows = self.covered(marked.intersection(partitions))
-        return {key for key, row in rows.items() if row.digest and self._content(key).digest != row.digest}
+        return {key for key, row in rows.items() if row.digest and self._digest(key) != row.digest}
+
+    def differing(self, partitions: Collection[str]) -> set[str]:
+        """Those of `partitions` that are not as they were verified, or never were; rows in a file alone are as ever."""
+        rows, archived = self.covered(partitions), self._archived()
+        digests = {key: self._digest(key) for key in partitions}
+        return {
+            key
+            for key, digest in digests.items()
+            if (key not in rows or digest != rows[key].digest)
+            and not (digest == EMPTY.digest and intersect([self._span(key)], archived))
+        }
 
     def changed(self, partitions: Collection[str]) -> set[str]:
         """Those of `partitions` that are not as they were verified, or hold a row that breaks a rule."""
-        rows, archived = self.covered(partitions), self._archived()
-        changed = set()
-        for key in partitions:
-            content, row, span = self._content(key), rows.get(key), self._span(key)
-            if row is None or content.digest != row.digest or not content.is_clean(self.interval, span):
-                changed.add(key)
-        return {key for key in changed if not intersect([self._span(key)], archived) or self._content(key).times}
+        unclean = {key for key in partitions if not self._content(key).is_clean(self.interval, self._span(key))}
+        return self.differing(partitions) | unclean
 
     def verify_asked(self, partitions: Sequence[str], clock: int) -> Look:
         """Verifies partitions that the exchange was just asked for, as of its `clock`: what is there is right."""
         return self._verify(partitions, clock)
 
     def examine(self, partitions: Sequence[str]) -> Look:
-        """Verifies partitions that nobody asked for anew: one that differs keeps the checksum it was verified with."""
-        return self._verify(partitions, None)
+        """Verifies partitions that nobody asked for anew: one that differs keeps the checksum it was verified with.
+
+        A mark can also name what is no partition, where somebody stored what is no time.
+        """
+        named = [key for key in partitions if is_partition_key(self.interval.partition_scheme, key)]
+        strays = self._strays([key for key in partitions if key not in named])
+        return merge_looks([self._verify(named, None), Look([], [], strays)])
 
     def account(self, look: Look, now: datetime, policy: Policy, answers: Sequence[Answer] = ()) -> None:
         """Brings the ledger up to date with a look, and notes what the exchange answered about the gaps in it."""
         owed = self.owed()
         known = load_gaps(self.connection, self.market_type, self.interval, entity_id=self.entity_id)
         before = known.get(self.entity_id, [])
-        touched = [gap for gap in before if intersect([gap.span], look.scope) or not owed.within(gap.span)]
+        # With those that only touch what was looked at: they may be one with what is found.
+        around = [Span(span.start - 1, span.end + 1) for span in look.scope]
+        touched = [gap for gap in before if intersect([gap.span], around) or not owed.within(gap.span)]
         after = reconciled(touched, look.scope, look.missing, owed.spans, now)
         if answers:
             after = answered(after, answers, self.neighbours, policy, now)
@@ -148,20 +162,22 @@ class Series:
         """The open times of the last stored candle before `span` and the first after it."""
         c = self.table.c
         start, end = (to_datetime(time).replace(tzinfo=None) for time in span)
-        own = c.entity_id == self.entity_id
-        before = self.connection.scalar(select(func.max(c.timestamp)).where(own, c.timestamp < start))
-        after = self.connection.scalar(select(func.min(c.timestamp)).where(own, c.timestamp >= end))
-        archived = self._archived()
-        if before is None and any(each.end <= span.start for each in archived):
-            before = to_datetime(max(e.end for e in archived if e.end <= span.start) - self.interval.milliseconds)
-        if after is None and any(each.start >= span.end for each in archived):
-            after = to_datetime(min(each.start for each in archived if each.start >= span.end))
-        return before and before.replace(tzinfo=None), after and after.replace(tzinfo=None)
+        own = (c.entity_id == self.entity_id, as_written(c.timestamp))
+        before = self.connection.scalar(select(func.max(c.timestamp)).where(*own, c.timestamp < start))
+        after = self.connection.scalar(select(func.min(c.timestamp)).where(*own, c.timestamp >= end))
+        archived, step = self._archived(), self.interval.milliseconds
+        earlier = [to_datetime(each.end - step).replace(tzinfo=None) for each in archived if each.end <= span.start]
+        later = [to_datetime(each.start).replace(tzinfo=None) for each in archived if each.start >= span.end]
+        return (
+            max([*earlier, *([] if before is None else [before])], default=None),
+            min([*later, *([] if after is None else [after])], default=None),
+        )
 
     def _verify(self, partitions: Sequence[str], clock: int | None) -> Look:
         known, listed, archived = self.covered(partitions), self.listed(), self._archived()
+        clear_marks(self.connection, self.table_name, self.entity_id, partitions)
         missing: list[Span] = []
-        rows, clean, found = [], [], []
+        rows, found = [], []
         wanting: list[str] = []
         differing: list[str] = []
         for key in partitions:
@@ -170,24 +186,39 @@ class Series:
             asked_at = clock if clock is not None else None if row is None else to_milliseconds(row.verified_at)
             within = [] if asked_at is None else askable(self.interval, span, listed, asked_at)
             present = content.count(self.interval, span, within)
-            if row is not None and present < row.present and intersect([span], archived):
-                clean.append(key)  # the rest is in a file, and what was verified of it before still holds
-                continue
-            differs = clock is None and row is not None and row.digest not in ("", content.digest)
-            if asked_at is not None:
+            is_archived = bool(intersect([span], archived))
+            differs = (
+                clock is None
+                and row is not None
+                and row.digest not in ("", content.digest)
+                and (bool(content.times) or not is_archived)
+            )
+            # Where the rest is in a file, what was verified of it before still holds.
+            is_in_file = is_archived and row is not None and present < row.present
+            if asked_at is not None and not is_in_file:
                 digest = row.digest if row is not None and differs else content.digest
                 rows.append(coverage_row(self.entity_id, self.interval, key, listed, asked_at, present, digest))
             is_clean = content.is_clean(self.interval, span)
             wanting += [] if is_clean else [key]
             differing += [key] if differs else []
-            if is_clean and not differs:
-                clean.append(key)
-            else:
+            if differs or not is_clean:
                 found.append((key, content.digest))
         record_coverage(self.connection, [row for row in rows if _says_more(row, known.get(row["partition"]))])
-        clear_marks(self.connection, self.table_name, self.entity_id, clean)
         note_found(self.connection, self.table_name, self.entity_id, found)
         return Look(merge(map(self._span, partitions)), merge(missing), wanting, differing)
+
+    def _strays(self, keys: Sequence[str]) -> list[str]:
+        """Those of `keys`, none of which is a partition's, that there are rows of."""
+        clear_marks(self.connection, self.table_name, self.entity_id, keys)
+        there = [
+            key
+            for key in keys
+            if self.connection.scalar(
+                select(exists().where(*written_within(self.table, self.entity_id, self.interval, key)))
+            )
+        ]
+        note_found(self.connection, self.table_name, self.entity_id, ((key, "") for key in there))
+        return there
 
     def covered(self, partitions: Collection[str]) -> dict[str, Row[Any]]:
         """The rows of the coverage table for those of `partitions` that were ever collected."""
@@ -196,6 +227,9 @@ class Series:
 
     def _content(self, key: str) -> Content:
         return read_content(self.connection, self.table, self.entity_id, self._span(key))
+
+    def _digest(self, key: str) -> str:
+        return read_digest(self.connection, self.table, self.entity_id, self._span(key))
 
     def _span(self, key: str) -> Span:
         return Span(*partition_span(self.interval.partition_scheme, key))

@@ -26,7 +26,7 @@ META, KDATA, QUALITY = "crypto_meta", "crypto_kdata", "crypto_quality"
 CHANGE, LISTING = "crypto_kdata_change", "crypto_listing"
 DAILY, MONTHLY = ("1m", "5m"), ("15m", "30m", "1h", "4h", "1d")
 CANDLES = [f"{kind}_{level}_kdata" for kind in ("cryptopair", "cryptoperp") for level in (*DAILY, *MONTHLY)]
-EVENTS = ("insert", "update", "delete")
+EVENTS = ("update", "delete")  # not insert: it would double the cost of a row (docs/decisions/0014)
 
 
 def upgrade() -> None:
@@ -97,7 +97,7 @@ def _is_daily(table: str) -> bool:
 
 def _rows(event: str) -> tuple[str, ...]:
     """The row of an event whose partition changed: both where one became the other."""
-    return {"insert": ("NEW",), "update": ("OLD", "NEW"), "delete": ("OLD",)}[event]
+    return {"update": ("OLD", "NEW"), "delete": ("OLD",)}[event]
 
 
 def _sqlite(table: str, event: str) -> str:
@@ -127,14 +127,16 @@ def _mysql(table: str, event: str) -> str:
 
 def _function() -> str:
     """One for all tables: which it is and how its partitions are written are arguments of the triggers."""
+    # A mark that is there already is locked, not written: it must not be cleared before this change can be seen.
     note = (
-        f"INSERT INTO {_name(KDATA, CHANGE)} (candles, entity_id, partition)"
-        " SELECT DISTINCT TG_TABLE_NAME, entity_id, to_char(timestamp, TG_ARGV[0]) FROM {rows} ON CONFLICT DO NOTHING;"
+        f"INSERT INTO {_name(KDATA, CHANGE)} AS mark (candles, entity_id, partition)"
+        " SELECT DISTINCT TG_TABLE_NAME, entity_id, to_char(timestamp, TG_ARGV[0]) FROM {rows} ORDER BY 2, 3"
+        " ON CONFLICT (candles, entity_id, partition) DO UPDATE SET found = mark.found WHERE false;"
     )
     old, new = note.format(rows="old_rows"), note.format(rows="new_rows")
     return (
         f"CREATE OR REPLACE FUNCTION {_name(KDATA, 'crypto_note_change')}() RETURNS trigger LANGUAGE plpgsql AS $$"
-        f" BEGIN IF TG_OP <> 'INSERT' THEN {old} END IF; IF TG_OP <> 'DELETE' THEN {new} END IF; RETURN NULL; END $$"
+        f" BEGIN {old} IF TG_OP = 'UPDATE' THEN {new} END IF; RETURN NULL; END $$"
     )
 
 

@@ -1,0 +1,102 @@
+"""Histories that some tracked symbols have and others lack."""
+
+from __future__ import annotations
+
+from crypto_assets.domain.intervals import parse_time
+from crypto_assets.domain.spans import Span
+from crypto_assets.quality.arrears import PARTITIONS_PER_RUN, Arrears, arrears
+from crypto_assets_tests.quality.stored_candles import (
+    BTC,
+    ETH,
+    FIVE_MINUTES,
+    SOL,
+    collected,
+    list_again,
+    list_pairs,
+    rolled_back,
+)
+
+TRACKED = ["BTC/USDT", "ETH/USDT", "SOL/USDT"]
+
+
+def days(first, end):
+    return Span(parse_time(first), parse_time(end))
+
+
+def lacking(database, collected_days, *, listings=None, tracked=TRACKED):
+    with rolled_back(database) as connection:
+        list_pairs(connection, "BTC", "ETH", "SOL", listed=parse_time("2017-08-17"))
+        for entity, spans in (listings or {}).items():
+            list_again(connection, *spans, entity=entity)
+        for entity, span in collected_days:
+            collected(connection, span, entity=entity)
+        found = arrears(connection, FIVE_MINUTES, tracked)
+    assert all(each.table == FIVE_MINUTES for each in found)
+    return [(each.symbols, each.partitions) for each in found]
+
+
+def test_a_table_that_nobody_collected_lacks_nothing(quality_database):
+    assert lacking(quality_database, []) == []
+
+
+def test_what_is_collected_alike_lacks_nothing(quality_database):
+    week = days("2023-03-01", "2023-03-08")
+    assert lacking(quality_database, [(entity, week) for entity in (BTC, ETH, SOL)]) == []
+
+
+def test_a_symbol_without_history_lacks_what_the_others_reach(quality_database):
+    found = lacking(
+        quality_database,
+        [(BTC, days("2023-03-01", "2023-03-05")), (ETH, days("2023-03-03", "2023-03-08"))],
+    )
+    assert found == [
+        (("BTC/USDT",), ("2023-03-05", "2023-03-07")),
+        (("SOL/USDT",), ("2023-03-01", "2023-03-07")),
+        (("ETH/USDT",), ("2023-03-01", "2023-03-02")),
+    ]
+
+
+def test_what_lies_between_is_a_gap_and_not_in_arrears(quality_database):
+    whole = days("2023-03-01", "2023-03-08")
+    with_hole = [(BTC, days("2023-03-01", "2023-03-02")), (BTC, days("2023-03-07", "2023-03-08"))]
+    assert lacking(quality_database, [*with_hole, (ETH, whole), (SOL, whole)]) == []
+
+
+def test_symbols_that_lack_the_same_are_asked_for_together(quality_database):
+    found = lacking(quality_database, [(BTC, days("2023-03-01", "2023-03-03"))])
+    assert found == [(("ETH/USDT", "SOL/USDT"), ("2023-03-01", "2023-03-02"))]
+
+
+def test_nobody_lacks_what_was_before_or_between_listings(quality_database):
+    listings = {
+        ETH: [
+            (parse_time("2023-03-02T12:00"), parse_time("2023-03-03T12:00")),
+            (parse_time("2023-03-06T12:00"), None),
+        ],
+        SOL: [(parse_time("2023-05-01"), None)],
+    }
+    found = lacking(quality_database, [(BTC, days("2023-03-01", "2023-03-08"))], listings=listings)
+    assert found == [(("ETH/USDT",), ("2023-03-06", "2023-03-07")), (("ETH/USDT",), ("2023-03-02", "2023-03-03"))]
+
+
+def test_a_long_history_is_cut_into_runs_newest_first(quality_database):
+    span = Span(parse_time("2023-01-01"), parse_time("2023-01-01") + 86_400_000 * (PARTITIONS_PER_RUN + 20))
+    found = lacking(quality_database, [(BTC, span)], tracked=["BTC/USDT", "ETH/USDT"])
+    assert found == [(("ETH/USDT",), ("2023-04-11", "2023-04-30")), (("ETH/USDT",), ("2023-01-01", "2023-04-10"))]
+
+
+def test_untracked_symbols_neither_reach_nor_lack(quality_database):
+    collected_days = [(BTC, days("2023-03-01", "2023-03-03")), (ETH, days("2023-02-01", "2023-03-03"))]
+    assert lacking(quality_database, collected_days, tracked=["BTC/USDT"]) == []
+    assert lacking(quality_database, collected_days, tracked=["UNKNOWN/USDT"]) == []
+
+
+def test_arrears_are_told_apart_by_all_that_they_are():
+    one = Arrears(FIVE_MINUTES, ("BTC/USDT",), ("2023-03-01", "2023-03-02"))
+    others = [
+        Arrears("cryptopair_1m_kdata", one.symbols, one.partitions),
+        Arrears(one.table, ("ETH/USDT",), one.partitions),
+        Arrears(one.table, one.symbols, ("2023-03-01", "2023-03-03")),
+    ]
+    assert len({each.digest for each in (one, *others)}) == 4
+    assert one.digest == Arrears(one.table, one.symbols, one.partitions).digest
