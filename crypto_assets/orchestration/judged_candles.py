@@ -14,7 +14,7 @@ import pandas as pd
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
 from crypto_assets.frames.candles import LOOKBACK, derive, in_order, parse_candles
-from crypto_assets.frames.contracts import candle_contract, judge
+from crypto_assets.frames.contracts import judge_candles
 from crypto_assets.quality.rejections import Rejection
 
 
@@ -37,12 +37,14 @@ class JudgedCandles:
         """Of the next batch the candles that keep the contract, with their derived columns; of the span the others."""
         parsed = parse_candles(rows)
         # Judged before duplicates are dropped: a broken delivery must not displace a good one.
-        verdict = judge(parsed, candle_contract(self._interval))
+        verdict = judge_candles(parsed, self._interval)
         kept = in_order(verdict.kept, after=self._seen)
         self._seen = max(self._seen or 0, int(parsed["open_time"].max()))
         history = kept if self._before is None else pd.concat([self._before, kept], ignore_index=True)
         derived = derive(history, self._interval, self._supply).iloc[len(history) - len(kept) :]
         self._before = history.iloc[-LOOKBACK:]
+        if not verdict.reasons:
+            return derived, []
         refused = parsed.loc[list(verdict.reasons), ["open_time", "row"]]
         rejections = [
             Rejection(rows[row], verdict.reasons[label])
