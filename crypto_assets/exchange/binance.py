@@ -23,6 +23,7 @@ from crypto_assets.exchange.errors import ConfigurationError, ContractViolation,
 from crypto_assets.exchange.ledger_store import OwnStore, SharedStore
 from crypto_assets.exchange.markets import Market, check_codes, is_wanted, market_from_binance, nearest_symbols
 from crypto_assets.exchange.paging import Ahead, pages_of
+from crypto_assets.exchange.weights import PAGE_ROWS
 
 EnvironmentName: TypeAlias = Literal["testnet", "live", "demo", "sandbox"]
 
@@ -36,9 +37,6 @@ HOSTS: dict[str, dict[MarketType, str]] = {
     "sandbox": {MarketType.SPOT: "http://127.0.0.1:8730", MarketType.SWAP: "http://127.0.0.1:8730"},
 }
 """The host of each environment and market. Public data needs no key on any of them."""
-
-# Spot: 1000 rows weigh 2, the most a page may have. USDT-M: up to 499 rows weigh 2, 1500 rows weigh 10.
-PAGE_ROWS = {MarketType.SPOT: 1000, MarketType.SWAP: 499}
 
 # ccxt's implicit endpoint, and its path for messages.
 _KLINES = {MarketType.SPOT: ("publicGetKlines", "klines"), MarketType.SWAP: ("fapiPublicGetKlines", "klines")}

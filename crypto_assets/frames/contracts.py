@@ -81,8 +81,8 @@ def _candle_columns(interval: Interval) -> dict[str, tuple[str, str, Callable[[A
     """The type of each column of a candle, and the name and rule that each of its values must keep."""
     return {
         "open_time": ("int64", f"on the {interval.value} grid", lambda times: times % interval.milliseconds == 0),
-        **{name: ("float64", "positive", _is_positive) for name in ("open", "high", "low", "close")},
-        **{name: ("float64", "not negative", _is_amount) for name in ("volume", "volume_quote", "trade_count")},
+        **dict.fromkeys(("open", "high", "low", "close"), ("float64", "positive", _is_positive)),
+        **dict.fromkeys(("volume", "volume_quote", "trade_count"), ("float64", "not negative", _is_amount)),
     }
 
 

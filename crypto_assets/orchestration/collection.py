@@ -30,8 +30,9 @@ from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.client import Exchange, RawPage
 from crypto_assets.exchange.errors import ExchangeError
 from crypto_assets.frames.candles import candle_records
-from crypto_assets.orchestration.asking import Asking, plan, reach
+from crypto_assets.orchestration.asking import Asking, plan, reach, with_context
 from crypto_assets.orchestration.judged_candles import JudgedCandles
+from crypto_assets.orchestration.progress import Tally
 from crypto_assets.quality.coverage import claim_coverage, unverify
 from crypto_assets.quality.ledger import Answer, Policy
 from crypto_assets.quality.rejections import Rejection, record_rejections
@@ -82,7 +83,7 @@ class Collected:
 class CandleCollector:
     """Collects the candles of one table from one exchange, as of one moment of the exchange's clock (ms).
 
-    `policy` and `now`, our clock (naive UTC), are the gap ledger's.
+    `policy` and `now`, our clock (naive UTC), are the gap ledger's. `tally` counts what comes.
     """
 
     exchange: Exchange
@@ -91,6 +92,7 @@ class CandleCollector:
     clock: int
     policy: Policy
     now: Callable[[], datetime]
+    tally: Tally
     turn: threading.Lock = field(default_factory=threading.Lock)
     """Held by the one symbol that is judged and written, while others wait for the exchange."""
     stop: threading.Event = field(default_factory=threading.Event)
@@ -116,24 +118,35 @@ class CandleCollector:
         """The table that lists the symbols."""
         return TABLES[self.market_type.entity_table]
 
-    def collect(
-        self, symbol: Symbol, window: Span, *, only_missing: bool, spans: Sequence[Span] | None = None
-    ) -> Collected:
-        """Stores the closed candles of `window` (whole partitions), committing as pages come, and notes the coverage.
+    def plan(self, symbol: Symbol, window: Span, *, only_missing: bool, spans: Sequence[Span] | None = None) -> Asking:
+        """What to ask for of a symbol in `window` (whole partitions).
 
         `only_missing` asks for what is not stored and not known to be lacking at the exchange; with `spans` only for
         what is missing in these, known or not; otherwise all is asked for again, and what the exchange revised replaces
-        ours. A partition that was altered behind our back is asked for as a whole. What was asked for in vain is noted
-        in the ledger. Raises the exchange's errors; what was committed before stays, and is valid.
+        ours. A partition that was altered behind our back is asked for as a whole.
         """
         with self.database.connect(self.table_name) as connection:
             series = Series(connection, self.table_name, symbol.entity_id)
-            asking = plan(series, window, self.clock, only_missing=only_missing, spans=spans)
+            return plan(series, window, self.clock, only_missing=only_missing, spans=spans)
+
+    def still_holds(self, symbol: Symbol, asking: Asking) -> bool:
+        """Whether nobody altered, since it was planned, what the plan takes for granted."""
+        with self.database.connect(self.table_name) as connection:
+            series = Series(connection, self.table_name, symbol.entity_id)
+            return series.suspects([*asking.partitions, *asking.following]) <= asking.suspects
+
+    def collect(self, symbol: Symbol, asking: Asking) -> Collected:
+        """Stores the closed candles that are asked for, committing as pages come, and notes the coverage.
+
+        What was asked for in vain is noted in the ledger. Raises the exchange's errors; what was committed before
+        stays, and is valid.
+        """
         result = self._ask(symbol, asking)
         doubtful = self._verify(symbol, asking)
         if doubtful:
             # Filling what was missing did not bring back what was there: the rest was altered as well.
             asking.ask_whole(self.interval, doubtful)
+            self.tally.expect(symbol.name, asking.rows(self.interval))
             result += self._ask(symbol, asking)
             self._verify(symbol, asking)
         self._account(symbol, asking)
@@ -143,8 +156,9 @@ class CandleCollector:
         result = Collected()
         for span in asking.spans:
             self.database.ensure_partitions(self.table_name, span)
-        for span in self._worth_one_request(asking.spans):
+        for span in asking.fetches(self.interval):
             for part in self._fetch(symbol, span, asking):
+                self.tally.add(symbol.name, part.received)
                 result += part
         return result
 
@@ -175,30 +189,15 @@ class CandleCollector:
         with self.turn, self.database.begin(self.table_name, also=[_QUALITY]) as connection:
             yield connection
 
-    @property
-    def _reach(self) -> int:
-        return reach(self.interval)
-
-    def _worth_one_request(self, spans: list[Span]) -> list[Span]:
-        """Spans closer than their common context are fetched as one: asking twice would cost more than it saves."""
-        joined: list[Span] = []
-        for span in spans:
-            if joined and span.start - joined[-1].end <= 2 * self._reach:
-                joined[-1] = Span(joined[-1].start, span.end)
-            else:
-                joined.append(span)
-        return joined
-
     def _fetch(self, symbol: Symbol, span: Span, asking: Asking) -> Iterator[Collected]:
         """Commits `span` page by page, with its context on both sides, and keeps what was answered."""
-        closed = self.interval.closed_before(self.clock)
-        context = Span(max(0, span.start - self._reach), min(span.end + self._reach, closed))
+        context = with_context(span, self.interval, self.clock)
         pages = self.exchange.candle_pages(self.market_type, symbol.exchange_id, self.interval, context)
         candles = JudgedCandles(self.interval, span, symbol.circulating_supply)
         received = refusals = 0
         said = hashlib.blake2b(digest_size=16)
         # What follows the window is rewritten together with what it looks back at, or a kill could leave it old.
-        for rows in _commits(pages, span.end - self._reach):
+        for rows in _commits(pages, span.end - reach(self.interval)):
             said.update(orjson.dumps(rows)[1:-1] + b",")  # the same however the rows are cut into pages
             is_first = not candles.has_begun
             with self.turn:
