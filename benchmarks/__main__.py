@@ -57,8 +57,8 @@ _STORED = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
 class Size:
     """How much is measured: days of two symbols for speed, of four for memory, and how often for the median.
 
-    `looked_at` are days of twenty symbols, `minutes` is how long the request budget is spent; `engines` says the same of
-    the sections that measure one engine each.
+    `looked_at` are days of twenty symbols, `minutes` is how long the request budget is spent; `engines` says the same
+    of the sections that measure one engine each.
     """
 
     repeats: int

@@ -36,7 +36,12 @@ from crypto_assets.orchestration.jobs import (
 )
 from crypto_assets.orchestration.new_listings import build_new_listing_sensor
 from crypto_assets.orchestration.repair import gap_backfill_sensor
-from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource, LedgerResource
+from crypto_assets.orchestration.resources import (
+    DatabaseResource,
+    ExchangeResource,
+    LedgerResource,
+    ProgressResource,
+)
 from crypto_assets.orchestration.rollback import rollback
 from crypto_assets.orchestration.webhook import Webhook
 from crypto_assets.settings import Settings, load_settings
@@ -71,6 +76,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             spacing_seconds=settings.gap_spacing.total_seconds(),
             agreement_tolerance=settings.agreement_tolerance,
         ),
+        "progress": ProgressResource(),
     } | overrides
     refresh_kdata = build_refresh_job(tracked, resources)
     webhook = Webhook(str(settings.alert_webhook.get_secret_value())) if settings.alert_webhook else None

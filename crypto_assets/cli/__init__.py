@@ -14,8 +14,10 @@ from rich.console import Console
 
 from crypto_assets.cli.archive import archive
 from crypto_assets.cli.migrate import migrate
+from crypto_assets.cli.plan import plan
 from crypto_assets.cli.report import report
 from crypto_assets.cli.rollback import rollback
+from crypto_assets.cli.selection import selecting
 from crypto_assets.domain.intervals import parse_time, to_datetime
 from crypto_assets.settings import SettingsError, load_settings
 
@@ -50,6 +52,7 @@ def main() -> None:
 
 main.add_command(archive)
 main.add_command(migrate)
+main.add_command(plan)
 main.add_command(report)
 main.add_command(rollback)
 
@@ -67,6 +70,19 @@ def demo(data: Path | None, days: int, as_json: bool) -> None:
     from crypto_assets.cli.demo import run_demo  # noqa: PLC0415 - loads Dagster
 
     sys.exit(run_demo(load_settings(), data, days, as_json=as_json))
+
+
+@main.command()
+@selecting
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def backfill(
+    *, select: str, start: str, end: str | None, symbols: str | None, only_missing: bool, as_json: bool, yes: bool
+) -> None:
+    """Collect candles of a range, after showing what that takes. Exit code 1 if anything failed."""
+    from crypto_assets.cli.backfill import run_backfill  # noqa: PLC0415 - loads Dagster
+
+    options = {"select": select, "start": start, "end": end, "symbols": symbols}
+    sys.exit(run_backfill(load_settings(), only_missing=only_missing, as_json=as_json, yes=yes, **options))
 
 
 @main.command()

@@ -8,8 +8,7 @@ gaps to `confirmation`. Nothing is collected or checked in a way of its own: it 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy import select
 
 from crypto_assets.cli.confirmation import confirm_gaps
+from crypto_assets.cli.runs import project_instance, run_job, telling
 from crypto_assets.cli.summary import print_summary, summarise
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.tables import TABLES
@@ -30,13 +30,11 @@ from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import PartitionScheme, partition_key, partition_span, to_datetime, to_milliseconds
 from crypto_assets.domain.spans import Span, merge
 from crypto_assets.exchange.binance import BinanceExchange
-from crypto_assets.exchange.client import Exchange
 from crypto_assets.orchestration.jobs import backfills
 from crypto_assets.orchestration.resources import ExchangeResource, LedgerResource
 from crypto_assets.sandbox.process import SandboxProcess
 from crypto_assets.settings import Environment, Settings
 
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _GAP_SPACING = timedelta(seconds=1)
 """Between two answers of the demo's own exchange that count: it never has an outage."""
 
@@ -56,9 +54,10 @@ def run_demo(given: Settings, data: Path | None, days: int, *, as_json: bool) ->
         bars: dict[str, Any] = {}
         definitions = build_definitions(
             settings,
-            exchange=_counting_exchange(url, lambda table, candles: progress.advance(bars[table], candles)),
+            exchange=ExchangeResource(environment="sandbox", spot_url=url, futures_url=url),
+            progress=telling([lambda step: progress.advance(bars[step.table], step.came)]),
         )
-        _run(definitions, instance, "bootstrap")
+        run_job(definitions, instance, "bootstrap")
         database = open_database(settings.database_url, settings.environment)
         listed = _listed_spans(database, settings, clock)
         figures: dict[str, list[dict[str, Any]]] = {}
@@ -73,18 +72,15 @@ def run_demo(given: Settings, data: Path | None, days: int, *, as_json: bool) ->
                     if of_market is market_type and interval.partition_scheme is scheme
                 ]
                 for first, last in _partition_ranges(scheme, listed[market_type]):
-                    result = _run(
-                        *(definitions, instance, backfills[scheme].name, tables),
-                        config={"ops": {table: {"config": {"only_missing": True}} for table in tables}},
-                        tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
-                    )
+                    missing = {table: {"only_missing": True} for table in tables}
+                    result = run_job(definitions, instance, backfills[scheme].name, missing, (first, last))
                     for table in tables:
                         event = result.asset_materializations_for_node(table)[0]
                         figures.setdefault(table, []).append({k: v.value for k, v in event.metadata.items()})
                 for table in tables:
                     progress.update(bars[table], completed=progress.tasks[bars[table]].total)
         _confirm_gaps(settings, database, instance)
-        checked = _run(definitions, instance, "integrity", raise_on_error=False)
+        checked = run_job(definitions, instance, "integrity", raise_on_error=False)
     summary = summarise(database, figures, checked.get_asset_check_evaluations())
     database.dispose()
     print_summary(summary, settings, data, as_json=as_json)
@@ -135,58 +131,15 @@ def _dataset_name(data: Path | None) -> str:
     return f"{Environment.SANDBOX.value}-{hashlib.blake2b(repr(files).encode(), digest_size=4).hexdigest()}"
 
 
-def _counting_exchange(url: str, on_candles: Callable[[str, int], None]) -> ExchangeResource:
-    """The project's exchange resource, telling `on_candles` of every page's table and size: the demo's progress."""
-
-    class CountingExchangeResource(ExchangeResource):
-        @contextmanager
-        def open(self) -> Iterator[Exchange]:
-            with super().open() as exchange:
-                pages = exchange.candle_pages
-
-                def counted(market_type: MarketType, exchange_id: str, interval: Any, span: Span) -> Iterator[Any]:
-                    for page in pages(market_type, exchange_id, interval, span):
-                        yield page
-                        on_candles(f"{market_type.entity_type}_{interval.value}_kdata", len(page))
-
-                exchange.candle_pages = counted  # type: ignore[method-assign]
-                yield exchange
-
-    return CountingExchangeResource(environment="sandbox", spot_url=url, futures_url=url)
-
-
-def _run(
-    definitions: dg.Definitions,
-    instance: dg.DagsterInstance,
-    job: str,
-    tables: Sequence[str] = (),
-    *,
-    config: Mapping[str, Any] | None = None,
-    tags: Mapping[str, str] | None = None,
-    raise_on_error: bool = True,
-) -> dg.ExecuteInProcessResult:
-    """Runs a job of the definitions here and now; with `tables`, those of its assets."""
-    chosen = definitions.resolve_job_def(job)
-    if tables:
-        # A subset asks for its checks again unless it is told to have none.
-        assets = frozenset(dg.AssetKey(table) for table in tables)
-        chosen = chosen.get_subset(asset_selection=assets, asset_check_selection=frozenset())
-    try:
-        return chosen.execute_in_process(
-            instance=instance, run_config=_QUIET | dict(config or {}), tags=tags, raise_on_error=raise_on_error
-        )
-    except dg.Failure as failure:
-        raise click.ClickException(str(failure.description)) from failure
-
-
 def _confirm_gaps(settings: Settings, database: Database, instance: dg.DagsterInstance) -> None:
     """Asks the exchange about what is missing until it is known to have none."""
     definitions = build_definitions(settings)
     ledger = LedgerResource(answers=settings.gap_answers, spacing_seconds=settings.gap_spacing.total_seconds())
 
     def carry_out(request: dg.RunRequest) -> None:
-        tables = [key.to_user_string() for key in request.asset_selection or ()]
-        _run(definitions, instance, str(request.job_name), tables, config=request.run_config, tags=request.tags)
+        assets = {table: step["config"] for table, step in request.run_config["ops"].items()}
+        first, last = (request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
+        run_job(definitions, instance, str(request.job_name), assets, (first, last))
 
     confirm_gaps(database, ledger, instance, carry_out)
 
@@ -220,19 +173,6 @@ def _partition_ranges(scheme: PartitionScheme, spans: list[Span]) -> list[tuple[
         if span.start < span.end
     )
     return [(partition_key(scheme, span.start), partition_key(scheme, span.end - 1)) for span in whole]
-
-
-@contextmanager
-def project_instance() -> Iterator[dg.DagsterInstance]:
-    """The Dagster history that `make dev` shows: DAGSTER_HOME's, else that of dagster.yaml here, else none."""
-    if os.environ.get("DAGSTER_HOME"):
-        instance = dg.DagsterInstance.get()
-    elif Path("dagster.yaml").exists():
-        instance = dg.DagsterInstance.from_config(".")
-    else:
-        instance = dg.DagsterInstance.ephemeral()
-    with instance:
-        yield instance
 
 
 def progress_bars(console: Console) -> Progress:

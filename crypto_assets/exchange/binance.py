@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -23,7 +22,8 @@ from crypto_assets.exchange.connection import Connection, RetryPolicy
 from crypto_assets.exchange.errors import ConfigurationError, ContractViolation, UnknownSymbol
 from crypto_assets.exchange.ledger_store import OwnStore, SharedStore
 from crypto_assets.exchange.markets import Market, check_codes, is_wanted, market_from_binance, nearest_symbols
-from crypto_assets.exchange.paging import pages_ahead, pages_of
+from crypto_assets.exchange.paging import Ahead, pages_of
+from crypto_assets.exchange.weights import PAGE_ROWS
 
 EnvironmentName: TypeAlias = Literal["testnet", "live", "demo", "sandbox"]
 
@@ -37,9 +37,6 @@ HOSTS: dict[str, dict[MarketType, str]] = {
     "sandbox": {MarketType.SPOT: "http://127.0.0.1:8730", MarketType.SWAP: "http://127.0.0.1:8730"},
 }
 """The host of each environment and market. Public data needs no key on any of them."""
-
-# Spot: 1000 rows weigh 2, the most a page may have. USDT-M: up to 499 rows weigh 2, 1500 rows weigh 10.
-PAGE_ROWS = {MarketType.SPOT: 1000, MarketType.SWAP: 499}
 
 # ccxt's implicit endpoint, and its path for messages.
 _KLINES = {MarketType.SPOT: ("publicGetKlines", "klines"), MarketType.SWAP: ("fapiPublicGetKlines", "klines")}
@@ -98,7 +95,7 @@ class BinanceExchange:
         self._of_thread = threading.local()
         self._connections: list[Connection] = []
         self._in_flight = in_flight
-        self._executor = ThreadPoolExecutor(in_flight, "candles") if in_flight > 1 else None
+        self._ahead = Ahead(in_flight) if in_flight > 1 else None
         self._listed: dict[MarketType, list[str]] = {}
 
     @property
@@ -156,10 +153,9 @@ class BinanceExchange:
         def ask(window: Span) -> tuple[RawPage, int]:
             return self._page(market_type, exchange_id, interval, window)
 
-        if self._executor is None:
+        if self._ahead is None:
             return pages_of(ask, interval, span)
-        rows = PAGE_ROWS[market_type]
-        return pages_ahead(self._executor, self._in_flight, ask, interval, span, rows)
+        return self._ahead.pages(ask, interval, span, PAGE_ROWS[market_type])
 
     def _page(self, market_type: MarketType, exchange_id: str, interval: Interval, window: Span) -> tuple[RawPage, int]:
         # startTime and endTime are inclusive and mean the open time.
@@ -191,8 +187,8 @@ class BinanceExchange:
 
     def close(self) -> None:
         """Give the sockets and the budget's file back."""
-        if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
+        if self._ahead is not None:
+            self._ahead.close()
         for connection in self._connections:
             connection.close()
         self._store.close()

@@ -42,7 +42,7 @@ class Exchange(Protocol):
     def candle_pages(
         self, market_type: MarketType, exchange_id: str, interval: Interval, span: Span
     ) -> Iterator[RawPage]:
-        """The candles that open in `span`, page by page, oldest first; empty pages are not given."""
+        """The candles that open in `span`, as they come, oldest first; empty pages are not given."""
 
     def first_candle_time(self, market_type: MarketType, exchange_id: str, since: int = 0) -> int | None:
         """The open time in UTC ms of the oldest 1m candle that opens at `since` or later, None where there is none."""

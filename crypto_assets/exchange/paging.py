@@ -5,9 +5,11 @@ Here belongs which windows are asked for. What a request is belongs to `binance`
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from typing import TypeAlias
 
 from crypto_assets.domain.intervals import Interval
@@ -34,26 +36,67 @@ def pages_of(ask: Ask, interval: Interval, span: Span) -> Iterator[RawPage]:
         cursor = interval.floor(newest) + interval.milliseconds
 
 
-def pages_ahead(
-    executor: Executor, ahead: int, ask: Ask, interval: Interval, span: Span, page_rows: int
-) -> Iterator[RawPage]:
-    """The same pages, `ahead` windows of one page each being asked for beyond the one that is wanted.
+class Ahead:
+    """Requests made ahead of those who want their pages, by one executor for all of them.
 
-    On a full grid this is as many requests. A window whose page is short is asked for its rest, as above, so a gap
-    costs a request more, and one of many windows a request for each.
+    At most twice `in_flight` pages, and one for each caller, are asked for and not yet dealt with, however many
+    callers there are: that bounds the memory, and what a kill loses.
     """
-    windows = iter(_windows(interval, span, page_rows))
-    pending: deque[Future[list[RawPage]]] = deque()
-    try:
-        while True:
-            while len(pending) <= ahead and (window := next(windows, None)) is not None:
-                pending.append(executor.submit(lambda of: list(pages_of(ask, interval, of)), window))
-            if not pending:
-                return
-            yield from pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
+
+    def __init__(self, in_flight: int) -> None:
+        self._executor = ThreadPoolExecutor(in_flight, "candles")
+        self._slots = threading.BoundedSemaphore(2 * in_flight)
+        self._most_at_once = in_flight
+
+    def pages(self, ask: Ask, interval: Interval, span: Span, page_rows: int) -> Iterator[RawPage]:
+        """The same rows, all that have come by the time they are wanted as one page.
+
+        So a caller that is slower than the exchange deals with several pages at once, which costs it less, and one
+        that waits for the exchange with each as it comes. On a full grid this is as many requests as `pages_of` makes.
+        A window whose page is short is asked for its rest, so a gap costs a request more, and one of many windows a
+        request for each.
+        """
+        windows = _windows(interval, span, page_rows)
+        following = next(windows, None)
+        pending: deque[Future[list[RawPage]]] = deque()
+        slots = 0
+
+        def fill() -> None:
+            nonlocal following, slots
+            # One window needs no slot, so that no caller waits for another.
+            while following is not None and (not pending or self._slots.acquire(blocking=False)):
+                slots += bool(pending)
+                pending.append(self._executor.submit(lambda of: list(pages_of(ask, interval, of)), following))
+                following = next(windows, None)
+
+        try:
+            fill()
+            while pending:
+                came = pending.popleft().result()
+                taken = 1
+                while pending and taken < self._most_at_once and _has_come(pending[0]):
+                    came += pending.popleft().result()
+                    taken += 1
+                fill()
+                if came:
+                    yield list(chain.from_iterable(came))
+                for _ in range(slots - len(pending)):
+                    self._slots.release()
+                    slots -= 1
+                fill()
+        finally:
+            for future in pending:
+                future.cancel()
+            for _ in range(slots):
+                self._slots.release()
+
+    def close(self) -> None:
+        """Ask for nothing more, and wait for what is under way."""
+        self._executor.shutdown(cancel_futures=True)
+
+
+def _has_come(future: Future[list[RawPage]]) -> bool:
+    return future.done() and future.exception() is None
 
 
 def _windows(interval: Interval, span: Span, page_rows: int) -> Iterator[Span]:

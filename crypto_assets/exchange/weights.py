@@ -46,6 +46,9 @@ _FLAT = {
     (MarketType.SWAP, "time"): 1,
     (MarketType.SWAP, "exchangeInfo"): 1,
 }
+PAGE_ROWS = {MarketType.SPOT: 1000, MarketType.SWAP: 499}
+"""The candles of a page. Spot: the most a page may have. USDT-M: up to 499 weigh 2, 1500 weigh 10."""
+
 _SWAP_KLINES = ((99, 1), (499, 2), (1000, 5), (1500, 10))  # up to so many rows, so much
 
 

@@ -6,9 +6,10 @@ loaded when the first contract is made, not at import: it costs half a second. C
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,54 @@ def judge(frame: pd.DataFrame, contract: pa.DataFrameSchema) -> Verdict:
     return Verdict(frame, {})
 
 
+def judge_candles(frame: pd.DataFrame, interval: Interval) -> Verdict:
+    """`judge` by `candle_contract`; pandera is only asked where a row breaks a rule, for the reasons.
+
+    A call of it takes 3.4 ms whatever the rows, more than all else that is done with a page of a thousand; the rules
+    alone take 0.1 ms.
+    """
+    if _all_keep(frame, interval):
+        return Verdict(frame, {})
+    return judge(frame, candle_contract(interval))
+
+
+def _all_keep(frame: pd.DataFrame, interval: Interval) -> bool:
+    columns = _candle_columns(interval)
+    if any(name not in frame or frame[name].dtype != dtype for name, (dtype, _, _) in columns.items()):
+        return False
+    values = {name: frame[name].to_numpy() for name in columns}
+    # What is null keeps no rule on its column: no comparison with it holds.
+    return all(bool(keeps(values[name]).all()) for name, (_, _, keeps) in columns.items()) and all(
+        bool(keeps(values).all()) for keeps in _CANDLE_ROWS.values()
+    )
+
+
+def _candle_columns(interval: Interval) -> dict[str, tuple[str, str, Callable[[Any], Any]]]:
+    """The type of each column of a candle, and the name and rule that each of its values must keep."""
+    return {
+        "open_time": ("int64", f"on the {interval.value} grid", lambda times: times % interval.milliseconds == 0),
+        **dict.fromkeys(("open", "high", "low", "close"), ("float64", "positive", _is_positive)),
+        **dict.fromkeys(("volume", "volume_quote", "trade_count"), ("float64", "not negative", _is_amount)),
+    }
+
+
+def _is_positive(values: Any) -> Any:
+    return (values > 0) & (values < np.inf)
+
+
+def _is_amount(values: Any) -> Any:
+    return (values >= 0) & (values < np.inf)
+
+
+# The rules on a whole row. Compared one by one: pandas' max over columns costs more than all other rules together.
+_CANDLE_ROWS: dict[str, Callable[[Any], Any]] = {
+    "high is the highest": lambda row: (
+        ~((row["high"] < row["open"]) | (row["high"] < row["low"]) | (row["high"] < row["close"]))
+    ),
+    "low is the lowest": lambda row: ~((row["low"] > row["open"]) | (row["low"] > row["close"])),
+}
+
+
 @cache
 def candle_contract(interval: Interval) -> pa.DataFrameSchema:
     """What a candle must be: on the grid, positive finite prices, high and low at the edges, nothing negative.
@@ -63,34 +112,12 @@ def candle_contract(interval: Interval) -> pa.DataFrameSchema:
     """
     import pandera.pandas as pa  # noqa: PLC0415 - pandera is slow to import
 
-    price = [pa.Check(lambda values: (values > 0) & (values < np.inf), name="positive")]
-    amount = [pa.Check(lambda values: (values >= 0) & (values < np.inf), name="not negative")]
     return pa.DataFrameSchema(
         {
-            "open_time": pa.Column(
-                "int64",
-                pa.Check(lambda times: times % interval.milliseconds == 0, name=f"on the {interval.value} grid"),
-            ),
-            **{name: pa.Column("float64", price) for name in ("open", "high", "low", "close")},
-            **{name: pa.Column("float64", amount) for name in ("volume", "volume_quote", "trade_count")},
+            name: pa.Column(dtype, pa.Check(keeps, name=rule))
+            for name, (dtype, rule, keeps) in _candle_columns(interval).items()
         },
-        checks=[
-            # Compared one by one: pandas' max over columns costs more than all other rules together.
-            pa.Check(
-                lambda frame: (
-                    ~(
-                        (frame["high"] < frame["open"])
-                        | (frame["high"] < frame["low"])
-                        | (frame["high"] < frame["close"])
-                    )
-                ),
-                name="high is the highest",
-            ),
-            pa.Check(
-                lambda frame: ~((frame["low"] > frame["open"]) | (frame["low"] > frame["close"])),
-                name="low is the lowest",
-            ),
-        ],
+        checks=[pa.Check(keeps, name=rule) for rule, keeps in _CANDLE_ROWS.items()],
     )
 
 

@@ -1,6 +1,6 @@
 """What a collection asks the exchange for, decided from what is stored, owed and known to be lacking. No Dagster here.
 
-Called by `collection`, which asks and keeps here what came of it.
+Called by `collection`, which asks and keeps here what came of it, and by `backfill_plan`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class Asking:
     `due` is all that can be asked for in the window, `spans` what is asked for. `altered` are partitions that are not
     as they were verified: what they were is not forgotten before they are verified anew, or a run that is killed would
     make ours what somebody else wrote. `suspects` are those of which candles are missing: when these came, the rest
-    must be as it was. `following` are those after the window whose candles look back into it.
+    must be as it was. `following` are those after the window whose candles look back into it. `missing` is what has no
+    candle, where it was looked for: not where all is asked for anyway.
     """
 
     window: Span
@@ -34,6 +35,7 @@ class Asking:
     altered: set[str]
     suspects: set[str]
     following: list[str]
+    missing: list[Span] | None = None
     answers: list[Answer] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
 
@@ -41,6 +43,25 @@ class Asking:
         """Asks for all of these partitions next, and suspects nothing any more."""
         self.spans = intersect(self.due, (_span(interval, key) for key in partitions))
         self.suspects = set()
+
+    def fetches(self, interval: Interval) -> list[Span]:
+        """The spans, those closer than their common context as one: asking twice would cost more than it saves."""
+        joined: list[Span] = []
+        for span in self.spans:
+            if joined and span.start - joined[-1].end <= 2 * reach(interval):
+                joined[-1] = Span(joined[-1].start, span.end)
+            else:
+                joined.append(span)
+        return joined
+
+    def rows(self, interval: Interval) -> int:
+        """How many candles these hold."""
+        return sum(interval.count(*span) for span in self.fetches(interval))
+
+    def requests(self, interval: Interval, clock: int, page_rows: int) -> int:
+        """How many pages of so many candles these take, with what is fetched around them."""
+        counts = (interval.count(*with_context(span, interval, clock)) for span in self.fetches(interval))
+        return sum(-(-count // page_rows) for count in counts)
 
 
 def plan(series: Series, window: Span, clock: int, *, only_missing: bool, spans: Sequence[Span] | None) -> Asking:
@@ -59,15 +80,20 @@ def plan(series: Series, window: Span, clock: int, *, only_missing: bool, spans:
         for gap in missing_spans(series.connection, series.table, series.entity_id, interval, span)
     ]
     suspects = {key for key in altered.intersection(partitions) if intersect([_span(interval, key)], missing)}
-    if spans is None:
-        missing = subtract(missing, series.source_gaps())
+    wanted = missing if spans is not None else subtract(missing, series.source_gaps())
     whole = (_span(interval, key) for key in altered.intersection(partitions).difference(suspects))
-    return Asking(window, partitions, due, merge([*missing, *intersect(due, whole)]), altered, suspects, following)
+    asked = merge([*wanted, *intersect(due, whole)])
+    return Asking(window, partitions, due, asked, altered, suspects, following, missing)
 
 
 def reach(interval: Interval) -> int:
     """How far, in milliseconds, beyond a candle others look back at it."""
     return LOOKBACK * interval.milliseconds
+
+
+def with_context(span: Span, interval: Interval, clock: int) -> Span:
+    """The span with the candles on both sides that look back at it, or that it looks back at, as far as they closed."""
+    return Span(max(0, span.start - reach(interval)), min(span.end + reach(interval), interval.closed_before(clock)))
 
 
 def _span(interval: Interval, key: str) -> Span:

@@ -30,17 +30,14 @@ from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.client import Exchange, RawPage
 from crypto_assets.exchange.errors import ExchangeError
 from crypto_assets.frames.candles import candle_records
-from crypto_assets.orchestration.asking import Asking, plan, reach
+from crypto_assets.orchestration.asking import Asking, plan, reach, with_context
 from crypto_assets.orchestration.judged_candles import Batch, JudgedCandles
+from crypto_assets.orchestration.progress import Tally
 from crypto_assets.orchestration.stored_candles import stored_candles
 from crypto_assets.quality.coverage import claim_coverage, unverify
 from crypto_assets.quality.ledger import Answer, Policy
 from crypto_assets.quality.rejections import record_rejections
 from crypto_assets.quality.verification import PARTITIONS_PER_TRANSACTION, Series, merge_looks
-
-PAGES_PER_COMMIT = 10
-"""Pages judged and committed together. One page at a time costs three times the CPU, nearly all of it pandera's fixed
-cost per call; ten keep the loss of a kill small and the memory flat (`make bench` prints both)."""
 
 _TRIES_FOR_CONTEXT = 3
 """How often a span is asked for when a candle that its first ones look back at comes spoilt."""
@@ -90,7 +87,7 @@ class Collected:
 class CandleCollector:
     """Collects the candles of one table from one exchange, as of one moment of the exchange's clock (ms).
 
-    `policy` and `now`, our clock (naive UTC), are the gap ledger's.
+    `policy` and `now`, our clock (naive UTC), are the gap ledger's. `tally` counts what comes.
     """
 
     exchange: Exchange
@@ -99,6 +96,7 @@ class CandleCollector:
     clock: int
     policy: Policy
     now: Callable[[], datetime]
+    tally: Tally
     turn: threading.Lock = field(default_factory=threading.Lock)
     """Held by the one symbol that is judged and written, while others wait for the exchange."""
     stop: threading.Event = field(default_factory=threading.Event)
@@ -124,24 +122,35 @@ class CandleCollector:
         """The table that lists the symbols."""
         return TABLES[self.market_type.entity_table]
 
-    def collect(
-        self, symbol: Symbol, window: Span, *, only_missing: bool, spans: Sequence[Span] | None = None
-    ) -> Collected:
-        """Stores the closed candles of `window` (whole partitions), committing as pages come, and notes the coverage.
+    def plan(self, symbol: Symbol, window: Span, *, only_missing: bool, spans: Sequence[Span] | None = None) -> Asking:
+        """What to ask for of a symbol in `window` (whole partitions).
 
         `only_missing` asks for what is not stored and not known to be lacking at the exchange; with `spans` only for
         what is missing in these, known or not; otherwise all is asked for again, and what the exchange revised replaces
-        ours. A partition that was altered behind our back is asked for as a whole. What was asked for in vain is noted
-        in the ledger. Raises the exchange's errors; what was committed before stays, and is valid.
+        ours. A partition that was altered behind our back is asked for as a whole.
         """
         with self.database.connect(self.table_name) as connection:
             series = Series(connection, self.table_name, symbol.entity_id)
-            asking = plan(series, window, self.clock, only_missing=only_missing, spans=spans)
+            return plan(series, window, self.clock, only_missing=only_missing, spans=spans)
+
+    def still_holds(self, symbol: Symbol, asking: Asking) -> bool:
+        """Whether nobody altered, since it was planned, what the plan takes for granted."""
+        with self.database.connect(self.table_name) as connection:
+            series = Series(connection, self.table_name, symbol.entity_id)
+            return series.suspects([*asking.partitions, *asking.following]) <= asking.altered
+
+    def collect(self, symbol: Symbol, asking: Asking) -> Collected:
+        """Stores the closed candles that are asked for, committing as pages come, and notes the coverage.
+
+        What was asked for in vain is noted in the ledger. Raises the exchange's errors; what was committed before
+        stays, and is valid.
+        """
         result = self._ask(symbol, asking)
         doubtful = self._verify(symbol, asking)
         if doubtful:
             # Filling what was missing did not bring back what was there: the rest was altered as well.
             asking.ask_whole(self.interval, doubtful)
+            self.tally.expect(symbol.name, asking.rows(self.interval))
             result += self._ask(symbol, asking)
             self._verify(symbol, asking)
         self._account(symbol, asking)
@@ -151,8 +160,9 @@ class CandleCollector:
         result = Collected()
         for span in asking.spans:
             self.database.ensure_partitions(self.table_name, span)
-        for span in self._worth_one_request(asking.spans):
+        for span in asking.fetches(self.interval):
             for part in self._fetch(symbol, span, asking):
+                self.tally.add(symbol.name, part.received)
                 result += part
         return result
 
@@ -183,34 +193,19 @@ class CandleCollector:
         with self.turn, self.database.begin(self.table_name, also=[_QUALITY]) as connection:
             yield connection
 
-    @property
-    def _reach(self) -> int:
-        return reach(self.interval)
-
-    def _worth_one_request(self, spans: list[Span]) -> list[Span]:
-        """Spans closer than their common context are fetched as one: asking twice would cost more than it saves."""
-        joined: list[Span] = []
-        for span in spans:
-            if joined and span.start - joined[-1].end <= 2 * self._reach:
-                joined[-1] = Span(joined[-1].start, span.end)
-            else:
-                joined.append(span)
-        return joined
-
     def _fetch(self, symbol: Symbol, span: Span, asking: Asking) -> Iterator[Collected]:
-        """Commits `span` batch by batch, with its context on both sides, and keeps what was answered.
+        """Commits `span` page by page, with its context on both sides, and keeps what was answered.
 
         Asks anew where a candle comes spoilt that the first ones look back at.
         """
-        closed = self.interval.closed_before(self.clock)
-        context = Span(max(0, span.start - self._reach), min(span.end + self._reach, closed))
+        context = with_context(span, self.interval, self.clock)
         total = Collected()
         said = hashlib.blake2b(digest_size=16)
         for tries_left in reversed(range(_TRIES_FOR_CONTEXT)):
             candles = self._judging(symbol, span, context)
             pages = self.exchange.candle_pages(self.market_type, symbol.exchange_id, self.interval, context)
             # What follows the window is rewritten together with what it looks back at, or a kill could leave it old.
-            for rows in _batches(pages, span.end - self._reach):
+            for rows in _commits(pages, span.end - reach(self.interval)):
                 with self.turn:
                     if self.stop.is_set():
                         raise ExchangeError("nothing more was asked for: another symbol met what is wrong for all")
@@ -219,7 +214,7 @@ class CandleCollector:
                     if batch.lacks_context and tries_left:
                         break
                     stored = self._store(symbol, span, batch, asking, is_first=is_first)
-                said.update(orjson.dumps(rows))
+                said.update(orjson.dumps(rows)[1:-1] + b",")  # the same however the rows are cut into pages
                 total += stored
                 yield stored
             else:
@@ -245,10 +240,9 @@ class CandleCollector:
 
     def _store(self, symbol: Symbol, span: Span, batch: Batch, asking: Asking, *, is_first: bool) -> Collected:
         """Commits a batch; with the first one the window is claimed."""
-        times = batch.candles["open_time"]
-        inside = batch.candles[(times >= span.start) & (times < span.end)]
         # Those before the span are derived from what is not in the answer, and were not changed.
-        after = batch.candles[times >= span.end]
+        first, last = batch.candles["open_time"].searchsorted(span)
+        inside, after = batch.candles.iloc[first:last], batch.candles.iloc[last:]
         with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
             if is_first:
                 claim_coverage(connection, self.entities, symbol.entity_id, self.interval, asking.window, self.clock)
@@ -277,20 +271,18 @@ class CandleCollector:
         return upsert(connection, self.table, records, only_existing=only_existing)
 
 
-def _batches(pages: Iterable[RawPage], tail: int) -> Iterator[list[Any]]:
-    """The rows of `PAGES_PER_COMMIT` pages at a time; from the candle that opens at `tail` on, all that is left.
+def _commits(pages: Iterable[RawPage], tail: int) -> Iterator[list[Any]]:
+    """The rows of each page, as what is stored in one go; from the candle that opens at `tail` on, all that is left.
 
     What came before an error of the exchange is given first, so that it is stored.
     """
     rows: list[Any] = []
-    count = 0
     try:
         for page in pages:
-            rows += page
-            count += 1
-            if count >= PAGES_PER_COMMIT and max(row[0] for row in page) < tail:
+            rows = rows + page if rows else page
+            if max(row[0] for row in page) < tail:
                 yield rows
-                rows, count = [], 0
+                rows = []
     except ExchangeError:
         if rows:
             yield rows

@@ -17,7 +17,7 @@ import pandas as pd
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
 from crypto_assets.frames.candles import LOOKBACK, derive, in_order, parse_candles
-from crypto_assets.frames.contracts import candle_contract, judge
+from crypto_assets.frames.contracts import judge_candles
 from crypto_assets.quality.rejections import Rejection
 
 Stored: TypeAlias = Callable[[Span], pd.DataFrame]
@@ -59,7 +59,7 @@ class JudgedCandles:
         """What comes of the next rows of the exchange."""
         parsed = parse_candles(rows)
         # Judged before duplicates are dropped: a broken delivery must not displace a good one.
-        verdict = judge(parsed, candle_contract(self._interval))
+        verdict = judge_candles(parsed, self._interval)
         kept = in_order(verdict.kept, after=self._seen)
         start, self._seen = self._reached, max(self._seen or 0, int(parsed["open_time"].max()))
         refused = parsed.loc[list(verdict.reasons), ["open_time", "row"]]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError
 
@@ -22,20 +23,25 @@ from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ConfigurationError, ExchangeError, RateLimited
+from crypto_assets.exchange.weights import PAGE_ROWS
+from crypto_assets.orchestration.asking import Asking
 from crypto_assets.orchestration.collection import CandleCollector, Collected, Symbol
 from crypto_assets.orchestration.population import note_first_candle, symbols_to_collect
+from crypto_assets.orchestration.progress import Tally, Tell, nobody
 from crypto_assets.quality.ledger import USUAL, Policy, our_clock
 
 
 @dataclass(frozen=True)
 class TableRun:
-    """What a run over a candle table did, by ccxt symbol, and what it cost."""
+    """What a run over a candle table did, by ccxt symbol, and what it cost; beside it what it should have been."""
 
     table: str
     window: Span
     clock: int
     collected: dict[str, Collected]
     failures: dict[str, str]
+    planned_rows: int
+    planned_requests: int
     requests: int
     seconds: float
     row_count: int
@@ -57,49 +63,81 @@ def collect_table(
     policy: Policy = USUAL,
     now: Callable[[], datetime] = our_clock,
     spans: Mapping[str, Sequence[Span]] | None = None,
+    progress: Tell = nobody,
 ) -> TableRun:
     """Collects `window` of the ccxt `symbols` into `table`; with `spans`, by symbol, only what is missing in these.
 
-    `policy` and `now`, our clock (naive UTC), are the gap ledger's. How the rest is meant is said by `CandleCollector`.
+    `policy` and `now`, our clock (naive UTC), are the gap ledger's; `progress` is told as candles come. How the rest is
+    meant is said by `CandleCollector`.
     A symbol that fails is named in `failures`, after the others were stored. Raises UnknownSymbol before anything is
     asked or written, and ConfigurationError or RateLimited at once: what is wrong for one symbol is then wrong for all.
     """
     started, asked_before = time.monotonic(), exchange.requests
-    market_type, _ = KDATA_TABLES[table]
+    market_type, interval = KDATA_TABLES[table]
     chosen = symbols_to_collect(database, market_type, symbols)
     clock = exchange.server_time(market_type) if chosen else 0
-    collector = CandleCollector(exchange, database, table, clock, policy, now)
+    tally = Tally(table, {symbol.name: 0 for symbol in chosen}, progress)
+    collector = CandleCollector(exchange, database, table, clock, policy, now, tally)
+
+    def plan(symbol: Symbol) -> Asking:
+        chosen_spans = None if spans is None else spans.get(symbol.name, ())
+        return collector.plan(symbol, window, only_missing=only_missing, spans=chosen_spans)
+
+    def collect(symbol: Symbol) -> Collected:
+        asking = askings[symbol.name]
+        if not symbol.is_listing_known:
+            note_first_candle(database, exchange, market_type, symbol)
+        if not symbol.is_listing_known or not collector.still_holds(symbol, asking):
+            asking = plan(symbol)
+            tally.expect(symbol.name, asking.rows(interval) - askings[symbol.name].rows(interval))
+        try:
+            return collector.collect(symbol, asking)
+        finally:
+            tally.end(symbol.name)
+
     # What lives by now, half a million objects of imports, is left out of garbage collections meanwhile: walking them
     # again for every few thousand rows took a fifth of a run's CPU.
     gc.freeze()
     try:
-
-        def collect(symbol: Symbol) -> Collected:
-            if not symbol.is_listing_known:
-                note_first_candle(database, exchange, market_type, symbol)
-            chosen_spans = None if spans is None else spans.get(symbol.name, ())
-            return collector.collect(symbol, window, only_missing=only_missing, spans=chosen_spans)
-
-        collected, failures = _each(collect, chosen, exchange.in_flight, collector.stop)
+        # Planned for all before anything is asked, so that it can be said how far the whole is.
+        askings, failures = _each(plan, chosen, exchange.in_flight, collector.stop)
+        for name, asking in askings.items():
+            tally.expect(name, asking.rows(interval))
+        planned = [symbol for symbol in chosen if symbol.name in askings]
+        collected, failed = _each(collect, planned, exchange.in_flight, collector.stop)
     finally:
         gc.unfreeze()
+    pages = sum(asking.requests(interval, clock, PAGE_ROWS[market_type]) for asking in askings.values())
     with database.connect(table) as connection:
         rows = row_count(connection, TABLES[table])
-    seconds = time.monotonic() - started
-    return TableRun(table, window, clock, collected, failures, exchange.requests - asked_before, seconds, rows)
+    return TableRun(
+        table,
+        window,
+        clock,
+        collected,
+        failures | failed,
+        planned_rows=sum(asking.rows(interval) for asking in askings.values()),
+        planned_requests=pages + bool(chosen),  # the clock
+        requests=exchange.requests - asked_before,
+        seconds=time.monotonic() - started,
+        row_count=rows,
+    )
+
+
+_Result = TypeVar("_Result")
 
 
 def _each(
-    collect: Callable[[Symbol], Collected], symbols: Sequence[Symbol], at_once: int, stop: threading.Event
-) -> tuple[dict[str, Collected], dict[str, str]]:
+    collect: Callable[[Symbol], _Result], symbols: Sequence[Symbol], at_once: int, stop: threading.Event
+) -> tuple[dict[str, _Result], dict[str, str]]:
     """What `collect` did for each symbol, and why it failed for the others; so many at once, in the symbols' order.
 
     Raises what is wrong for all of them, after `stop` was set and those under way have ended.
     """
-    collected: dict[str, Collected] = {}
+    collected: dict[str, _Result] = {}
     failures: dict[str, str] = {}
 
-    def unless_stopped(symbol: Symbol) -> Collected:
+    def unless_stopped(symbol: Symbol) -> _Result:
         if stop.is_set():
             raise ExchangeError("not asked for: another symbol met what is wrong for all")
         try:

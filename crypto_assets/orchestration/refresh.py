@@ -18,7 +18,12 @@ from crypto_assets.orchestration.failures import fail_if_incomplete, stating_use
 from crypto_assets.orchestration.kdata_run import collect_table
 from crypto_assets.orchestration.metadata import run_metadata
 from crypto_assets.orchestration.population import populate_markets, tracked_now
-from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource, LedgerResource
+from crypto_assets.orchestration.resources import (
+    DatabaseResource,
+    ExchangeResource,
+    LedgerResource,
+    ProgressResource,
+)
 
 
 def build_listing_op(market_type: MarketType, tracked: tuple[str, ...]) -> dg.OpDefinition:
@@ -44,6 +49,7 @@ def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
         exchange: ExchangeResource,
         database: DatabaseResource,
         ledger: LedgerResource,
+        progress: ProgressResource,
     ) -> None:
         """Collects what is missing since the last collected partition of `table`."""
         if not tracked:
@@ -53,7 +59,15 @@ def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
             symbols = tracked_now(opened, market_type, tracked)
             window = refresh_window(opened, table, symbols, asked.server_time(market_type))
             run = collect_table(
-                asked, opened, table, symbols, window, only_missing=True, policy=ledger.policy, now=ledger.now
+                asked,
+                opened,
+                table,
+                symbols,
+                window,
+                only_missing=True,
+                policy=ledger.policy,
+                now=ledger.now,
+                progress=progress.tell(context.log),
             )
         fail_if_incomplete(run)
         for key in partition_keys(interval.partition_scheme, window.start, window.end):

@@ -5,6 +5,7 @@ Called by the assets, checks and ops; tests and the benchmarks pass subclasses t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from pydantic import Field
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.exchange.binance import BinanceExchange, EnvironmentName
 from crypto_assets.exchange.client import Exchange
+from crypto_assets.orchestration.progress import Tell, now_and_then
 from crypto_assets.quality.ledger import Policy, our_clock
 
 
@@ -69,6 +71,14 @@ class LedgerResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def now(self) -> datetime:
         """Our clock, naive UTC."""
         return our_clock()
+
+
+class ProgressResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Who is told how far the collection of a table is: its run's log. The command line adds its bars."""
+
+    def tell(self, log: logging.Logger) -> Tell:
+        """What `collect_table` tells."""
+        return now_and_then(log.info)
 
 
 class DatabaseResource(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -9,7 +9,13 @@ from pandera.errors import SchemaErrors
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, parse_time
 from crypto_assets.frames.candles import parse_candles
-from crypto_assets.frames.contracts import asset_contract, candle_contract, judge, market_contract
+from crypto_assets.frames.contracts import (
+    asset_contract,
+    candle_contract,
+    judge,
+    judge_candles,
+    market_contract,
+)
 from crypto_assets.frames.entities import asset_frame, market_frame
 from crypto_assets_tests.paper_exchange import market
 
@@ -28,7 +34,12 @@ def verdict(**changes):
     rows = [kline(0), kline(1), kline(2)]
     for position, value in changes.items():
         rows[1][globals()[position]] = value
-    return judge(parse_candles(rows), candle_contract(Interval.M1))
+    frame = parse_candles(rows)
+    judged = judge_candles(frame, Interval.M1)
+    by_pandera = judge(frame, candle_contract(Interval.M1))
+    assert judged.reasons == by_pandera.reasons
+    pd.testing.assert_frame_equal(judged.kept, by_pandera.kept)
+    return judged
 
 
 def test_good_candles_are_all_kept():

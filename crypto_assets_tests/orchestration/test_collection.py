@@ -370,3 +370,66 @@ def test_trading_that_resumes_is_owed_again(migrated_files):
         prepare(database, exchange)
         collect(database, exchange, WHOLE, only_missing=True)
         assert contents(database) == reference(migrated_files)
+
+
+def test_a_run_tells_how_far_it_is_and_compares_its_plan_with_what_came(migrated_files):
+    listed = [market(f"{name}/USDT") for name in ("BTC", "ETH", "SOL")]
+    with fresh_database(migrated_files) as database:
+        exchange = paper_exchange(listed=listed, in_flight=3)
+        prepare(database, exchange)
+        collect(database, exchange, DAYS[1], symbols=["ETH/USDT"])
+        exchange.failing["SOLUSDT"] = TransientError("no answer")
+        told = []
+        run = collect_table(
+            exchange,
+            database,
+            TABLE,
+            [each.symbol for each in listed],
+            Span(DAYS[0].start, DAYS[1].end),
+            only_missing=True,
+            policy=Policy(),
+            now=lambda: NOW,
+            progress=told.append,
+        )
+    assert {step.table for step in told} == {TABLE}
+    assert sum(step.came for step in told) == run.total.received == 288 * 3
+    last = {step.symbol: (step.done, step.planned) for step in told}
+    assert last == {"BTC/USDT": (576, 576), "ETH/USDT": (288, 288)}
+    assert (told[-1].all_done, told[-1].all_planned) == (864, 864), "nothing more is expected of what failed"
+    assert run.planned_rows == 288 * 5
+    assert run.planned_requests == 3 + 1, "a page of a thousand for each symbol, and the clock"
+
+
+def test_what_was_altered_after_it_was_planned_is_asked_for_as_a_whole(migrated_files):
+    listed = [market(f"{name}/USDT") for name in ("BTC", "ETH")]
+    eth = "cryptopair_binance_ethusdt"
+    with fresh_database(migrated_files) as database:
+        exchange = paper_exchange(listed=listed)
+        prepare(database, exchange)
+        book = exchange.candles[MarketType.SPOT, "ETHUSDT", INTERVAL]
+        late = {time: book.pop(time) for time in list(book) if time >= DAYS[1].end - 3 * INTERVAL.milliseconds}
+        collect(database, exchange, DAYS[1], symbols=["ETH/USDT"])
+        book.update(late)
+
+        def alter(step):
+            # Both symbols are planned by now, and only the first was collected.
+            if step.symbol == "BTC/USDT":
+                with database.begin(TABLE) as connection:
+                    connection.exec_driver_sql(
+                        f"UPDATE {TABLE} SET close = 1 WHERE entity_id = '{eth}' AND timestamp LIKE '2023-03-21 05:%'"
+                    )
+
+        collect_table(
+            exchange,
+            database,
+            TABLE,
+            ["BTC/USDT", "ETH/USDT"],
+            DAYS[1],
+            only_missing=True,
+            policy=Policy(),
+            now=lambda: NOW,
+            progress=alter,
+        )
+        closes = [row.close for row in contents(database) if row.entity_id == eth]
+    assert len(closes) == 288
+    assert 1 not in closes

@@ -1,0 +1,122 @@
+"""Pages asked for ahead: which rows come, in which order, with how many requests, and how many are held at once."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.errors import TransientError
+from crypto_assets.exchange.paging import Ahead, pages_of
+
+STEP = Interval.M1.milliseconds
+ROWS = 10
+
+
+class Book:
+    """Candles at some minutes, given ten at a time; counts requests, and those asked for that nobody took yet."""
+
+    def __init__(self, minutes, failing=()):
+        self.times = sorted(minute * STEP for minute in minutes)
+        self.failing = set(failing)
+        self.requests = 0
+        self.held = self.most_held = 0
+        self._lock = threading.Lock()
+
+    def ask(self, span):
+        with self._lock:
+            self.requests += 1
+            self.held += 1
+            self.most_held = max(self.most_held, self.held)
+        if span.start // STEP in self.failing:
+            raise TransientError("no answer")
+        page = [[time] for time in self.times if span.start <= time < span.end][:ROWS]
+        return page, page[-1][0] if page else 0
+
+    def took(self, rows):
+        with self._lock:
+            self.held -= -(-len(rows) // ROWS)
+
+
+def times(pages):
+    return [row[0] for page in pages for row in page]
+
+
+@given(
+    minutes=st.sets(st.integers(0, 120)),
+    first=st.integers(0, 60),
+    length=st.integers(0, 70),
+    in_flight=st.sampled_from([2, 3, 8]),
+)
+def test_the_rows_are_those_of_one_page_after_another(minutes, first, length, in_flight):
+    span = Span(first * STEP, (first + length) * STEP)
+    with closing(Ahead(in_flight)) as ahead:
+        pages = list(ahead.pages(Book(minutes).ask, Interval.M1, span, ROWS))
+    assert all(pages)
+    assert times(pages) == times(pages_of(Book(minutes).ask, Interval.M1, span))
+
+
+@pytest.mark.parametrize("in_flight", [2, 8])
+def test_a_full_grid_costs_a_request_a_page(in_flight):
+    book = Book(range(1000))
+    with closing(Ahead(in_flight)) as ahead:
+        assert len(times(ahead.pages(book.ask, Interval.M1, Span(0, 1000 * STEP), ROWS))) == 1000
+    assert book.requests == 100
+
+
+def assert_a_slow_caller_takes_several_pages_at_once(ahead):
+    book, came = Book(range(100)), threading.Event()
+
+    def ask(span):
+        page = book.ask(span)
+        if book.requests == 9:
+            came.set()
+        return page
+
+    with closing(ahead.pages(ask, Interval.M1, Span(0, 100 * STEP), ROWS)) as pages:
+        next(pages)
+        assert came.wait(30), "eight slots, and one window that needs none"
+        assert ROWS < len(next(pages)) <= 4 * ROWS
+
+
+def test_a_slow_caller_takes_what_has_come_in_one_go():
+    with closing(Ahead(4)) as ahead:
+        assert_a_slow_caller_takes_several_pages_at_once(ahead)
+
+
+def test_what_is_asked_for_and_not_taken_is_bounded_for_all_callers_together():
+    book, callers, in_flight = Book(range(3000)), 6, 2
+    begun = threading.Barrier(callers)
+
+    def take():
+        for page in ahead.pages(book.ask, Interval.M1, Span(0, 3000 * STEP), ROWS):
+            if page[0][0] == 0:
+                begun.wait(30)  # all hold their first page while the others ask
+            book.took(page)
+
+    with closing(Ahead(in_flight)) as ahead:
+        threads = [threading.Thread(target=take) for _ in range(callers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert book.requests == callers * 300
+    # Each caller's page in hand and the one window that it is always granted, and the slots shared by all.
+    assert book.most_held <= 2 * callers + 2 * in_flight
+
+
+def test_what_came_before_a_failure_is_given_first_and_no_slot_stays_taken():
+    with closing(Ahead(4)) as ahead:
+        for _ in range(8):
+            given_before = []
+            with pytest.raises(TransientError):  # noqa: PT012 - after what came
+                for page in ahead.pages(Book(range(100), failing=[30]).ask, Interval.M1, Span(0, 100 * STEP), ROWS):
+                    given_before += [row[0] for row in page]
+            assert given_before == [minute * STEP for minute in range(30)]
+        assert_a_slow_caller_takes_several_pages_at_once(ahead)
+        assert_a_slow_caller_takes_several_pages_at_once(ahead)
