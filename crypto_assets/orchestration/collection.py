@@ -30,6 +30,7 @@ from crypto_assets.exchange.errors import ExchangeError
 from crypto_assets.frames.candles import LOOKBACK, candle_records, derive, in_order, parse_candles
 from crypto_assets.frames.contracts import candle_contract, judge
 from crypto_assets.orchestration.asking import Asking, plan, reach
+from crypto_assets.quality.changes import note_unverified
 from crypto_assets.quality.coverage import claim_coverage, unverify
 from crypto_assets.quality.ledger import Answer, Policy
 from crypto_assets.quality.rejections import Rejection, record_rejections
@@ -211,22 +212,24 @@ class CandleCollector:
             ]
             with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
                 if is_first:
-                    claim_coverage(
+                    claimed = claim_coverage(
                         connection, self.entities, symbol.entity_id, self.interval, asking.window, self.clock
                     )
+                    note_unverified(connection, self.table_name, symbol.entity_id, claimed)
                 stored = self._store(connection, symbol, span, derived, rejections)
                 if stored.inserted or stored.changed:
-                    ours = self._keys_of(derived).difference(asking.altered)
+                    ours = self._keys_of(derived, span.start).difference(asking.altered)
                     unverify(connection, symbol.entity_id, self.interval, ours)
+                    note_unverified(connection, self.table_name, symbol.entity_id, ours)
             received, refusals = received + stored.received, refusals + stored.rejected
             yield stored
         at, clock = self.now(), to_datetime(self.clock).replace(tzinfo=None)
         asking.answers.append(Answer(span, at, clock, received, said.hexdigest(), refusals))
 
-    def _keys_of(self, candles: pd.DataFrame) -> set[str]:
-        """The partitions that candles, at least one, lie in."""
+    def _keys_of(self, candles: pd.DataFrame, start: int) -> set[str]:
+        """The partitions of the candles that open at `start` or later, at least one: those before are not written."""
         times = candles["open_time"]
-        return set(partition_keys(self.interval.partition_scheme, int(times.min()), int(times.max()) + 1))
+        return set(partition_keys(self.interval.partition_scheme, max(start, int(times.min())), int(times.max()) + 1))
 
     def _store(
         self, connection: Connection, symbol: Symbol, span: Span, candles: pd.DataFrame, rejections: list[Rejection]

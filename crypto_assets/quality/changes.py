@@ -1,8 +1,9 @@
 """The marks that triggers leave: partitions of a candle table that changed since they were verified.
 
-A mark stays where an examination found something wanting, with the checksum of what it found, and is looked at again
-each time until it is not. Which triggers there are is said by the schema's revisions. Called by `verification`,
-`integrity` and `orchestration`.
+A partition that we ask for or write to is marked too, so that a run that dies is noticed. A mark stays where an
+examination found something wanting, with the checksum of what it found, and is looked at again each time until it is
+not. Which triggers there are is said by the schema's revisions. Called by `verification`, `integrity` and
+`orchestration`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,18 @@ def clear_marks(connection: Connection, table: str, entity_id: str, partitions: 
     """Forgets the marks of these partitions: what is there was verified."""
     if partitions:
         connection.execute(delete(CHANGES).where(*_of(table, entity_id), CHANGES.c.partition.in_(partitions)))
+
+
+def note_unverified(connection: Connection, table: str, entity_id: str, partitions: Collection[str]) -> None:
+    """Marks partitions as to be looked at, whatever was found there before."""
+    if partitions:
+        of = (*_of(table, entity_id), CHANGES.c.partition.in_(partitions))
+        connection.execute(update(CHANGES).where(*of).values(found=None))
+        marked = set(connection.scalars(select(CHANGES.c.partition).where(*of)))
+        key = {"candles": table, "entity_id": entity_id}
+        rows = [key | {"partition": partition} for partition in partitions if partition not in marked]
+        if rows:
+            connection.execute(insert(CHANGES), rows)
 
 
 def note_found(connection: Connection, table: str, entity_id: str, found: Iterable[tuple[str, str]]) -> None:
