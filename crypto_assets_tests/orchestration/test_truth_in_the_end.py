@@ -376,7 +376,7 @@ def take(world: World, step: tuple[Any, ...]) -> None:
 
 
 @settings(
-    max_examples=300,
+    max_examples=20,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
