@@ -363,6 +363,9 @@ KILLED = "killed between transactions"
 ALTERED_AND_LOST = [("alter", FIVE_MINUTES, BTC, 800, 1), ("delete", FIVE_MINUTES, BTC, 430, 1)]
 """Of one day, the first near its end, the other near its beginning: no batch of pages has both."""
 
+ALTERED_BEFORE_LOST = [("alter", FIVE_MINUTES, ETH, 800, 1), ("delete", FIVE_MINUTES, ETH, 830, 12)]
+"""The first late in a day, the other early in the next, whose refresh fetches the end of the day before as context."""
+
 LOST_OVERNIGHT = ("delete", FIVE_MINUTES, ETH, 729, 300)
 """The end of one day and all of the next."""
 
@@ -383,6 +386,7 @@ def take(world: World, step: tuple[Any, ...]) -> None:
 @given(steps=st.lists(STEP, min_size=2, max_size=8), returns=st.booleans())
 @example(steps=[*ALTERED_AND_LOST, ("materialize", FIVE_MINUTES, 500, Crash(KILLED, 1))], returns=True)
 @example(steps=[*ALTERED_AND_LOST, ("tick", Crash(KILLED, 4))], returns=True)
+@example(steps=[("alter", HOURS, ETH, 800, 1), *ALTERED_BEFORE_LOST, ("refresh", FIVE_MINUTES, None)], returns=True)
 @example(steps=[LOST_OVERNIGHT, ("withdraw", FIVE_MINUTES, ETH, 279, 2), ("refresh", FIVE_MINUTES, None)], returns=True)
 @example(steps=[("wait", 1500), ("refresh", FIVE_MINUTES, Crash("no answer", 11))], returns=False)
 def test_table_and_exchange_agree_and_the_ledger_is_the_difference(collected, instance, steps, returns):
