@@ -34,6 +34,7 @@ from crypto_assets.orchestration.asking import Asking, plan, reach, with_context
 from crypto_assets.orchestration.judged_candles import Batch, JudgedCandles
 from crypto_assets.orchestration.progress import Tally
 from crypto_assets.orchestration.stored_candles import stored_candles
+from crypto_assets.quality.changes import note_unverified
 from crypto_assets.quality.coverage import claim_coverage, unverify
 from crypto_assets.quality.ledger import Answer, Policy
 from crypto_assets.quality.rejections import record_rejections
@@ -233,10 +234,10 @@ class CandleCollector:
 
         return JudgedCandles(self.interval, span, context, symbol.circulating_supply, stored)
 
-    def _keys_of(self, candles: pd.DataFrame) -> set[str]:
-        """The partitions that candles, at least one, lie in."""
+    def _keys_of(self, candles: pd.DataFrame, start: int) -> set[str]:
+        """The partitions of the candles that open at `start` or later, at least one: those before are not written."""
         times = candles["open_time"]
-        return set(partition_keys(self.interval.partition_scheme, int(times.min()), int(times.max()) + 1))
+        return set(partition_keys(self.interval.partition_scheme, max(start, int(times.min())), int(times.max()) + 1))
 
     def _store(self, symbol: Symbol, span: Span, batch: Batch, asking: Asking, *, is_first: bool) -> Collected:
         """Commits a batch; with the first one the window is claimed."""
@@ -245,13 +246,17 @@ class CandleCollector:
         inside, after = batch.candles.iloc[first:last], batch.candles.iloc[last:]
         with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
             if is_first:
-                claim_coverage(connection, self.entities, symbol.entity_id, self.interval, asking.window, self.clock)
+                claimed = claim_coverage(
+                    connection, self.entities, symbol.entity_id, self.interval, asking.window, self.clock
+                )
+                note_unverified(connection, self.table_name, symbol.entity_id, claimed)
             record_rejections(connection, self.table_name, symbol.entity_id, batch.rejections, self.clock)
             counts = self._upsert(connection, symbol, inside, only_existing=False)
             following = self._upsert(connection, symbol, after, only_existing=True)
             if counts.written or following.written:
-                ours = self._keys_of(batch.candles).difference(asking.altered)
+                ours = self._keys_of(batch.candles, span.start).difference(asking.altered)
                 unverify(connection, symbol.entity_id, self.interval, ours)
+                note_unverified(connection, self.table_name, symbol.entity_id, ours)
         return Collected(
             received=batch.received + len(batch.rejections),
             rejected=len(batch.rejections),

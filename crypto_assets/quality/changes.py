@@ -1,8 +1,9 @@
 """The marks that triggers leave: partitions of a candle table that changed since they were verified.
 
-A mark stays where an examination found something wanting, with the checksum of what it found, and is looked at again
-each time until it is not. Which triggers there are is said by the schema's revisions. Called by `verification`,
-`integrity` and `orchestration`.
+A partition that we ask for or write to is marked too, so that a run that dies is noticed. A mark stays where an
+examination found something wanting, with the checksum of what it found, and is looked at again each time until it is
+not. Which triggers there are is said by the schema's revisions. Called by `verification`, `integrity` and
+`orchestration`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Insert, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Insert, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
 from crypto_assets.database.tables import CHANGES
@@ -38,8 +39,19 @@ def clear_marks(connection: Connection, table: str, entity_id: str, partitions: 
     Then what somebody changes in the meantime is marked anew, and looked at the next time.
     """
     if partitions:
-        own = (CHANGES.c.candles == table, CHANGES.c.entity_id == entity_id)
-        connection.execute(delete(CHANGES).where(*own, CHANGES.c.partition.in_(partitions)))
+        connection.execute(delete(CHANGES).where(*_of(table, entity_id, partitions)))
+
+
+def note_unverified(connection: Connection, table: str, entity_id: str, partitions: Collection[str]) -> None:
+    """Marks partitions as to be looked at, whatever was found there before."""
+    if partitions:
+        of = _of(table, entity_id, partitions)
+        connection.execute(update(CHANGES).where(*of).values(found=None))
+        marked = set(connection.scalars(select(CHANGES.c.partition).where(*of)))
+        key = {"candles": table, "entity_id": entity_id}
+        rows = [key | {"partition": partition} for partition in partitions if partition not in marked]
+        if rows:
+            connection.execute(insert(CHANGES), rows)
 
 
 def note_found(connection: Connection, table: str, entity_id: str, found: Iterable[tuple[str, str]]) -> None:
@@ -50,6 +62,11 @@ def note_found(connection: Connection, table: str, entity_id: str, found: Iterab
     ]
     if rows:
         connection.execute(_where_none_is(connection.dialect.name), rows)
+
+
+def _of(table: str, entity_id: str, partitions: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+    c = CHANGES.c
+    return c.candles == table, c.entity_id == entity_id, c.partition.in_(partitions)
 
 
 def _where_none_is(dialect: str) -> Insert:

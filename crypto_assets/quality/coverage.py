@@ -131,17 +131,19 @@ def count_verified(connection: Connection, market_type: MarketType, interval: In
 
 def claim_coverage(
     connection: Connection, entities: Table, entity_id: str, interval: Interval, window: Span, clock: int
-) -> None:
+) -> list[str]:
     """Notes the partitions of `window` that were never collected as asked for, before all their candles are stored.
 
-    From then on they are owed: a run that is killed leaves gaps that are seen, not a table that looks whole.
+    From then on they are owed: a run that is killed leaves gaps that are seen, not a table that looks whole. Returns
+    them.
     """
     c = _COVERAGE.c
     known = set(connection.scalars(select(c.partition).where(*_of(interval, "", entity_id))))
     listed = listed_spans(connection, entities, [entity_id], interval)[entity_id]
     keys = partition_keys(interval.partition_scheme, window.start, window.end)
-    rows = [coverage_row(entity_id, interval, key, listed, clock) for key in keys if key not in known]
-    record_coverage(connection, rows)
+    claimed = [key for key in keys if key not in known]
+    record_coverage(connection, [coverage_row(entity_id, interval, key, listed, clock) for key in claimed])
+    return claimed
 
 
 def coverage_row(
