@@ -39,14 +39,15 @@ def pages_of(ask: Ask, interval: Interval, span: Span) -> Iterator[RawPage]:
 class Ahead:
     """Requests made ahead of those who want their pages, by one executor for all of them.
 
-    At most twice `in_flight` pages, and one for each caller, are asked for and not yet dealt with, however many
-    callers there are: that bounds the memory, and what a kill loses.
+    At most `in_flight` pages, and one for each caller, are asked for and not yet dealt with, however many callers there
+    are: that bounds the memory, and what a kill loses.
     """
 
     def __init__(self, in_flight: int) -> None:
         self._executor = ThreadPoolExecutor(in_flight, "candles")
-        self._slots = threading.BoundedSemaphore(2 * in_flight)
-        self._most_at_once = in_flight
+        self._slots = threading.BoundedSemaphore(in_flight)
+        # While half of them are dealt with, the other half is under way.
+        self._most_at_once = max(1, in_flight // 2)
 
     def pages(self, ask: Ask, interval: Interval, span: Span, page_rows: int) -> Iterator[RawPage]:
         """The same rows, all that have come by the time they are wanted as one page.
