@@ -117,6 +117,8 @@ GOOD = csv([kline(0), kline(1)])
         (zipped(csv([kline(0), kline(1, unit=1000)])), "outside 2023-03-20"),
         (zipped(csv([[START * 1000 + 1, *kline(0)[1:]], kline(1, unit=1000)])), "between two milliseconds"),
     ],
+    # A zip holds the time of its making; the tests' names must be the same in every process.
+    ids=lambda value: value if isinstance(value, str) else "content",
 )
 def test_a_file_that_is_not_its_periods_candles_is_refused_in_one_sentence(content, complaint):
     with pytest.raises(ContractViolation, match=complaint) as refused:
