@@ -20,12 +20,9 @@ import numpy as np
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Double,
-    String,
     Table,
     bindparam,
     case,
-    cast,
     func,
     literal_column,
     select,
@@ -37,14 +34,21 @@ from crypto_assets.domain.intervals import Interval, to_datetime
 from crypto_assets.domain.spans import Span, intersect, merge
 from crypto_assets.quality.candles import keeps_rules
 
+
+def _number(value: float) -> ColumnElement[Any]:
+    """A number written into the statement: a parameter would cost time at every run."""
+    return literal_column(repr(value))
+
+
 # Weights. Those of prices and fractions are times a power of two, so that 10^-8 of a unit is more than 1.
-_COUNT, _FLAGS = 19, {"is_high_volatility": 31, "is_high_volume": 37}
-_PRICES = {name: weight * 2.0**25 for name, weight in (("open", 3), ("high", 5), ("low", 7), ("close", 11))}
-_WHOLE = {"volume": 1, "volume_quote": 2}
-_FRACTIONS = {name: weight * 2.0**30 for name, weight in (("volume", 13), ("volume_quote", 17))}
-_DERIVED = {name: weight * 2.0**30 for name, weight in (("change_pct", 23), ("turnover_rate", 29))}
-_LIMIT, _PRICE_LIMIT = literal_column("1e16", Double), literal_column("9e18", Double)  # sums fit 64 bits
+_PRICES = {"open": 3 * 2.0**25, "high": 5 * 2.0**25, "low": 7 * 2.0**25, "close": 11 * 2.0**25}
+_DERIVED = {"change_pct": 23 * 2.0**30, "turnover_rate": 29 * 2.0**30}
+_FRACTIONS = {"volume": 13 * 2.0**30, "volume_quote": 17 * 2.0**30}
+_WHOLE, _COUNT = {"volume": 1, "volume_quote": 2}, 19
+_FLAGS = {"is_high_volatility": 31, "is_high_volume": 37}
+_LIMIT, _PRICE_LIMIT = _number(1e16), _number(9e18)  # so that their sum fits 64 bits
 _NULL = 0.625  # exact in binary, and no value of these columns
+_NO_VALUE = -1  # of a row that lacks a price or an amount
 
 
 @dataclass(frozen=True)
@@ -129,18 +133,18 @@ def _statement(table: Table, *, with_rules: bool) -> Any:
     # An alias: SQLAlchemy puts a schema's name in at every run, wherever a column brings it along.
     candles = table.alias("candles")
     c = candles.c
-    value: ColumnElement[Any] = c.trade_count * _COUNT
+    value: ColumnElement[Any] = c.trade_count * _number(_COUNT)
     for name, weight in _WHOLE.items():
-        value += whole_part(c[name], _LIMIT) * weight
+        value += whole_part(c[name], _LIMIT) * _number(weight)
     for name, weight in _FLAGS.items():
-        value += case((c[name], weight), else_=0)
-    prices: ColumnElement[Any] = reduce(add, (c[name] * weight for name, weight in _PRICES.items()))
-    parts = [func.coalesce(c[name], _NULL) * weight for name, weight in _DERIVED.items()]
-    parts += [(c[name] - whole_part(c[name], _LIMIT)) * weight for name, weight in _FRACTIONS.items()]
-    value += whole_part(prices, _PRICE_LIMIT) + whole_part(reduce(add, parts), _LIMIT)
+        value += case((c[name], _number(weight)), else_=_number(0))
+    prices = [c[name] * _number(weight) for name, weight in _PRICES.items()]
+    parts = [func.coalesce(c[name], _number(_NULL)) * _number(weight) for name, weight in _DERIVED.items()]
+    parts += [(c[name] - whole_part(c[name], _LIMIT)) * _number(weight) for name, weight in _FRACTIONS.items()]
+    value += whole_part(reduce(add, prices), _PRICE_LIMIT) + whole_part(reduce(add, parts), _LIMIT)
     columns: list[ColumnElement[Any]] = [
         texts_in_order(written_text(c.timestamp), c.timestamp),
-        texts_in_order(func.coalesce(cast(value, String(32)), "null"), c.timestamp),
+        texts_in_order(func.coalesce(value, _number(_NO_VALUE)), c.timestamp),
     ]
     if with_rules:
         columns.append(func.count(case((keeps_rules(candles), None), else_=1)))
