@@ -101,7 +101,7 @@ class where_computable(GenericFunction[Any]):  # noqa: N801
 
 
 class texts_in_order(GenericFunction[str]):  # noqa: N801
-    """The texts of a group's rows with commas between them; the arguments are the text and what orders the rows.
+    """A group's texts or numbers with commas between them; the arguments are the text and what orders the rows.
 
     SQLite has no order within a group, and reads a range of a key in the key's order.
     """
@@ -146,7 +146,7 @@ def _texts_sqlite(element: texts_in_order, compiler: SQLCompiler, **kwargs: Any)
 @compiles(texts_in_order, "postgresql")
 def _texts_postgresql(element: texts_in_order, compiler: SQLCompiler, **kwargs: Any) -> str:
     text, order = (compiler.process(each, **kwargs) for each in element.clauses)
-    return f"string_agg({text}, ',' ORDER BY {order})"
+    return f"string_agg(CAST({text} AS text), ',' ORDER BY {order})"
 
 
 @compiles(texts_in_order, "mysql", "mariadb")

@@ -28,6 +28,7 @@ from sqlalchemy import (
     case,
     cast,
     func,
+    literal_column,
     select,
 )
 
@@ -36,6 +37,12 @@ from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, to_datetime
 from crypto_assets.domain.spans import Span, intersect, merge
 from crypto_assets.quality.candles import keeps_rules
+
+
+def _number(value: float) -> ColumnElement[Any]:
+    """A number written into the statement: a parameter would cost time at every run."""
+    return literal_column(repr(value))
+
 
 # Weights. Those of prices and fractions are times a power of two, so that 10^-8 of a unit is more than 1.
 _COUNT, _FLAGS = 19, {"is_high_volatility": 31, "is_high_volume": 37}
@@ -130,16 +137,16 @@ def _statement(table: Table, *, with_rules: bool) -> Any:
     # An alias: SQLAlchemy puts a schema's name in at every run, wherever a column brings it along.
     candles = table.alias("candles")
     c = candles.c
-    value: ColumnElement[Any] = cast(c.trade_count, BigInteger) * _COUNT
+    value: ColumnElement[Any] = cast(c.trade_count, BigInteger) * _number(_COUNT)
     for name, weight in _WHOLE.items():
-        value += whole_part(c[name]) * weight
+        value += whole_part(c[name]) * _number(weight)
     for name, weight in _FLAGS.items():
-        value += case((c[name], weight), else_=0)
-    prices: ColumnElement[Any] = reduce(add, (c[name] * weight for name, weight in _PRICES.items()))
-    parts = [func.coalesce(c[name], _NULL) * weight for name, weight in _DERIVED.items()]
-    parts += [(c[name] - whole_part(c[name])) * weight for name, weight in _FRACTIONS.items()]
+        value += case((c[name], _number(weight)), else_=_number(0))
+    prices: ColumnElement[Any] = reduce(add, (c[name] * _number(weight) for name, weight in _PRICES.items()))
+    parts = [func.coalesce(c[name], _number(_NULL)) * _number(weight) for name, weight in _DERIVED.items()]
+    parts += [(c[name] - whole_part(c[name])) * _number(weight) for name, weight in _FRACTIONS.items()]
     value += whole_part(prices) + whole_part(reduce(add, parts))
-    fits = and_(*(func.coalesce(func.abs(c[name]), 0.0) < limit for name, limit in _LIMITS.items()))
+    fits = and_(*(func.coalesce(func.abs(c[name]), _number(0.0)) < _number(limit) for name, limit in _LIMITS.items()))
     columns: list[ColumnElement[Any]] = [
         texts_in_order(written_text(c.timestamp), c.timestamp),
         texts_in_order(func.coalesce(cast(where_computable(fits, value), String(32)), "null"), c.timestamp),

@@ -141,12 +141,13 @@ def test_a_host_on_loopback_without_limits_is_asked_without_waiting(exchange, se
 
 
 def test_the_exchanges_own_weight_limit_counts(exchange, server, answer, fake_time):
-    server.always["exchangeInfo"] = limited(answer, 100)
+    server.always["exchangeInfo"] = limited(answer, 40)
     server.open_times = [0]
     exchange.markets(SPOT)
     for _ in range(50):
         exchange.first_candle_time(SPOT, "BTCUSDT")
-    assert sum(fake_time.slept) > 60 * (20 + 50 * 2 - 110) / 100
+    # Two minutes at 40 a minute, less what a slow machine takes in earnest.
+    assert sum(fake_time.slept) > 60
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ crypto_kdata_change = Table(
     metadata,
     required("candles", string(32), "The candle table"),
     required("entity_id", string(128), "The symbol"),
-    required("partition", string(32), "Key of the partition whose candles were inserted, changed or deleted"),
+    required("partition", string(32), "Key of the partition whose candles were changed or deleted"),
     optional("found", string(64), "Checksum of what an examination found wanting there; null until it was examined"),
     PrimaryKeyConstraint("candles", "entity_id", "partition"),
     schema=KDATA,
