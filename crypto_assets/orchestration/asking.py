@@ -5,6 +5,7 @@ Called by `collection`, which asks and keeps here what came of it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -23,7 +24,8 @@ class Asking:
 
     `due` is all that can be asked for in the window, `spans` what is asked for. `suspects` are partitions that are not
     as they were verified and of which candles are missing: when these came, the rest must be as it was. `following` are
-    those after the window whose candles look back into it.
+    those after the window whose candles look back into it. `asked` is all that was asked for so far, `delivered` how
+    many candles came from which source by partition, `files` the periods of the archive's files among these.
     """
 
     window: Span
@@ -34,11 +36,20 @@ class Asking:
     following: list[str]
     answers: list[Answer] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
+    asked: list[Span] = field(default_factory=list)
+    delivered: dict[str, Counter[str]] = field(default_factory=dict)
+    files: set[str] = field(default_factory=set)
 
-    def ask_whole(self, interval: Interval, partitions: Iterable[str]) -> None:
+    def asked_whole(self, interval: Interval) -> list[str]:
+        """The partitions of which all was asked for that can be."""
+        return [key for key in self.partitions if not subtract(intersect(self.due, [_span(interval, key)]), self.asked)]
+
+    def ask_whole(self, interval: Interval, partitions: Sequence[str]) -> None:
         """Asks for all of these partitions next, and suspects nothing any more."""
         self.spans = intersect(self.due, (_span(interval, key) for key in partitions))
         self.suspects = set()
+        for key in partitions:
+            self.delivered.pop(key, None)
 
 
 def plan(series: Series, window: Span, clock: int, *, only_missing: bool, spans: Sequence[Span] | None) -> Asking:
@@ -69,6 +80,17 @@ def plan(series: Series, window: Span, clock: int, *, only_missing: bool, spans:
 def reach(interval: Interval) -> int:
     """How far, in milliseconds, beyond a candle others look back at it."""
     return LOOKBACK * interval.milliseconds
+
+
+def joined(spans: Iterable[Span], distance: int) -> list[Span]:
+    """The spans in order, those at most `distance` apart as one: what lies between is cheaper to ask for with them."""
+    together: list[Span] = []
+    for span in spans:
+        if together and span.start - together[-1].end <= distance:
+            together[-1] = Span(together[-1].start, span.end)
+        else:
+            together.append(span)
+    return together
 
 
 def _span(interval: Interval, key: str) -> Span:

@@ -9,15 +9,14 @@ and the `LOOKBACK` stored candles after it are written again, because their deri
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-import orjson
+import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, Table
 
@@ -25,61 +24,23 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import WriteCounts, upsert
 from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
-from crypto_assets.domain.intervals import Interval, partition_keys, to_datetime
-from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.client import Exchange, RawPage
+from crypto_assets.domain.intervals import DAY_MS, Interval, partition_key, partition_keys, to_datetime
+from crypto_assets.domain.spans import Span, merge, subtract
+from crypto_assets.exchange.archive_files import ArchiveFile
+from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ExchangeError
 from crypto_assets.frames.candles import candle_records
-from crypto_assets.orchestration.asking import Asking, plan, reach
-from crypto_assets.orchestration.judged_candles import JudgedCandles
+from crypto_assets.orchestration.asking import Asking, joined, plan, reach
+from crypto_assets.orchestration.collected import Collected, Symbol
+from crypto_assets.orchestration.deliveries import ArchiveInUse, Delivery, FileRows, SpanReader, batches
+from crypto_assets.orchestration.judged_candles import Judged, JudgedCandles
+from crypto_assets.quality import provenance
 from crypto_assets.quality.coverage import claim_coverage, unverify
-from crypto_assets.quality.ledger import Answer, Policy
-from crypto_assets.quality.rejections import Rejection, record_rejections
+from crypto_assets.quality.ledger import Policy
+from crypto_assets.quality.rejections import record_rejections
 from crypto_assets.quality.verification import PARTITIONS_PER_TRANSACTION, Series, merge_looks
 
-PAGES_PER_COMMIT = 10
-"""Pages judged and committed together. One page at a time costs three times the CPU, nearly all of it pandera's fixed
-cost per call; ten keep the loss of a kill small and the memory flat (`make bench` prints both)."""
-
 _QUALITY = "crypto_quality"
-
-
-@dataclass(frozen=True)
-class Symbol:
-    """A collected symbol: the exchange's own id, the entity it is stored under, and its base's supply where known."""
-
-    exchange_id: str
-    entity_id: str
-    name: str
-    circulating_supply: float | None = None
-    is_listing_known: bool = True
-
-
-@dataclass(frozen=True)
-class Collected:
-    """What one symbol's run did: rows received inside the window, rows kept out of the table, and what was written."""
-
-    received: int = 0
-    rejected: int = 0
-    inserted: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    first: int | None = None
-    last: int | None = None
-
-    def __add__(self, other: Collected) -> Collected:
-        """Both runs as one."""
-        firsts = [time for time in (self.first, other.first) if time is not None]
-        lasts = [time for time in (self.last, other.last) if time is not None]
-        return Collected(
-            self.received + other.received,
-            self.rejected + other.rejected,
-            self.inserted + other.inserted,
-            self.changed + other.changed,
-            self.unchanged + other.unchanged,
-            min(firsts, default=None),
-            max(lasts, default=None),
-        )
 
 
 @dataclass(frozen=True)
@@ -95,6 +56,7 @@ class CandleCollector:
     clock: int
     policy: Policy
     now: Callable[[], datetime]
+    archive: ArchiveInUse = field(default_factory=ArchiveInUse)
     turn: threading.Lock = field(default_factory=threading.Lock)
     """Held by the one symbol that is judged and written, while others wait for the exchange."""
     stop: threading.Event = field(default_factory=threading.Event)
@@ -147,9 +109,11 @@ class CandleCollector:
         result = Collected()
         for span in asking.spans:
             self.database.ensure_partitions(self.table_name, span)
-        for span in self._worth_one_request(asking.spans):
+        # Spans closer than their common context are fetched as one: asking twice would cost more than it saves.
+        for span in joined(asking.spans, 2 * self._reach):
             for part in self._fetch(symbol, span, asking):
                 result += part
+            asking.asked = merge([*asking.asked, span])
         return result
 
     def _verify(self, symbol: Symbol, asking: Asking) -> list[str]:
@@ -173,6 +137,17 @@ class CandleCollector:
         with self._writing() as connection:
             series = Series(connection, self.table_name, symbol.entity_id)
             series.account(merge_looks(asking.looks), self.now(), self.policy, asking.answers)
+            whole = asking.asked_whole(self.interval)
+            delivered: dict[str, Counter[str]] = {key: asking.delivered.get(key, Counter()) for key in whole}
+            provenance.replace_sources(connection, symbol.entity_id, self.interval, delivered)
+            self._forget_files(connection, symbol, asking)
+
+    def _forget_files(self, connection: Connection, symbol: Symbol, asking: Asking) -> None:
+        """A file whose candles were asked for as a whole, and came from elsewhere, need not be watched any more."""
+        known = set(provenance.remembered_periods(connection, symbol.entity_id, self.interval)) - asking.files
+        files = [ArchiveFile(self.market_type, symbol.exchange_id, self.interval, period) for period in known]
+        past = [file.period for file in files if not subtract([file.span], asking.asked)]
+        provenance.forget_files(connection, symbol.entity_id, self.interval, past)
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -183,45 +158,75 @@ class CandleCollector:
     def _reach(self) -> int:
         return reach(self.interval)
 
-    def _worth_one_request(self, spans: list[Span]) -> list[Span]:
-        """Spans closer than their common context are fetched as one: asking twice would cost more than it saves."""
-        joined: list[Span] = []
-        for span in spans:
-            if joined and span.start - joined[-1].end <= 2 * self._reach:
-                joined[-1] = Span(joined[-1].start, span.end)
-            else:
-                joined.append(span)
-        return joined
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        with self.turn:
+            if self.stop.is_set():
+                raise ExchangeError("nothing more was asked for: another symbol met what is wrong for all")
+            yield
 
     def _fetch(self, symbol: Symbol, span: Span, asking: Asking) -> Iterator[Collected]:
         """Commits `span` batch by batch, with its context on both sides, and keeps what was answered."""
         closed = self.interval.closed_before(self.clock)
         context = Span(max(0, span.start - self._reach), min(span.end + self._reach, closed))
-        pages = self.exchange.candle_pages(self.market_type, symbol.exchange_id, self.interval, context)
+        series = self.market_type, symbol.exchange_id, self.interval
+        reader = SpanReader(self.exchange, self.archive, series, span, context, self.clock)
         candles = JudgedCandles(self.interval, span, symbol.circulating_supply)
-        received = refusals = 0
-        said = hashlib.blake2b(digest_size=16)
         # What follows the window is rewritten together with what it looks back at, or a kill could leave it old.
-        for rows in _batches(pages, span.end - self._reach):
-            said.update(orjson.dumps(rows))
+        for batch in batches(reader.deliveries(), span.end - self._reach):
             is_first = not candles.has_begun
-            with self.turn:
-                if self.stop.is_set():
-                    raise ExchangeError("nothing more was asked for: another symbol met what is wrong for all")
-                derived, rejections = candles.take(rows)
+            judged = self._judge(candles, reader, batch)
+            with self._in_turn():
+                derived = candles.follow(judged)
                 with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
                     if is_first:
                         claim_coverage(
                             connection, self.entities, symbol.entity_id, self.interval, asking.window, self.clock
                         )
-                    stored = self._store(connection, symbol, span, derived, rejections)
+                    stored = self._store(connection, symbol, span, derived, judged)
                     if stored.inserted or stored.changed:
                         ours = self._keys_of(derived).difference(asking.suspects)
                         unverify(connection, symbol.entity_id, self.interval, ours)
-            received, refusals = received + stored.received, refusals + stored.rejected
+                    self._note_sources(connection, symbol, span, derived, judged, asking)
             yield stored
-        at, clock = self.now(), to_datetime(self.clock).replace(tzinfo=None)
-        asking.answers.append(Answer(span, at, clock, received, said.hexdigest(), refusals))
+        asking.answers += reader.answers(self.now(), to_datetime(self.clock).replace(tzinfo=None))
+
+    def _judge(self, candles: JudgedCandles, reader: SpanReader, batch: list[Delivery]) -> Judged:
+        """A batch with what stands in for candles of it that are off the grid, or that its files lack."""
+        with self._in_turn():
+            judged = candles.judge(batch)
+        if instead := reader.daily_instead(judged.off_grid):
+            with self._in_turn():
+                judged += candles.judge(instead)
+        if lacking := reader.lacking(judged.deliveries, judged.kept["open_time"].to_numpy()):
+            with self._in_turn():
+                judged += candles.judge(lacking)
+        return judged
+
+    def _note_sources(
+        self,
+        connection: Connection,
+        symbol: Symbol,
+        span: Span,
+        candles: pd.DataFrame,
+        judged: Judged,
+        asking: Asking,
+    ) -> None:
+        """Writes down where the candles of `span` came from, and which files were used."""
+        times, archived = candles["open_time"].to_numpy(), candles["archived"].to_numpy()
+        inside, sources = (times >= span.start) & (times < span.end), dict[str, set[str]]()
+        for source, of_it in ((provenance.ARCHIVE, archived), (provenance.REST, ~archived)):
+            days, counts = np.unique(times[inside & of_it] // DAY_MS, return_counts=True)
+            for day, count in zip(days.tolist(), counts.tolist(), strict=True):
+                key = partition_key(self.interval.partition_scheme, day * DAY_MS)
+                asking.delivered.setdefault(key, Counter())[source] += count
+                sources.setdefault(key, set()).add(source)
+        provenance.add_sources(connection, symbol.entity_id, self.interval, sources)
+        files = [delivery for delivery in judged.deliveries if isinstance(delivery, FileRows)]
+        asking.files.update(delivery.file.period for delivery in files)
+        provenance.remember_files(
+            connection, symbol.entity_id, self.interval, [delivery.as_remembered() for delivery in files], self.now()
+        )
 
     def _keys_of(self, candles: pd.DataFrame) -> set[str]:
         """The partitions that candles, at least one, lie in."""
@@ -229,8 +234,9 @@ class CandleCollector:
         return set(partition_keys(self.interval.partition_scheme, int(times.min()), int(times.max()) + 1))
 
     def _store(
-        self, connection: Connection, symbol: Symbol, span: Span, candles: pd.DataFrame, rejections: list[Rejection]
+        self, connection: Connection, symbol: Symbol, span: Span, candles: pd.DataFrame, judged: Judged
     ) -> Collected:
+        rejections = judged.rejections
         record_rejections(connection, self.table_name, symbol.entity_id, rejections, self.clock)
         times = candles["open_time"]
         inside = candles[(times >= span.start) & (times < span.end)]
@@ -243,6 +249,7 @@ class CandleCollector:
             inserted=counts.inserted,
             changed=counts.changed + following.changed,
             unchanged=counts.unchanged,
+            archived=int(inside["archived"].sum()),
             first=None if inside.empty else int(inside["open_time"].iloc[0]),
             last=None if inside.empty else int(inside["open_time"].iloc[-1]),
         )
@@ -254,25 +261,3 @@ class CandleCollector:
             return WriteCounts(0, 0, 0)
         records = candle_records(candles, entity_id=symbol.entity_id, provider=PROVIDER, name=symbol.name)
         return upsert(connection, self.table, records, only_existing=only_existing)
-
-
-def _batches(pages: Iterable[RawPage], tail: int) -> Iterator[list[Any]]:
-    """The rows of `PAGES_PER_COMMIT` pages at a time; from the candle that opens at `tail` on, all that is left.
-
-    What came before an error of the exchange is given first, so that it is stored.
-    """
-    rows: list[Any] = []
-    count = 0
-    try:
-        for page in pages:
-            rows += page
-            count += 1
-            if count >= PAGES_PER_COMMIT and max(row[0] for row in page) < tail:
-                yield rows
-                rows, count = [], 0
-    except ExchangeError:
-        if rows:
-            yield rows
-        raise
-    if rows:
-        yield rows

@@ -20,9 +20,12 @@ from crypto_assets.database.queries import row_count
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.archive import BinanceArchive
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ConfigurationError, ExchangeError, RateLimited
-from crypto_assets.orchestration.collection import CandleCollector, Collected, Symbol
+from crypto_assets.orchestration.collected import Collected, Symbol
+from crypto_assets.orchestration.collection import CandleCollector
+from crypto_assets.orchestration.deliveries import ArchiveInUse
 from crypto_assets.orchestration.population import note_first_candle, symbols_to_collect
 from crypto_assets.quality.ledger import USUAL, Policy, our_clock
 
@@ -39,6 +42,8 @@ class TableRun:
     requests: int
     seconds: float
     row_count: int
+    archive: ArchiveInUse
+    archive_requests: int
 
     @property
     def total(self) -> Collected:
@@ -57,18 +62,22 @@ def collect_table(
     policy: Policy = USUAL,
     now: Callable[[], datetime] = our_clock,
     spans: Mapping[str, Sequence[Span]] | None = None,
+    archive: BinanceArchive | None = None,
 ) -> TableRun:
     """Collects `window` of the ccxt `symbols` into `table`; with `spans`, by symbol, only what is missing in these.
 
-    `policy` and `now`, our clock (naive UTC), are the gap ledger's. How the rest is meant is said by `CandleCollector`.
-    A symbol that fails is named in `failures`, after the others were stored. Raises UnknownSymbol before anything is
-    asked or written, and ConfigurationError or RateLimited at once: what is wrong for one symbol is then wrong for all.
+    Closed months and days come from `archive`, where that has them and spares requests. `policy` and `now`, our clock
+    (naive UTC), are the gap ledger's. How the rest is meant is said by `CandleCollector`. A symbol that fails is named
+    in `failures`, after the others were stored. Raises UnknownSymbol before anything is asked or written, and
+    ConfigurationError or RateLimited at once: what is wrong for one symbol is then wrong for all.
     """
     started, asked_before = time.monotonic(), exchange.requests
+    files = ArchiveInUse(archive)
+    files_before = files.requests
     market_type, _ = KDATA_TABLES[table]
     chosen = symbols_to_collect(database, market_type, symbols)
     clock = exchange.server_time(market_type) if chosen else 0
-    collector = CandleCollector(exchange, database, table, clock, policy, now)
+    collector = CandleCollector(exchange, database, table, clock, policy, now, files)
     # What lives by now, half a million objects of imports, is left out of garbage collections meanwhile: walking them
     # again for every few thousand rows took a fifth of a run's CPU.
     gc.freeze()
@@ -86,7 +95,8 @@ def collect_table(
     with database.connect(table) as connection:
         rows = row_count(connection, TABLES[table])
     seconds = time.monotonic() - started
-    return TableRun(table, window, clock, collected, failures, exchange.requests - asked_before, seconds, rows)
+    requests, of_files = exchange.requests - asked_before, files.requests - files_before
+    return TableRun(table, window, clock, collected, failures, requests, seconds, rows, files, of_files)
 
 
 def _each(

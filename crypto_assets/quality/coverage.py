@@ -120,7 +120,7 @@ def claim_coverage(
     known = set(connection.scalars(select(c.partition).where(*_of(interval, "", entity_id))))
     listed = listed_spans(connection, entities, [entity_id], interval)[entity_id]
     keys = partition_keys(interval.partition_scheme, window.start, window.end)
-    rows = [coverage_row(entity_id, interval, key, listed, clock) for key in keys if key not in known]
+    rows = [coverage_row(entity_id, interval, key, listed, clock) | {"source": ""} for key in keys if key not in known]
     record_coverage(connection, rows)
 
 

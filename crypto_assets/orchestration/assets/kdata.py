@@ -19,7 +19,7 @@ from crypto_assets.orchestration.kdata_run import collect_table
 from crypto_assets.orchestration.metadata import run_metadata, table_metadata
 from crypto_assets.orchestration.partitions import partition_window, partitions_definition
 from crypto_assets.orchestration.population import tracked_now
-from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource, LedgerResource
+from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResource, ExchangeResource, LedgerResource
 from crypto_assets.orchestration.spans_in_config import parse_spans
 
 
@@ -73,11 +73,12 @@ def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.A
         context: dg.AssetExecutionContext,
         config: KdataConfig,
         exchange: ExchangeResource,
+        archive: ArchiveResource,
         database: DatabaseResource,
         ledger: LedgerResource,
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
         window = partition_window(context)
-        with stating_user_errors(), exchange.open() as asked, database.open() as opened:
+        with stating_user_errors(), exchange.open() as asked, archive.open() as files, database.open() as opened:
             run = collect_table(
                 asked,
                 opened,
@@ -88,6 +89,7 @@ def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.A
                 policy=ledger.policy,
                 now=ledger.now,
                 spans=parse_spans(config.spans) if config.spans else None,
+                archive=files,
             )
         fail_if_incomplete(run)
         return dg.MaterializeResult(metadata=run_metadata(run))
