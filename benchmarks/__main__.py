@@ -33,6 +33,7 @@ GENESIS = "2021-01-01"
 START = parse_time("2021-02-01")  # later than the genesis, so that candles have their look-back, as mostly in practice
 
 MIN_RATIO = 1.7
+MAX_ARCHIVE_SHARE = 0.7
 MAX_BYTES_PER_ROW = 250
 MAX_MEGABYTES = 400
 MAX_GROWTH = 1.15
@@ -153,22 +154,39 @@ class Bench:
         """CPU time and bytes per row, ours and the loop's by turns, so that a busy minute hits both."""
         arguments = {"symbols": _STORED[:2], "start": START, "days": self._size.days}
         ours: list[dict[str, Any]] = []
+        files: list[dict[str, Any]] = []
         loop: list[dict[str, Any]] = []
         engine: list[dict[str, Any]] = []
         with self._new_directory() as directory:
             # The sandbox prints its pages once and keeps them: neither side shall wait for that.
             self._say("warming up the sandbox")
             run("benchmarks.by_hand", url=self._url, directory=directory, into="sqlite3", **arguments)
+        with self._new_directory() as directory:
+            run("benchmarks.collecting", url=self._url, directory=directory, files=True, **arguments)
         for number in range(1, self._size.repeats + 1):
             self._say(f"collecting, {number} of {self._size.repeats}")
             for results, module, more in (
                 (ours, "benchmarks.collecting", {}),
+                (files, "benchmarks.collecting", {"files": True}),
                 (loop, "benchmarks.by_hand", {"into": "sqlite3"}),
                 (engine, "benchmarks.by_hand", {"into": "sqlalchemy"}),
             ):
                 with self._new_directory() as directory:
                     results.append(run(module, url=self._url, directory=directory, **arguments, **more))
         self._add_speed(ours, loop, engine)
+        self._add_files(files, ours)
+
+    def _add_files(self, files: list[dict[str, Any]], rest: list[dict[str, Any]]) -> None:
+        section = "1. The same from the archive's files (other: our REST path)"
+        of_files, of_rest = (
+            statistics.median(each["stages"]["exchange"] + each["stages"]["frame"] for each in results)
+            for results in (files, rest)
+        )
+        self._report.add(section, Figure("request to parsed frame", of_files, "µs", of_rest, of_files / of_rest))
+        of_files, of_rest = _median(files, "microseconds"), _median(rest, "microseconds")
+        share = of_files / of_rest
+        met = share <= MAX_ARCHIVE_SHARE
+        self._report.add(section, Figure("total", of_files, "µs", of_rest, share, f"<= {MAX_ARCHIVE_SHARE}", met))
 
     def _add_speed(self, ours: list[dict[str, Any]], loop: list[dict[str, Any]], engine: list[dict[str, Any]]) -> None:
         section = f"1. CPU per row, HTTP to committed row ({ours[0]['rows']:,} candles of 1m)"

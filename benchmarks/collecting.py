@@ -23,23 +23,25 @@ from crypto_assets.database.migrations import migrate
 from crypto_assets.database.revisions import HEAD
 from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.archive import BinanceArchive
 from crypto_assets.exchange.binance import BinanceExchange, EnvironmentName
-from crypto_assets.orchestration import collection
+from crypto_assets.orchestration import collection, deliveries, judged_candles
 from crypto_assets.orchestration.kdata_run import collect_table
 from crypto_assets.orchestration.population import populate_markets
 from crypto_assets.quality.verification import Series
 
 TABLE = "cryptopair_1m_kdata"
 ENVIRONMENT: EnvironmentName = "sandbox"
-_STAGE_OF = {
-    "parse_candles": "frame",
-    "in_order": "frame",
-    "judge": "contract",
-    "derive": "records",
-    "candle_records": "records",
-    "upsert": "upsert",
-    "claim_coverage": "coverage",
-    "unverify": "coverage",
+_STAGE_OF: dict[str, tuple[Any, str]] = {
+    "parse_candles": (deliveries, "frame"),
+    "archived_candles": (deliveries, "frame"),
+    "in_order": (judged_candles, "frame"),
+    "judge_candles": (judged_candles, "contract"),
+    "derive": (judged_candles, "records"),
+    "candle_records": (collection, "records"),
+    "upsert": (collection, "upsert"),
+    "claim_coverage": (collection, "coverage"),
+    "unverify": (collection, "coverage"),
 }
 _WARM_UP = ("BNB/USDT", 2)  # a symbol that is not measured, and days
 _DAY_MS = 86_400_000
@@ -123,13 +125,19 @@ def exchange_at(url: str) -> BinanceExchange:
     return BinanceExchange(ENVIRONMENT, spot_url=url, futures_url=url)
 
 
-def measure(url: str, directory: str, symbols: list[str], start: int, days: int) -> dict[str, Any]:
-    """Collects `days` of each symbol from `start` (ms) into a new database, after a warm-up with another symbol."""
+def measure(url: str, directory: str, symbols: list[str], start: int, days: int, files: bool = False) -> dict[str, Any]:
+    """Collects `days` of each symbol from `start` (ms) into a new database, after a warm-up with another symbol.
+
+    With `files` they come from the archive.
+    """
     stages = Stages()
-    for name, stage in _STAGE_OF.items():
-        setattr(collection, name, stages.around(stage, getattr(collection, name)))
+    for name, (module, stage) in _STAGE_OF.items():
+        setattr(module, name, stages.around(stage, getattr(module, name)))
     for name in ("verify_asked", "examine", "account"):
         setattr(Series, name, stages.around("verification", getattr(Series, name)))
+    archive = BinanceArchive(url) if files else None
+    if archive is not None:
+        archive.fetch = stages.around("exchange", archive.fetch)  # type: ignore[method-assign]
     database = TimedDatabase(make_url(f"sqlite:///{directory}"), ENVIRONMENT, PROVIDER, HEAD)
     database.stages = stages
     other, other_days = _WARM_UP
@@ -137,13 +145,14 @@ def measure(url: str, directory: str, symbols: list[str], start: int, days: int)
     with closing(exchange_at(url)) as exchange:
         exchange.candle_pages = stages.around_each("exchange", exchange.candle_pages)  # type: ignore[method-assign]
         warm = Span(start, start + other_days * _DAY_MS)
-        collect_table(exchange, database, TABLE, [other], warm, only_missing=False)
+        collect_table(exchange, database, TABLE, [other], warm, only_missing=False, archive=archive)
         stages.seconds.clear()
         before, wall = cpu_seconds(), time.perf_counter()
-        run = collect_table(exchange, database, TABLE, symbols, Span(start, start + days * _DAY_MS), only_missing=False)
+        window = Span(start, start + days * _DAY_MS)
+        run = collect_table(exchange, database, TABLE, symbols, window, only_missing=False, archive=archive)
         total, wall = cpu_seconds() - before, time.perf_counter() - wall
     expected = len(symbols) * days * 1440
-    if run.failures or run.total.inserted != expected:
+    if run.failures or run.total.inserted != expected or run.total.archived != (expected if files else 0):
         raise RuntimeError(f"{run.total.inserted} of {expected} rows were stored; failures: {run.failures}")
     database.dispose()
     stages.seconds["rest"] = total - sum(stages.seconds.values())

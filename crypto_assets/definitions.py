@@ -13,6 +13,7 @@ import dagster as dg
 
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.orchestration.alerts import build_alert_sensor
+from crypto_assets.orchestration.archive_refresh import archive_schedule, refresh_archive_files
 from crypto_assets.orchestration.assets.entities import build_asset_asset, build_market_asset
 from crypto_assets.orchestration.assets.kdata import build_kdata_asset
 from crypto_assets.orchestration.assets.operations import crypto_operational_metrics, healthy
@@ -37,6 +38,7 @@ from crypto_assets.orchestration.jobs import (
 from crypto_assets.orchestration.new_listings import build_new_listing_sensor
 from crypto_assets.orchestration.repair import gap_backfill_sensor
 from crypto_assets.orchestration.resources import (
+    ArchiveResource,
     DatabaseResource,
     ExchangeResource,
     LedgerResource,
@@ -63,6 +65,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             weight_reserve=settings.weight_reserve,
             pages_in_flight=settings.pages_in_flight,
         ),
+        "archive": ArchiveResource(environment=settings.environment.value, url=settings.archive_url),
         "database": DatabaseResource(
             url=settings.database_url,
             environment=settings.environment.value,
@@ -106,6 +109,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             deep_integrity,
             quality_report,
             maintenance,
+            refresh_archive_files,
             rollback,
         ],
         schedules=[
@@ -113,6 +117,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             deep_integrity_schedule,
             quality_report_schedule,
             maintenance_schedule,
+            archive_schedule,
             build_refresh_schedule(refresh_kdata),
         ],
         sensors=[

@@ -29,6 +29,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from crypto_assets.domain.intervals import Interval
 
+_NO_ARCHIVE = "none"
+
 
 class SettingsError(ValueError):
     """A setting cannot be used; the message is one sentence that names the variable."""
@@ -41,6 +43,9 @@ class Environment(StrEnum):
     LIVE = "live"
     DEMO = "demo"
     SANDBOX = "sandbox"
+
+
+_UNARCHIVED = (Environment.TESTNET, Environment.DEMO)
 
 
 class Settings(BaseSettings):
@@ -61,6 +66,7 @@ class Settings(BaseSettings):
     futures_url: str | None = None
     spot_ws_url: str | None = None
     futures_ws_url: str | None = None
+    # Where the exchange's archive of closed months and days is, "none" to ask none; only live has one by itself.
     archive_url: str | None = None
     # All processes that name the same directory spend one request budget, and leave this share of it for others.
     state_directory: Path = Field(default=Path(), validate_default=True)
@@ -103,12 +109,18 @@ class Settings(BaseSettings):
 
     @field_validator("spot_url", "futures_url", "spot_ws_url", "futures_ws_url", "archive_url")
     @classmethod
-    def _urls_name_a_host(cls, value: str | None) -> str | None:
+    def _urls_name_a_host(cls, value: str | None, info: ValidationInfo) -> str | None:
         if not value:
             return None
+        if info.field_name == "archive_url" and value == _NO_ARCHIVE:
+            return value
         parts = urlsplit(value)
         if not parts.scheme or not parts.netloc or parts.path.strip("/"):
             raise ValueError(f"{value!r} is not scheme://host[:port]")
+        if info.field_name == "archive_url" and (of := info.data.get("environment")) in _UNARCHIVED:
+            raise ValueError(
+                f"{of.value} has no archive, and candles of another market are not its own; leave it empty"
+            )
         return value.rstrip("/")
 
     @field_validator("gap_spacing", mode="wrap")

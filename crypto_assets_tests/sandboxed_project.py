@@ -23,12 +23,13 @@ from crypto_assets.database.engines import open_database
 from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, parse_time
+from crypto_assets.exchange.archive import BinanceArchive
 from crypto_assets.exchange.binance import BinanceExchange
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.connection import RetryPolicy
 from crypto_assets.orchestration.checks import HOURLY_CHECKS, KDATA_CHECKS
 from crypto_assets.orchestration.jobs import backfills
-from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource, LedgerResource
+from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResource, ExchangeResource, LedgerResource
 from crypto_assets.quality.ledger import our_clock
 from crypto_assets.sandbox.generated import GeneratedDataset
 from crypto_assets.sandbox.server import RunningSandbox
@@ -103,6 +104,18 @@ class ImpatientExchange(ExchangeResource):
             yield exchange
 
 
+class ImpatientArchive(ArchiveResource):
+    """The project's archive with two attempts and no waiting between them."""
+
+    def _at(self, host: str) -> BinanceArchive:
+        return impatient_archive(host)
+
+
+def impatient_archive(host: str, **options: Any) -> BinanceArchive:
+    """An archive that is asked twice, without waiting in between."""
+    return BinanceArchive(host, retry=RetryPolicy(attempts=2), sleep=HastyTime().sleep, **options)
+
+
 @contextmanager
 def running_sandbox(clock: Clock, genesis: int = GENESIS, **options: Any) -> Iterator[RunningSandbox]:
     """A sandbox with a few days of generated history, without weight limits."""
@@ -125,6 +138,7 @@ class Project:
     database: str = ""
     start: date = START
     exchange: ExchangeResource | None = None
+    archive_url: str | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -137,6 +151,7 @@ class Project:
             start=self.start,
             spot_url=self.spot_url or self.url,
             futures_url=self.url,
+            archive_url=self.archive_url,
         )
 
     @cached_property
@@ -145,7 +160,9 @@ class Project:
         exchange = self.exchange or ImpatientExchange(
             environment="sandbox", spot_url=self.settings.spot_url, futures_url=self.settings.futures_url
         )
-        return build_definitions(self.settings, exchange=exchange, ledger=ledger_at(self.our_clock))
+        archive = ImpatientArchive(environment="sandbox", url=self.settings.archive_url)
+        ledger = ledger_at(self.our_clock)
+        return build_definitions(self.settings, exchange=exchange, archive=archive, ledger=ledger)
 
     @cached_property
     def instance(self) -> dg.DagsterInstance:

@@ -181,6 +181,7 @@ def test_jobs_select_what_their_names_say(repository):
         "refresh_kdata",
         "integrity",
         "maintenance",
+        "refresh_archive_files",
         "backfill_daily_kdata",
         "backfill_monthly_kdata",
     } <= {job.name for job in repository.get_all_jobs()}
@@ -219,6 +220,25 @@ def test_integrity_runs_every_six_hours_by_default(repository):
     assert schedule.execution_timezone == "UTC"
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
     assert schedule.job_name == "integrity"
+
+
+def test_archive_files_are_compared_every_day_by_default(repository):
+    schedule = repository.get_schedule_def("archive_schedule")
+    assert schedule.cron_schedule == "30 7 * * *"
+    assert schedule.execution_timezone == "UTC"
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    assert schedule.job_name == "refresh_archive_files"
+
+
+def test_only_the_live_market_has_an_archive_unless_one_is_named():
+    def host(**settings) -> str | None:
+        with build_definitions(Settings(**settings)).resources["archive"].open() as archive:
+            return archive and archive.url
+
+    assert host(environment="live") == "https://data.binance.vision"
+    assert host(environment="live", archive_url="none") is None
+    assert host(environment="testnet") is host(environment="demo") is host(environment="sandbox") is None
+    assert host(environment="sandbox", archive_url="http://127.0.0.1:9") == "http://127.0.0.1:9"
 
 
 def test_overrides_replace_the_resources_by_name():

@@ -61,6 +61,8 @@ def test_every_variable_is_read(read):
         ("PERPS", "BTC/USDT", "'BTC/USDT' is not a ccxt perpetual symbol such as BTC/USDT:USDT"),
         ("SPOT_URL", "localhost", "'localhost' is not scheme://host[:port]"),
         ("FUTURES_URL", "http://host/fapi", "'http://host/fapi' is not scheme://host[:port]"),
+        ("ARCHIVE_URL", "none at all", "'none at all' is not scheme://host[:port]"),
+        ("ARCHIVE_URL", "http://mirror", "testnet has no archive, and candles of another market are not its own"),
         ("DATABASE", "data/testnet", "is not a URL such as sqlite:///data/testnet"),
         ("RETENTION_DAYS", "-1", "greater than or equal to 0"),
         ("RETENTION_DAYS", "a year", "valid integer"),
@@ -179,3 +181,17 @@ def test_the_reserve_is_a_share(monkeypatch, share):
     monkeypatch.setenv("CRYPTO_ASSETS_WEIGHT_RESERVE", share)
     with pytest.raises(SettingsError, match="CRYPTO_ASSETS_WEIGHT_RESERVE"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "kept"),
+    [
+        ("live", "", None),
+        ("live", "none", "none"),
+        ("testnet", "none", "none"),
+        ("live", "http://mirror/", "http://mirror"),
+        ("sandbox", "http://127.0.0.1:8730", "http://127.0.0.1:8730"),
+    ],
+)
+def test_an_archive_is_named_or_turned_off(environment, given, kept):
+    assert Settings(environment=environment, archive_url=given).archive_url == kept

@@ -51,7 +51,7 @@ def planned(settings: Settings, selection: Selection, clock: int, *, only_missin
     from crypto_assets.exchange.archive import archive_host  # noqa: PLC0415 - loads requests and pyarrow
     from crypto_assets.orchestration.backfill_plan import plan_table  # noqa: PLC0415 - loads pandas
 
-    host = archive_host(settings.environment.value, archive_url=settings.archive_url, spot_url=settings.spot_url)
+    host = archive_host(settings.environment.value, settings.archive_url)
     database = open_database(settings.database_url, settings.environment)
     try:
         plans = [

@@ -7,9 +7,9 @@ Here belongs which rows a rollback means and in what order they go. The copies b
 `cli` and `orchestration`, which call this. Times are UTC, naive or aware.
 
 Rows go table by table, what refers to others before them, each table in one transaction: a run that is interrupted is
-simply run again. With candles go the coverage, gaps and archived months that speak of them, in the same transaction: a
-removed candle is no longer owed. Parquet files stay on disk. Collect nothing meanwhile: rows that are written after
-their table was copied are in no backup.
+simply run again. With candles go the coverage, gaps, archived months and loaded files that speak of them, in the same
+transaction: a removed candle is no longer owed. Parquet files stay on disk. Collect nothing meanwhile: rows that are
+written after their table was copied are in no backup.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     Conditions = Mapping[str, tuple[ColumnElement[bool], ...]]
 
 ARCHIVE = "crypto_kdata_archive"
-_LEDGERS = ("crypto_kdata_gap", "crypto_kdata_coverage", ARCHIVE)
+_SOURCE_FILE = "crypto_source_file"
+_LEDGERS = ("crypto_kdata_gap", "crypto_kdata_coverage", ARCHIVE, _SOURCE_FILE)
 """What speaks of candles, by entity and interval."""
 
 _ENTITIES = ("crypto_perp", "crypto_pair", "crypto_asset")
@@ -197,7 +198,8 @@ def _rows_of(name: str, provider: str, since: datetime | None) -> tuple[ColumnEl
         later = or_(*(and_(c.level.in_(levels[scheme]), c.partition >= keys[scheme]) for scheme in PartitionScheme))
     else:
         # Of the ledgers the times of their candles count, not when they were written.
-        last = {"crypto_kdata_gap": "end", ARCHIVE: "last_timestamp"}.get(name, time_column(TABLES[name]))
+        of_candles = {"crypto_kdata_gap": "end", ARCHIVE: "last_timestamp", _SOURCE_FILE: "last_timestamp"}
+        last = of_candles.get(name, time_column(TABLES[name]))
         later = c[last] >= since
     return owner == provider, later
 

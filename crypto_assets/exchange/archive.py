@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
-
-import requests
 
 from crypto_assets.exchange.archive_csv import ArchiveCandles, read_archive
 from crypto_assets.exchange.archive_files import ArchiveFile
-from crypto_assets.exchange.binance import HOSTS, EnvironmentName
+from crypto_assets.exchange.binance import EnvironmentName
 from crypto_assets.exchange.budget import LOOPBACK
 from crypto_assets.exchange.connection import RetryPolicy, make_retrying
 from crypto_assets.exchange.errors import (
@@ -28,32 +27,43 @@ from crypto_assets.exchange.errors import (
     RateLimited,
     TransientError,
 )
+from crypto_assets.exchange.weights import PAGE_ROWS
+
+if TYPE_CHECKING:
+    import requests
 
 ARCHIVE_SETTING = "CRYPTO_ASSETS_ARCHIVE_URL"
+NO_ARCHIVE = "none"
+"""What the setting says where no archive is to be asked."""
 _LIVE_HOST = "https://data.binance.vision"
+_REQUESTS_PER_FILE = 2
 _TOO_OFTEN = (HTTPStatus.TOO_MANY_REQUESTS, 418)
 _WAIT_WITHOUT_HEADER_S = 60.0
-_UNSPEAKABLE = (requests.exceptions.SSLError, requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{64})\s+\*?(\S+)\s*")
 
 
-def archive_host(
-    environment: EnvironmentName, *, archive_url: str | None = None, spot_url: str | None = None
-) -> str | None:
-    """The scheme and host of an environment's archive, None where it has none (testnet and demo trading).
+def archive_host(environment: EnvironmentName, archive_url: str | None = None) -> str | None:
+    """The scheme and host of an environment's archive, None where none is to be asked.
 
-    `archive_url` replaces it. The sandbox serves its archive where it serves its spot market, `spot_url` or its usual
-    host.
+    `archive_url` replaces it, `NO_ARCHIVE` turns it off. Only `live` has one of its own; the sandbox serves one at its
+    own address, and is asked for it where that is named.
     """
     if archive_url is not None:
-        return archive_url
-    if environment == "sandbox":
-        return spot_url or next(iter(HOSTS[environment].values()))
+        return None if archive_url == NO_ARCHIVE else archive_url
     return _LIVE_HOST if environment == "live" else None
 
 
+def spares_requests(file: ArchiveFile) -> bool:
+    """Whether REST would need at least as many requests for a file's candles as the two that the file takes.
+
+    A day of minutes does, and months up to half-hours; a day of hours is one page of REST.
+    """
+    pages = -(-file.interval.count(*file.span) // PAGE_ROWS[file.market_type])
+    return pages >= _REQUESTS_PER_FILE
+
+
 class BinanceArchive:
-    """The files of one archive. For one thread at a time, like the `requests` session in it.
+    """The files of one archive. For any number of threads, each with a session of its own.
 
     `url` is scheme://host[:port]; `timeout_s` is the longest silence of the host; `sleep` is for tests.
     """
@@ -70,9 +80,9 @@ class BinanceArchive:
         self.requests = 0
         self._timeout_s = timeout_s
         self._retrying: Any = make_retrying(retry or RetryPolicy(), sleep)
-        self._session = requests.Session()
-        # Proxies of the environment count for the network, not for loopback.
-        self._session.trust_env = urlsplit(url).hostname not in LOOPBACK
+        self._counting = threading.Lock()
+        self._of_thread = threading.local()
+        self._sessions: list[requests.Session] = []
 
     def fetch(self, file: ArchiveFile) -> ArchiveCandles | None:
         """The candles of a file, None if the archive has no such file: two requests, or one.
@@ -110,20 +120,37 @@ class BinanceArchive:
 
     def close(self) -> None:
         """Give the sockets back."""
-        self._session.close()
+        for session in self._sessions:
+            session.close()
+
+    def _session(self) -> requests.Session:
+        """This thread's session."""
+        import requests  # noqa: PLC0415 - opens a socket to see whether it could; only a process that asks should
+
+        session: requests.Session | None = getattr(self._of_thread, "session", None)
+        if session is None:
+            session = self._of_thread.session = requests.Session()
+            # Proxies of the environment count for the network, not for loopback.
+            session.trust_env = urlsplit(self.url).hostname not in LOOPBACK
+            self._sessions.append(session)
+        return session
 
     def _get(self, path: str) -> bytes | None:
         content: bytes | None = self._retrying(self._once, path)
         return content
 
     def _once(self, path: str) -> bytes | None:
+        from requests import RequestException  # noqa: PLC0415 - see _session
+        from requests.exceptions import InvalidSchema, InvalidURL, SSLError  # noqa: PLC0415
+
         place = f"{path} at {self.url}"
-        self.requests += 1
+        with self._counting:
+            self.requests += 1
         try:
-            response = self._session.get(self.url + quote(path), timeout=self._timeout_s)
-        except _UNSPEAKABLE as error:
+            response = self._session().get(self.url + quote(path), timeout=self._timeout_s)
+        except (SSLError, InvalidURL, InvalidSchema) as error:
             raise ConfigurationError(f"{place} cannot be spoken to ({error}); check {ARCHIVE_SETTING}") from error
-        except requests.RequestException as error:
+        except RequestException as error:
             raise TransientError(
                 f"{place} gave no complete answer ({error}); check the network or {ARCHIVE_SETTING}"
             ) from error

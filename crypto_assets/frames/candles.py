@@ -57,6 +57,8 @@ def archived_candles(table: pa.Table) -> pd.DataFrame:
 
 
 _FRAME_COLUMNS = (*CANDLE_COLUMNS, "row")
+# The time is stored under another name; the others say where a candle came from.
+_UNSTORED = ("open_time", "row", "archived")
 
 
 def _doubles(values: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -138,7 +140,7 @@ def exceeds_median_before(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.n
 
 def candle_records(frame: pd.DataFrame, *, entity_id: str, provider: str, name: str) -> pd.DataFrame:
     """A derived frame with the stored columns of a candle table; `timestamp` is naive UTC (datetime64[ms])."""
-    values = {str(column): frame[column].to_numpy() for column in frame.columns if column not in ("open_time", "row")}
+    values = {str(column): frame[column].to_numpy() for column in frame.columns if column not in _UNSTORED}
     values["trade_count"] = values["trade_count"].astype(np.int64)
     values["timestamp"] = frame["open_time"].to_numpy().astype("datetime64[ms]")
     same = {"entity_id": entity_id, "provider": provider, "name": name}

@@ -5,6 +5,7 @@ Called by `collection`, which asks and keeps here what came of it, and by `backf
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -25,7 +26,9 @@ class Asking:
     as they were verified: what they were is not forgotten before they are verified anew, or a run that is killed would
     make ours what somebody else wrote. `suspects` are those of which candles are missing: when these came, the rest
     must be as it was. `following` are those after the window whose candles look back into it. `missing` is what has no
-    candle, where it was looked for: not where all is asked for anyway.
+    candle, where it was looked for: not where all is asked for anyway. `asked` is all that was asked for so far,
+    `delivered` how many candles came from which source by partition, `files` the periods of the archive's files among
+    these.
     """
 
     window: Span
@@ -38,21 +41,24 @@ class Asking:
     missing: list[Span] | None = None
     answers: list[Answer] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
+    asked: list[Span] = field(default_factory=list)
+    delivered: dict[str, Counter[str]] = field(default_factory=dict)
+    files: set[str] = field(default_factory=set)
 
-    def ask_whole(self, interval: Interval, partitions: Iterable[str]) -> None:
+    def asked_whole(self, interval: Interval) -> list[str]:
+        """The partitions of which all was asked for that can be."""
+        return [key for key in self.partitions if not subtract(intersect(self.due, [_span(interval, key)]), self.asked)]
+
+    def ask_whole(self, interval: Interval, partitions: Sequence[str]) -> None:
         """Asks for all of these partitions next, and suspects nothing any more."""
         self.spans = intersect(self.due, (_span(interval, key) for key in partitions))
         self.suspects = set()
+        for key in partitions:
+            self.delivered.pop(key, None)
 
     def fetches(self, interval: Interval) -> list[Span]:
         """The spans, those closer than their common context as one: asking twice would cost more than it saves."""
-        joined: list[Span] = []
-        for span in self.spans:
-            if joined and span.start - joined[-1].end <= 2 * reach(interval):
-                joined[-1] = Span(joined[-1].start, span.end)
-            else:
-                joined.append(span)
-        return joined
+        return joined(self.spans, 2 * reach(interval))
 
     def rows(self, interval: Interval) -> int:
         """How many candles these hold."""
@@ -94,6 +100,17 @@ def reach(interval: Interval) -> int:
 def with_context(span: Span, interval: Interval, clock: int) -> Span:
     """The span with the candles on both sides that look back at it, or that it looks back at, as far as they closed."""
     return Span(max(0, span.start - reach(interval)), min(span.end + reach(interval), interval.closed_before(clock)))
+
+
+def joined(spans: Iterable[Span], distance: int) -> list[Span]:
+    """The spans in order, those at most `distance` apart as one: what lies between is cheaper to ask for with them."""
+    together: list[Span] = []
+    for span in spans:
+        if together and span.start - together[-1].end <= distance:
+            together[-1] = Span(together[-1].start, span.end)
+        else:
+            together.append(span)
+    return together
 
 
 def _span(interval: Interval, key: str) -> Span:

@@ -21,7 +21,7 @@ from crypto_assets.domain.spans import Span, intersect, subtract
 from crypto_assets.exchange.archive_files import archive_files
 from crypto_assets.exchange.weights import PAGE_ROWS, REQUEST_WEIGHT, weight
 from crypto_assets.orchestration.asking import plan
-from crypto_assets.orchestration.collection import Symbol
+from crypto_assets.orchestration.collected import Symbol
 from crypto_assets.orchestration.population import symbols_to_collect
 from crypto_assets.quality.gaps import missing_spans
 from crypto_assets.quality.verification import Series

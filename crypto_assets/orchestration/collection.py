@@ -9,15 +9,12 @@ and the `LOOKBACK` stored candles after it are written again, because their deri
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-import orjson
 import pandas as pd
 from sqlalchemy import Connection, Table
 
@@ -26,17 +23,21 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import WriteCounts, upsert
 from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
 from crypto_assets.domain.intervals import Interval, partition_keys, to_datetime
-from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.client import Exchange, RawPage
+from crypto_assets.domain.spans import Span, merge
+from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ExchangeError
 from crypto_assets.frames.candles import candle_records
 from crypto_assets.orchestration.asking import Asking, plan, reach, with_context
-from crypto_assets.orchestration.judged_candles import Batch, JudgedCandles
+from crypto_assets.orchestration.collected import Collected, Symbol
+from crypto_assets.orchestration.deliveries import ArchiveInUse, Delivery, SpanReader, batches
+from crypto_assets.orchestration.judged_candles import Batch, Judged, JudgedCandles
 from crypto_assets.orchestration.progress import Tally
+from crypto_assets.orchestration.sources import note_delivered, settle_sources
 from crypto_assets.orchestration.stored_candles import stored_candles
 from crypto_assets.quality.changes import note_unverified
 from crypto_assets.quality.coverage import claim_coverage, unverify
-from crypto_assets.quality.ledger import Answer, Policy
+from crypto_assets.quality.ledger import Policy
+from crypto_assets.quality.provenance import ARCHIVE
 from crypto_assets.quality.rejections import record_rejections
 from crypto_assets.quality.verification import PARTITIONS_PER_TRANSACTION, Series, merge_looks
 
@@ -47,48 +48,11 @@ _QUALITY = "crypto_quality"
 
 
 @dataclass(frozen=True)
-class Symbol:
-    """A collected symbol: the exchange's own id, the entity it is stored under, and its base's supply where known."""
-
-    exchange_id: str
-    entity_id: str
-    name: str
-    circulating_supply: float | None = None
-    is_listing_known: bool = True
-
-
-@dataclass(frozen=True)
-class Collected:
-    """What one symbol's run did: rows received inside the window, rows kept out of the table, and what was written."""
-
-    received: int = 0
-    rejected: int = 0
-    inserted: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    first: int | None = None
-    last: int | None = None
-
-    def __add__(self, other: Collected) -> Collected:
-        """Both runs as one."""
-        firsts = [time for time in (self.first, other.first) if time is not None]
-        lasts = [time for time in (self.last, other.last) if time is not None]
-        return Collected(
-            self.received + other.received,
-            self.rejected + other.rejected,
-            self.inserted + other.inserted,
-            self.changed + other.changed,
-            self.unchanged + other.unchanged,
-            min(firsts, default=None),
-            max(lasts, default=None),
-        )
-
-
-@dataclass(frozen=True)
 class CandleCollector:
     """Collects the candles of one table from one exchange, as of one moment of the exchange's clock (ms).
 
-    `policy` and `now`, our clock (naive UTC), are the gap ledger's. `tally` counts what comes.
+    `policy` and `now`, our clock (naive UTC), are the gap ledger's. `tally` counts what comes. What the `archive` has,
+    and REST would take more requests for, is taken from there.
     """
 
     exchange: Exchange
@@ -98,6 +62,7 @@ class CandleCollector:
     policy: Policy
     now: Callable[[], datetime]
     tally: Tally
+    archive: ArchiveInUse = field(default_factory=ArchiveInUse)
     turn: threading.Lock = field(default_factory=threading.Lock)
     """Held by the one symbol that is judged and written, while others wait for the exchange."""
     stop: threading.Event = field(default_factory=threading.Event)
@@ -165,6 +130,7 @@ class CandleCollector:
             for part in self._fetch(symbol, span, asking):
                 self.tally.add(symbol.name, part.received)
                 result += part
+            asking.asked = merge([*asking.asked, span])
         return result
 
     def _verify(self, symbol: Symbol, asking: Asking) -> list[str]:
@@ -188,35 +154,39 @@ class CandleCollector:
         with self._writing() as connection:
             series = Series(connection, self.table_name, symbol.entity_id)
             series.account(merge_looks(asking.looks), self.now(), self.policy, asking.answers)
+            settle_sources(connection, self.market_type, self.interval, symbol, asking)
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         with self.turn, self.database.begin(self.table_name, also=[_QUALITY]) as connection:
             yield connection
 
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        with self.turn:
+            if self.stop.is_set():
+                raise ExchangeError("nothing more was asked for: another symbol met what is wrong for all")
+            yield
+
     def _fetch(self, symbol: Symbol, span: Span, asking: Asking) -> Iterator[Collected]:
-        """Commits `span` page by page, with its context on both sides, and keeps what was answered.
+        """Commits `span` delivery by delivery, with its context on both sides, and keeps what was answered.
 
         Asks anew where a candle comes spoilt that the first ones look back at.
         """
         context = with_context(span, self.interval, self.clock)
-        total = Collected()
-        said = hashlib.blake2b(digest_size=16)
+        series = self.market_type, symbol.exchange_id, self.interval
         for tries_left in reversed(range(_TRIES_FOR_CONTEXT)):
             candles = self._judging(symbol, span, context)
-            pages = self.exchange.candle_pages(self.market_type, symbol.exchange_id, self.interval, context)
+            reader = SpanReader(self.exchange, self.archive, series, span, context, self.clock)
             # What follows the window is rewritten together with what it looks back at, or a kill could leave it old.
-            for rows in _commits(pages, span.end - reach(self.interval)):
-                with self.turn:
-                    if self.stop.is_set():
-                        raise ExchangeError("nothing more was asked for: another symbol met what is wrong for all")
+            for deliveries in batches(reader.deliveries(), span.end - reach(self.interval)):
+                judged = self._judge(candles, reader, deliveries)
+                with self._in_turn():
                     is_first = not candles.has_begun
-                    batch = candles.take(rows)
+                    batch = candles.follow(judged)
                     if batch.lacks_context and tries_left:
                         break
                     stored = self._store(symbol, span, batch, asking, is_first=is_first)
-                said.update(orjson.dumps(rows)[1:-1] + b",")  # the same however the rows are cut into pages
-                total += stored
                 yield stored
             else:
                 break
@@ -224,8 +194,19 @@ class CandleCollector:
             rest = candles.finish()
             followed = self._store(symbol, span, rest, asking, is_first=False) if len(rest.candles) else Collected()
         yield followed
-        at, clock = self.now(), to_datetime(self.clock).replace(tzinfo=None)
-        asking.answers.append(Answer(span, at, clock, total.received, said.hexdigest(), total.rejected))
+        asking.answers += reader.answers(self.now(), to_datetime(self.clock).replace(tzinfo=None))
+
+    def _judge(self, candles: JudgedCandles, reader: SpanReader, deliveries: list[Delivery]) -> Judged:
+        """Deliveries, and what stands in for candles of them that are off the grid, or that their files lack."""
+        with self._in_turn():
+            judged = candles.judge(deliveries)
+        if instead := reader.daily_instead(judged.off_grid):
+            with self._in_turn():
+                judged += candles.judge(instead)
+        if lacking := reader.lacking(judged.deliveries, judged.kept["open_time"].to_numpy()):
+            with self._in_turn():
+                judged += candles.judge(lacking)
+        return judged
 
     def _judging(self, symbol: Symbol, span: Span, context: Span) -> JudgedCandles:
         def stored(of: Span) -> pd.DataFrame:
@@ -257,12 +238,14 @@ class CandleCollector:
                 ours = self._keys_of(batch.candles, span.start).difference(asking.altered)
                 unverify(connection, symbol.entity_id, self.interval, ours)
                 note_unverified(connection, self.table_name, symbol.entity_id, ours)
+            delivered = note_delivered(connection, self.interval, symbol, batch, asking, self.now())
         return Collected(
-            received=batch.received + len(batch.rejections),
+            received=len(batch.delivered) + len(batch.rejections),
             rejected=len(batch.rejections),
             inserted=counts.inserted,
             changed=counts.changed + following.changed,
             unchanged=counts.unchanged,
+            archived=delivered[ARCHIVE],
             first=None if inside.empty else int(inside["open_time"].iloc[0]),
             last=None if inside.empty else int(inside["open_time"].iloc[-1]),
         )
@@ -274,23 +257,3 @@ class CandleCollector:
             return WriteCounts(0, 0, 0)
         records = candle_records(candles, entity_id=symbol.entity_id, provider=PROVIDER, name=symbol.name)
         return upsert(connection, self.table, records, only_existing=only_existing)
-
-
-def _commits(pages: Iterable[RawPage], tail: int) -> Iterator[list[Any]]:
-    """The rows of each page, as what is stored in one go; from the candle that opens at `tail` on, all that is left.
-
-    What came before an error of the exchange is given first, so that it is stored.
-    """
-    rows: list[Any] = []
-    try:
-        for page in pages:
-            rows = rows + page if rows else page
-            if max(row[0] for row in page) < tail:
-                yield rows
-                rows = []
-    except ExchangeError:
-        if rows:
-            yield rows
-        raise
-    if rows:
-        yield rows

@@ -1,6 +1,6 @@
-"""The exchange's rows on their way into a table: parsed, judged, in order, derived; batch after batch of one series.
+"""Deliveries on their way into a table: parsed, judged, in order, derived; batch after batch of one series.
 
-Here belongs what a batch remembers of those before it, and what stands in for a candle that an answer spoilt or left
+Here belongs what a batch remembers of those before it, and what stands in for a candle that a delivery spoilt or left
 out and that is stored. What the rules are belongs to `frames`, storing to `collection`, which calls this. No Dagster
 here. Times are milliseconds UTC.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
 from crypto_assets.frames.candles import LOOKBACK, derive, in_order, parse_candles
 from crypto_assets.frames.contracts import judge_candles
+from crypto_assets.orchestration.deliveries import Delivery, FileRows, RestRows
 from crypto_assets.quality.rejections import Rejection
 
 Stored: TypeAlias = Callable[[Span], pd.DataFrame]
@@ -25,15 +26,44 @@ Stored: TypeAlias = Callable[[Span], pd.DataFrame]
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Candles to write, with their derived columns; how many of the span came; and the span's rows that were refused.
+class Judged:
+    """The candles that keep the contract (`archived`: whether from a file), and those of the span that do not.
 
-    Among the candles are stored ones that did not come: what they derive from may have changed.
+    `off_grid` are open times of the latter, `spoilt` are grid points before the span that a refused candle lies on or
+    after, `newest` is the latest open time of all.
+    """
+
+    deliveries: Sequence[Delivery]
+    kept: pd.DataFrame
+    rejections: list[Rejection]
+    off_grid: list[int]
+    spoilt: set[int]
+    newest: int
+
+    def __add__(self, later: Judged) -> Judged:
+        """Both as one; where a candle is in both, that of `later` counts."""
+        return Judged(
+            [*self.deliveries, *later.deliveries],
+            pd.concat([self.kept, later.kept], ignore_index=True),
+            self.rejections + later.rejections,
+            self.off_grid + later.off_grid,
+            self.spoilt | later.spoilt,
+            max(self.newest, later.newest),
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Candles to write, with their derived columns, and what of the span they came from.
+
+    Among the candles are stored ones that did not come: what they derive from may have changed. `delivered`
+    (`open_time`, `archived`) are the candles of the span that came, `files` the deliveries from the archive.
     """
 
     candles: pd.DataFrame
-    received: int
+    delivered: pd.DataFrame
     rejections: list[Rejection]
+    files: list[FileRows]
     lacks_context: bool = False
     """Whether a candle before the span was refused and is not stored: those after it look back at nothing."""
 
@@ -55,29 +85,43 @@ class JudgedCandles:
         """Whether there was a batch."""
         return self._seen is not None
 
-    def take(self, rows: Sequence[Sequence[Any]]) -> Batch:
-        """What comes of the next rows of the exchange."""
-        parsed = parse_candles(rows)
+    def judge(self, deliveries: Sequence[Delivery]) -> Judged:
+        """The candles of these deliveries, at least one, by the contract. Counts what REST sent in vain."""
+        frames = [delivery.frame().assign(archived=delivery.archived) for delivery in deliveries]
+        parsed = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
         # Judged before duplicates are dropped: a broken delivery must not displace a good one.
         verdict = judge_candles(parsed, self._interval)
-        kept = in_order(verdict.kept, after=self._seen)
-        start, self._seen = self._reached, max(self._seen or 0, int(parsed["open_time"].max()))
-        refused = parsed.loc[list(verdict.reasons), ["open_time", "row"]]
-        rejections = [
-            Rejection(rows[row], verdict.reasons[label])
-            for label, time, row in zip(refused.index, refused["open_time"], refused["row"], strict=True)
-            if self._span.start <= time < self._span.end
-        ]
-        times = kept["open_time"]
-        received = int(((times >= self._span.start) & (times < self._span.end)).sum())
-        derived = self._derived(kept, Span(start, self._reached))
+        refused = parsed.loc[sorted(verdict.reasons), ["open_time", "row"]]
         spoilt = {self._interval.floor(time) for time in refused["open_time"] if time < self._span.start}
-        return Batch(derived, received, rejections, not spoilt.issubset(derived["open_time"]))
+        refused = refused[refused["open_time"].between(*self._span, inclusive="left")]
+        rejections: list[Rejection] = []
+        start = 0
+        for delivery, frame in zip(deliveries, frames, strict=True) if len(refused) else ():
+            of_this = refused.loc[start : start + len(frame) - 1]
+            start += len(frame)
+            rows = delivery.raw(of_this["row"].tolist()) if len(of_this) else []
+            rejections += [Rejection(row, verdict.reasons[at]) for row, at in zip(rows, of_this.index, strict=True)]
+            if isinstance(delivery, RestRows):
+                delivery.window.refused += len(of_this)
+        off_grid = [time for time in refused["open_time"].tolist() if not self._interval.on_grid(time)]
+        return Judged(deliveries, verdict.kept, rejections, off_grid, spoilt, int(parsed["open_time"].max()))
+
+    def follow(self, judged: Judged) -> Batch:
+        """The next batch: each candle once, in order."""
+        kept = in_order(judged.kept, after=self._seen)
+        start, self._seen = self._reached, max(self._seen or 0, judged.newest)
+        delivered = kept.loc[kept["open_time"].between(*self._span, inclusive="left"), ["open_time", "archived"]]
+        derived = self._derived(kept.drop(columns="archived"), Span(start, self._reached))
+        files = [delivery for delivery in judged.deliveries if isinstance(delivery, FileRows)]
+        lacks_context = not judged.spoilt.issubset(derived["open_time"])
+        return Batch(derived, delivered, judged.rejections, files, lacks_context)
 
     def finish(self) -> Batch:
         """What comes of the rest of the context, in which the exchange had nothing more."""
         start, self._seen = self._reached, self._context.end
-        return Batch(self._derived(parse_candles([]), Span(start, self._context.end)), 0, [])
+        none = parse_candles([])
+        derived = self._derived(none, Span(start, self._context.end))
+        return Batch(derived, none[["open_time"]].assign(archived=False), [], [])
 
     @property
     def _reached(self) -> int:

@@ -21,11 +21,14 @@ from crypto_assets.database.queries import row_count
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.archive import BinanceArchive
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ConfigurationError, ExchangeError, RateLimited
 from crypto_assets.exchange.weights import PAGE_ROWS
 from crypto_assets.orchestration.asking import Asking
-from crypto_assets.orchestration.collection import CandleCollector, Collected, Symbol
+from crypto_assets.orchestration.collected import Collected, Symbol
+from crypto_assets.orchestration.collection import CandleCollector
+from crypto_assets.orchestration.deliveries import ArchiveInUse
 from crypto_assets.orchestration.population import note_first_candle, symbols_to_collect
 from crypto_assets.orchestration.progress import Tally, Tell, nobody
 from crypto_assets.quality.ledger import USUAL, Policy, our_clock
@@ -45,6 +48,8 @@ class TableRun:
     requests: int
     seconds: float
     row_count: int
+    archive: ArchiveInUse
+    archive_requests: int
 
     @property
     def total(self) -> Collected:
@@ -64,20 +69,24 @@ def collect_table(
     now: Callable[[], datetime] = our_clock,
     spans: Mapping[str, Sequence[Span]] | None = None,
     progress: Tell = nobody,
+    archive: BinanceArchive | None = None,
 ) -> TableRun:
     """Collects `window` of the ccxt `symbols` into `table`; with `spans`, by symbol, only what is missing in these.
 
-    `policy` and `now`, our clock (naive UTC), are the gap ledger's; `progress` is told as candles come. How the rest is
-    meant is said by `CandleCollector`.
+    Closed months and days come from `archive`, where that has them and spares requests. `policy` and `now`, our clock
+    (naive UTC), are the gap ledger's; `progress` is told as candles come. How the rest is meant is said by
+    `CandleCollector`.
     A symbol that fails is named in `failures`, after the others were stored. Raises UnknownSymbol before anything is
     asked or written, and ConfigurationError or RateLimited at once: what is wrong for one symbol is then wrong for all.
     """
     started, asked_before = time.monotonic(), exchange.requests
+    files = ArchiveInUse(archive)
+    files_before = files.requests
     market_type, interval = KDATA_TABLES[table]
     chosen = symbols_to_collect(database, market_type, symbols)
     clock = exchange.server_time(market_type) if chosen else 0
     tally = Tally(table, {symbol.name: 0 for symbol in chosen}, progress)
-    collector = CandleCollector(exchange, database, table, clock, policy, now, tally)
+    collector = CandleCollector(exchange, database, table, clock, policy, now, tally, files)
 
     def plan(symbol: Symbol) -> Asking:
         chosen_spans = None if spans is None else spans.get(symbol.name, ())
@@ -121,6 +130,8 @@ def collect_table(
         requests=exchange.requests - asked_before,
         seconds=time.monotonic() - started,
         row_count=rows,
+        archive=files,
+        archive_requests=files.requests - files_before,
     )
 
 

@@ -26,6 +26,8 @@ _LINEAGE = {
     "is_high_volume": ["volume"],
 }
 
+_SHOWN = 20
+
 
 def table_metadata(name: str) -> dict[str, Any]:
     """The definition metadata of the asset that is table `name`: its qualified name, columns and their lineage."""
@@ -82,6 +84,7 @@ def run_metadata(run: TableRun) -> dict[str, Any]:
         "rows_per_second": round(total.received / run.seconds) if run.seconds else 0,
         "dagster/row_count": run.row_count,
     }
+    metadata |= _archive_metadata(run)
     if run.clock:
         metadata["exchange_clock"] = dg.MetadataValue.timestamp(to_datetime(run.clock))
     if run.collected:
@@ -99,6 +102,26 @@ def run_metadata(run: TableRun) -> dict[str, Any]:
                 for symbol, part in run.collected.items()
             ]
         )
+    return metadata
+
+
+def _archive_metadata(run: TableRun) -> dict[str, Any]:
+    """What came from the exchange's archive; nothing where no file was asked for."""
+    if not run.archive_requests:
+        return {}
+    metadata: dict[str, Any] = {
+        "rows_from_archive": run.total.archived,
+        "rows_from_rest": run.total.received - run.total.archived,
+        "archive_requests": run.archive_requests,
+        "archive_files": len(run.archive.used),
+        "archive_files_lacking": run.archive.lacking,
+        "archive_files_refused": len(run.archive.refused),
+    }
+    if run.archive.refused:
+        shown = run.archive.refused[:_SHOWN]
+        metadata["refused_files"] = table_value([{"file": name, "reason": reason} for name, reason in shown])
+    if run.archive.given_up:
+        metadata["archive_given_up"] = run.archive.given_up
     return metadata
 
 

@@ -24,7 +24,7 @@ from crypto_assets.exchange.errors import ContractViolation, UnknownSymbol
 from crypto_assets.exchange.markets import Market, nearest_symbols
 from crypto_assets.frames.contracts import Verdict, asset_contract, judge, market_contract
 from crypto_assets.frames.entities import asset_frame, market_frame
-from crypto_assets.orchestration.collection import Symbol
+from crypto_assets.orchestration.collected import Symbol
 from crypto_assets.orchestration.listings import find_listing, moment, note_listing
 from crypto_assets.quality.rejections import Rejection, record_rejections
 

@@ -15,10 +15,11 @@ from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
 from crypto_assets.domain.intervals import partition_key, partition_keys, partition_span
 from crypto_assets.domain.spans import Span
 from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
-from crypto_assets.orchestration.kdata_run import collect_table
+from crypto_assets.orchestration.kdata_run import TableRun, collect_table
 from crypto_assets.orchestration.metadata import run_metadata
 from crypto_assets.orchestration.population import populate_markets, tracked_now
 from crypto_assets.orchestration.resources import (
+    ArchiveResource,
     DatabaseResource,
     ExchangeResource,
     LedgerResource,
@@ -41,12 +42,13 @@ def build_listing_op(market_type: MarketType, tracked: tuple[str, ...]) -> dg.Op
 
 def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
     """The op that refreshes one candle table."""
-    market_type, interval = KDATA_TABLES[table]
+    market_type, _ = KDATA_TABLES[table]
 
     @dg.op(name=f"refresh_{table}", pool="binance", ins={"listed": dg.In(dg.Nothing)})
     def refresh(
         context: dg.OpExecutionContext,
         exchange: ExchangeResource,
+        archive: ArchiveResource,
         database: DatabaseResource,
         ledger: LedgerResource,
         progress: ProgressResource,
@@ -55,7 +57,7 @@ def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
         if not tracked:
             context.log.info("%s: no symbols are configured", table)
             return
-        with stating_user_errors(), exchange.open() as asked, database.open() as opened:
+        with stating_user_errors(), exchange.open() as asked, archive.open() as files, database.open() as opened:
             symbols = tracked_now(opened, market_type, tracked)
             window = refresh_window(opened, table, symbols, asked.server_time(market_type))
             run = collect_table(
@@ -68,12 +70,19 @@ def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
                 policy=ledger.policy,
                 now=ledger.now,
                 progress=progress.tell(context.log),
+                archive=files,
             )
-        fail_if_incomplete(run)
-        for key in partition_keys(interval.partition_scheme, window.start, window.end):
-            context.log_event(dg.AssetMaterialization(asset_key=table, partition=key, metadata=run_metadata(run)))
+        report_partitions(context, run)
 
     return refresh
+
+
+def report_partitions(context: dg.OpExecutionContext, run: TableRun) -> None:
+    """Tells Dagster of each partition of a run that it was materialized. Raises Failure where a symbol failed."""
+    fail_if_incomplete(run)
+    scheme = KDATA_TABLES[run.table][1].partition_scheme
+    for key in partition_keys(scheme, run.window.start, run.window.end):
+        context.log_event(dg.AssetMaterialization(asset_key=run.table, partition=key, metadata=run_metadata(run)))
 
 
 def refresh_window(database: Database, table: str, tracked: tuple[str, ...], clock: int) -> Span:

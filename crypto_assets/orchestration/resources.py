@@ -16,6 +16,7 @@ import dagster as dg
 from pydantic import Field
 
 from crypto_assets.database.engines import Database, open_database
+from crypto_assets.exchange.archive import BinanceArchive, archive_host
 from crypto_assets.exchange.binance import BinanceExchange, EnvironmentName
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.orchestration.progress import Tell, now_and_then
@@ -51,6 +52,26 @@ class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
         with closing(made) as exchange:
             yield exchange
+
+
+class ArchiveResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The exchange's public archive of closed months and days, where its environment has one."""
+
+    environment: str = Field(description="testnet, live, demo or sandbox: only live has an archive of its own.")
+    url: str | None = Field(default=None, description="scheme://host[:port] of an archive instead; none to ask none.")
+
+    @contextmanager
+    def open(self) -> Iterator[BinanceArchive | None]:
+        """The archive, closed at the end of the block; None where there is none to ask."""
+        host = archive_host(cast(EnvironmentName, self.environment), self.url)
+        if host is None:
+            yield None
+            return
+        with closing(self._at(host)) as archive:
+            yield archive
+
+    def _at(self, host: str) -> BinanceArchive:
+        return BinanceArchive(host)
 
 
 class LedgerResource(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -142,7 +142,8 @@ def claim_coverage(
     listed = listed_spans(connection, entities, [entity_id], interval)[entity_id]
     keys = partition_keys(interval.partition_scheme, window.start, window.end)
     claimed = [key for key in keys if key not in known]
-    record_coverage(connection, [coverage_row(entity_id, interval, key, listed, clock) for key in claimed])
+    rows = [coverage_row(entity_id, interval, key, listed, clock) | {"source": ""} for key in claimed]
+    record_coverage(connection, rows)
     return claimed
 
 

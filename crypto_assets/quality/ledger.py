@@ -29,7 +29,8 @@ _KEPT_ANSWERS = 4
 class Answer:
     """What the exchange said when it was asked for `span`: how many rows came for it, and a hash of all of them.
 
-    `refused` of them broke the contract and were kept out of the table. `clock` is the exchange's.
+    `refused` of them broke the contract and were kept out of the table. `clock` is the exchange's. `lacked_by` names
+    files of its archive that cover the span and lack candles too.
     """
 
     span: Span
@@ -38,10 +39,12 @@ class Answer:
     rows: int
     digest: str
     refused: int = 0
+    lacked_by: tuple[str, ...] = ()
 
     def as_evidence(self) -> dict[str, Any]:
         """The answer as JSON of the ledger."""
-        return {
+        archive = {"lacked_by": list(self.lacked_by)} if self.lacked_by else {}
+        return archive | {
             "at": self.at.isoformat(),
             "exchange_clock": self.clock.isoformat(),
             "rows": self.rows,

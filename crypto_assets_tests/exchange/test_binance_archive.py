@@ -11,7 +11,7 @@ import pytest
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import MINUTE_MS, Interval, parse_time
 from crypto_assets.domain.spans import Span, subtract
-from crypto_assets.exchange.archive import BinanceArchive, archive_host
+from crypto_assets.exchange.archive import NO_ARCHIVE, BinanceArchive, archive_host, spares_requests
 from crypto_assets.exchange.archive_files import ArchiveFile, archive_files
 from crypto_assets.exchange.binance import BinanceExchange
 from crypto_assets.exchange.connection import RetryPolicy
@@ -234,10 +234,28 @@ def test_a_host_that_nobody_answers_at(make_archive):
         make_archive("ftp://127.0.0.1").fetch(DAY)
 
 
-def test_each_environment_has_its_archive_or_none():
+def test_only_live_has_an_archive_of_its_own_and_others_are_named():
     assert archive_host("live") == "https://data.binance.vision"
-    assert archive_host("testnet") is archive_host("demo") is None
-    assert archive_host("sandbox", spot_url="http://127.0.0.1:9") == "http://127.0.0.1:9"
-    assert archive_host("sandbox") == "http://127.0.0.1:8730"
-    for environment in ("live", "testnet", "sandbox"):
-        assert archive_host(environment, archive_url="http://mirror", spot_url="http://spot") == "http://mirror"
+    assert archive_host("testnet") is archive_host("demo") is archive_host("sandbox") is None
+    for environment in ("live", "sandbox"):
+        assert archive_host(environment, "http://mirror") == "http://mirror"
+        assert archive_host(environment, NO_ARCHIVE) is None
+
+
+@pytest.mark.parametrize(
+    ("market_type", "interval", "day", "month"),
+    [
+        (SPOT, "1m", True, True),
+        (SPOT, "5m", False, True),
+        (SPOT, "30m", False, True),
+        (SPOT, "1h", False, False),
+        (SWAP, "1h", False, True),
+        (SWAP, "4h", False, False),
+        (SWAP, "1d", False, False),
+    ],
+)
+def test_a_file_is_asked_for_where_rest_would_need_as_many_requests(market_type, interval, day, month):
+    spared = [
+        spares_requests(ArchiveFile(market_type, "X", Interval(interval), of)) for of in ("2023-03-01", "2023-03")
+    ]
+    assert spared == [day, month]

@@ -36,7 +36,8 @@ UNIT = 1e-8
 """The exchange publishes no smaller difference; the checksum misses none."""
 
 published = st.integers(0, 10**16).map(lambda units: units / 10**8)
-doubles = st.none() | published | st.floats(-1e6, 1e6)
+# PostgreSQL makes `vwap` of two of them when it stores a row, and refuses one whose quotient is no double.
+doubles = st.none() | published | st.floats(-1e6, 1e6).map(lambda value: value if abs(value) > 1e-9 else 0.0)
 whole = st.none() | st.integers(-(2**31), 2**31 - 1)
 rows = st.fixed_dictionaries(
     dict.fromkeys((*PRICES, "change_pct", "turnover_rate"), doubles)

@@ -5,7 +5,7 @@ How findings are made belongs to the `quality` package.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, PrimaryKeyConstraint, Table
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, PrimaryKeyConstraint, Table, text
 
 from crypto_assets.database.tables.columns import (
     JSON_DOCUMENT,
@@ -87,6 +87,12 @@ crypto_kdata_coverage = Table(
     required("present", Integer, "Candles stored then"),
     required("verified_at", UtcTimestamp, "The exchange's clock when the partition was last asked, UTC"),
     required("digest", string(64), "Checksum of the candles that were verified"),
+    required(
+        "source",
+        string(32),
+        "Where its candles came from: rest, archive, stream, or several joined by +; empty before any came",
+        server_default=text("'rest'"),
+    ),
     PrimaryKeyConstraint("entity_id", "provider", "level", "partition"),
     schema=QUALITY,
     comment="What was ever collected, per symbol, interval and partition",
@@ -115,10 +121,30 @@ crypto_kdata_archive = Table(
     sqlite_with_rowid=False,
 )
 
+crypto_source_file = Table(
+    "crypto_source_file",
+    metadata,
+    required("entity_id", string(128), "The symbol"),
+    required("provider", string(32), "Whose archive"),
+    required("level", string(32), "The interval"),
+    required("period", string(16), "What the file covers: the day 2023-03-20 or the month 2023-03"),
+    required("sha256", string(64), "Its checksum when it was loaded"),
+    required("rows", Integer, "Candles in the file"),
+    required("last_timestamp", UtcTimestamp, "Open time of its last candle, UTC"),
+    required("loaded_at", UtcTimestamp, "When it was loaded, UTC"),
+    required("checked_at", UtcTimestamp, "When its checksum was last compared with the published one, UTC"),
+    PrimaryKeyConstraint("entity_id", "provider", "level", "period"),
+    schema=QUALITY,
+    comment="Files of the exchange's public archive whose candles are stored",
+    info={"time": "loaded_at"},
+    sqlite_with_rowid=False,
+)
+
 TABLES = (
     crypto_data_quality_log,
     crypto_price_consistency,
     crypto_kdata_gap,
     crypto_kdata_coverage,
     crypto_kdata_archive,
+    crypto_source_file,
 )

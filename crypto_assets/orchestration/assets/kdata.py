@@ -20,6 +20,7 @@ from crypto_assets.orchestration.metadata import run_metadata, table_metadata
 from crypto_assets.orchestration.partitions import partition_window, partitions_definition
 from crypto_assets.orchestration.population import tracked_now
 from crypto_assets.orchestration.resources import (
+    ArchiveResource,
     DatabaseResource,
     ExchangeResource,
     LedgerResource,
@@ -78,12 +79,13 @@ def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.A
         context: dg.AssetExecutionContext,
         config: KdataConfig,
         exchange: ExchangeResource,
+        archive: ArchiveResource,
         database: DatabaseResource,
         ledger: LedgerResource,
         progress: ProgressResource,
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
         window = partition_window(context)
-        with stating_user_errors(), exchange.open() as asked, database.open() as opened:
+        with stating_user_errors(), exchange.open() as asked, archive.open() as files, database.open() as opened:
             run = collect_table(
                 asked,
                 opened,
@@ -95,6 +97,7 @@ def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.A
                 now=ledger.now,
                 spans=parse_spans(config.spans) if config.spans else None,
                 progress=progress.tell(context.log),
+                archive=files,
             )
         fail_if_incomplete(run)
         return dg.MaterializeResult(metadata=run_metadata(run))

@@ -1,0 +1,103 @@
+"""Where stored candles came from: the sources of each partition, and the files of the exchange's archive among them.
+
+Which source is asked for what belongs to `orchestration`, the caller. Moments are naive UTC by our own clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
+
+from crypto_assets.database.tables import TABLES
+from crypto_assets.database.writes import upsert
+from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.intervals import Interval
+
+REST, ARCHIVE = "rest", "archive"
+
+_COVERAGE = TABLES["crypto_kdata_coverage"]
+_FILE = TABLES["crypto_source_file"]
+
+
+def add_sources(
+    connection: Connection, entity_id: str, interval: Interval, sources: Mapping[str, Collection[str]]
+) -> None:
+    """Notes that candles of these partitions came from these sources too, whatever else they hold."""
+    rows = _rows(connection, entity_id, interval, sources)
+    known = {row.partition: _split(row.source) for row in rows}
+    _note(connection, entity_id, interval, {key: names | set(sources[key]) for key, names in known.items()})
+
+
+def replace_sources(
+    connection: Connection, entity_id: str, interval: Interval, delivered: Mapping[str, Mapping[str, int]]
+) -> None:
+    """Notes that partitions hold nothing but what these sources delivered, where that is as many as are there."""
+    rows = _rows(connection, entity_id, interval, delivered)
+    whole = [row.partition for row in rows if sum(delivered[row.partition].values()) >= row.present]
+    _note(connection, entity_id, interval, {partition: set(delivered[partition]) for partition in whole})
+
+
+def _rows(connection: Connection, entity_id: str, interval: Interval, partitions: Iterable[str]) -> list[Row[Any]]:
+    c = _COVERAGE.c
+    where = (*_of(_COVERAGE, entity_id, interval), c.partition.in_(list(partitions)))
+    return [*connection.execute(select(c.partition, c.source, c.present).where(*where))]
+
+
+def _note(connection: Connection, entity_id: str, interval: Interval, sources: Mapping[str, Collection[str]]) -> None:
+    together: dict[str, list[str]] = {}
+    for partition, names in sources.items():
+        together.setdefault("+".join(sorted(names)), []).append(partition)
+    for text, partitions in together.items():
+        c = _COVERAGE.c
+        where = (*_of(_COVERAGE, entity_id, interval), c.partition.in_(partitions), c.source != text)
+        connection.execute(update(_COVERAGE).where(*where).values(source=text))
+
+
+def _split(source: str) -> set[str]:
+    return set(filter(None, source.split("+")))
+
+
+def remember_files(
+    connection: Connection, entity_id: str, interval: Interval, files: Collection[dict[str, Any]], now: datetime
+) -> None:
+    """Notes files whose candles are stored in this transaction: period, sha256, rows and last_timestamp of each."""
+    if files:
+        of = {"entity_id": entity_id, "provider": PROVIDER, "level": interval.value}
+        upsert(connection, _FILE, pd.DataFrame([of | file | {"loaded_at": now, "checked_at": now} for file in files]))
+
+
+def remembered_periods(connection: Connection, entity_id: str, interval: Interval) -> list[str]:
+    """The periods of all files that candles of this entity and interval came from."""
+    return list(connection.scalars(select(_FILE.c.period).where(*_of(_FILE, entity_id, interval))))
+
+
+def forget_files(connection: Connection, entity_id: str, interval: Interval, periods: Collection[str]) -> None:
+    """Forgets files whose candles were replaced by others."""
+    if periods:
+        connection.execute(delete(_FILE).where(*_of(_FILE, entity_id, interval), _FILE.c.period.in_(periods)))
+
+
+def files_to_check(connection: Connection, since: datetime, limit: int) -> list[Row[Any]]:
+    """The files whose checksum is to be compared next, each an entity_id, level, period and sha256.
+
+    Of those with candles since then, and of the older ones, the `limit` that were compared longest ago.
+    """
+    c = _FILE.c
+    turn = select(c.entity_id, c.level, c.period, c.sha256).where(c.provider == PROVIDER)
+    turn = turn.order_by(c.checked_at, c.entity_id, c.level, c.period).limit(limit)
+    recent, older = turn.where(c.last_timestamp >= since), turn.where(c.last_timestamp < since)
+    return [*connection.execute(recent), *connection.execute(older)]
+
+
+def note_checked(connection: Connection, entity_id: str, interval: Interval, period: str, now: datetime) -> None:
+    """Notes that a file's checksum was compared: others are next."""
+    where = (*_of(_FILE, entity_id, interval), _FILE.c.period == period)
+    connection.execute(update(_FILE).where(*where).values(checked_at=now))
+
+
+def _of(table: Any, entity_id: str, interval: Interval) -> tuple[ColumnElement[bool], ...]:
+    return table.c.entity_id == entity_id, table.c.provider == PROVIDER, table.c.level == interval.value

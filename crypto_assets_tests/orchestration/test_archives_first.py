@@ -1,0 +1,460 @@
+"""Closed months and days from the archive, REST for the rest: over real HTTP, whatever the archive does wrong."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from crypto_assets.database.engines import Database, open_database
+from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, parse_time
+from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.binance import BinanceExchange
+from crypto_assets.orchestration.kdata_run import TableRun, collect_table
+from crypto_assets.orchestration.metadata import run_metadata
+from crypto_assets.orchestration.population import populate_markets
+from crypto_assets.quality.ledger import Policy
+from crypto_assets_tests.sandboxed_project import BTC, Clock, HastyTime, impatient_archive, running_sandbox
+
+NOW = datetime(2023, 3, 8, 12, 1)  # noqa: DTZ001 - stored times are naive UTC
+CLOCK = parse_time("2023-03-08T12:00") + 30_000
+FEBRUARY = Span(parse_time("2023-02-01"), parse_time("2023-03-01"))
+DAYS = Span(parse_time("2023-03-02"), parse_time("2023-03-07"))
+"""Days of the running month whose files can be expected: the last of them ended a day and a half ago."""
+
+MINUTES, QUARTERS, PERP_HOURS = "cryptopair_1m_kdata", "cryptopair_15m_kdata", "cryptoperp_1h_kdata"
+SYMBOLS = {MarketType.SPOT: ["BTC/USDT", "ETH/USDT", "SOL/USDT"], MarketType.SWAP: ["BTC/USDT:USDT"]}
+
+
+@pytest.fixture(scope="module")
+def running():
+    with running_sandbox(Clock(CLOCK), genesis=parse_time("2022-12-28T07:00")) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running):
+    running.faults.clear()
+    running.requests.reset()
+    yield running
+    running.faults.clear()
+
+
+@pytest.fixture(scope="module")
+def listed_files(running, migrated_directory, tmp_path_factory):
+    """SQLite files that list the sandbox's symbols and hold no candle yet."""
+    directory = tmp_path_factory.mktemp("listed") / "data"
+    shutil.copytree(migrated_directory, directory)
+    with closing(rest_of(running.url)) as exchange, closed(directory) as database:
+        for market_type, symbols in SYMBOLS.items():
+            populate_markets(database, exchange, market_type, symbols, CLOCK)
+    return directory
+
+
+def rest_of(url: str, **options: Any) -> BinanceExchange:
+    hasty = HastyTime()
+    return BinanceExchange("sandbox", spot_url=url, futures_url=url, sleep=hasty.sleep, clock=hasty.clock, **options)
+
+
+@contextmanager
+def closed(directory: Path):
+    database = open_database(f"sqlite:///{directory}", "sandbox")
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
+@dataclass
+class Desk:
+    """A database of one's own, and what is collected into it."""
+
+    database: Database
+    url: str
+    archive_url: str | None = None
+    patience_s: float = 30.0
+    """How long an archive may be silent: as long as anywhere, unless one that never answers is what a test is about."""
+
+    def collect(self, table: str, window: Span, *, symbols: int = 1, only_missing=False, files=True, **options):
+        chosen = SYMBOLS[KDATA_TABLES[table][0]][:symbols]
+        archive = impatient_archive(self.archive_url or self.url, timeout_s=self.patience_s) if files else None
+        with closing(rest_of(self.url, **options)) as exchange:
+            run = collect_table(
+                exchange,
+                self.database,
+                table,
+                chosen,
+                window,
+                only_missing=only_missing,
+                policy=Policy(answers=1),
+                now=lambda: NOW,
+                archive=archive,
+            )
+        if archive is not None:
+            archive.close()
+        assert run.failures == {}
+        return run
+
+    def rows(self, table: str) -> list[tuple]:
+        return self.sql(f"SELECT * FROM {table} ORDER BY entity_id, timestamp", table)
+
+    def sql(self, statement: str, of: str = "crypto_quality") -> list[tuple]:
+        with self.database.connect(of) as connection:
+            return [tuple(row) for row in connection.exec_driver_sql(statement).all()]
+
+    def sources(self) -> dict[str, str]:
+        return dict(self.sql("SELECT partition, source FROM crypto_kdata_coverage"))
+
+    def files(self) -> list[tuple]:
+        return self.sql("SELECT period, rows FROM crypto_source_file ORDER BY period")
+
+
+@pytest.fixture
+def make_desk(running, listed_files, tmp_path):
+    opened: list[Database] = []
+
+    def make(archive_url: str | None = None) -> Desk:
+        directory = tmp_path / str(len(opened))
+        shutil.copytree(listed_files, directory)
+        opened.append(open_database(f"sqlite:///{directory}", "sandbox"))
+        return Desk(opened[-1], running.url, archive_url)
+
+    yield make
+    for database in opened:
+        database.dispose()
+
+
+@pytest.fixture
+def desk(make_desk):
+    return make_desk()
+
+
+@pytest.fixture(scope="module")
+def truth(running, listed_files, tmp_path_factory):
+    """What REST alone leaves in the tables, without faults."""
+    directory = tmp_path_factory.mktemp("truth") / "data"
+    shutil.copytree(listed_files, directory)
+    running.faults.clear()
+    with closed(directory) as database:
+        rest = Desk(database, running.url)
+        rest.collect(MINUTES, DAYS, symbols=3, files=False)
+        rest.collect(QUARTERS, FEBRUARY, files=False)
+        yield {table: rest.rows(table) for table in (MINUTES, QUARTERS)}
+
+
+def first_symbol(rows: list[tuple]) -> list[tuple]:
+    return [row for row in rows if row[0] == BTC]
+
+
+def klines(sandbox) -> int:
+    return sum(count for path, count in sandbox.requests.by_path.items() if path.endswith("klines"))
+
+
+def archived(sandbox) -> int:
+    return sum(count for path, count in sandbox.requests.by_path.items() if path.startswith("/data/"))
+
+
+def figures(run: TableRun) -> dict[str, Any]:
+    """Its metadata; of a table the rows."""
+    shown = {name: getattr(value, "value", value) for name, value in run_metadata(run).items()}
+    return shown | {
+        name: [dict(row.data) for row in value.records] for name, value in shown.items() if hasattr(value, "records")
+    }
+
+
+def test_a_closed_month_of_minutes_costs_two_files_and_its_context_instead_of_41_pages(sandbox, make_desk):
+    rest, ours = make_desk(), make_desk()
+    rest.collect(MINUTES, FEBRUARY, files=False)
+    assert (klines(sandbox), archived(sandbox)) == (41, 0)
+    sandbox.requests.reset()
+    run = ours.collect(MINUTES, FEBRUARY)
+    assert (klines(sandbox), archived(sandbox)) == (2, 2)
+    assert ours.rows(MINUTES) == rest.rows(MINUTES)
+    assert len(ours.rows(MINUTES)) == 28 * 1440
+    assert ours.files() == [("2023-02", 28 * 1440)]
+    assert set(ours.sources().values()) == {"archive"}
+    assert set(rest.sources().values()) == {"rest"}
+    shown = figures(run)
+    assert {name: shown[name] for name in shown if "archive" in name or "rest" in name} == {
+        "rows_from_archive": 28 * 1440,
+        "rows_from_rest": 0,
+        "archive_requests": 2,
+        "archive_files": 1,
+        "archive_files_lacking": 0,
+        "archive_files_refused": 0,
+    }
+
+
+def test_the_tail_of_the_running_month_and_what_no_file_can_be_expected_for_is_rests(sandbox, desk, truth):
+    run = desk.collect(MINUTES, Span(DAYS.start, parse_time("2023-03-09")))
+    assert (run.archive.used[0], run.archive.used[-1]) == ("BTCUSDT-1m-2023-03-02.zip", "BTCUSDT-1m-2023-03-06.zip")
+    assert desk.sources()["2023-03-06"] == "archive"
+    assert desk.sources()["2023-03-07"] == desk.sources()["2023-03-08"] == "rest"
+    assert desk.rows(MINUTES)[: len(first_symbol(truth[MINUTES]))] == first_symbol(truth[MINUTES])
+    assert len(desk.rows(MINUTES)) == 6 * 1440 + 720
+    again = desk.collect(MINUTES, Span(DAYS.start, parse_time("2023-03-09")), only_missing=True)
+    assert (again.requests, again.archive_requests) == (1, 0)
+
+
+def test_levels_of_which_a_page_holds_a_day_or_month_are_rests(sandbox, desk):
+    desk.collect("cryptopair_5m_kdata", DAYS)
+    desk.collect("cryptopair_1h_kdata", FEBRUARY)
+    assert archived(sandbox) == 0
+    desk.collect(PERP_HOURS, FEBRUARY)
+    assert archived(sandbox) == 2
+
+
+FAULTS = [
+    "archive_missing",
+    "archive_missing:start=2023-03-04,end=2023-03-05",
+    "archive_without_checksum",
+    "archive_lacks_rows:start=2023-03-03T12:00,end=2023-03-05T12:00",
+    "archive_lacks_rows:start=2023-03-02,end=2023-03-02T00:01",
+    "archive_lacks_rows:start=2023-03-06T23:59,end=2023-03-07",
+    "archive_truncated",
+    "checksum_mismatch",
+    "checksum_mismatch:times=3",
+    "html_body:path=/data/",
+    "truncated_json:path=/data/,times=3",
+    "status_5xx:path=/data/",
+    "status_5xx:path=/data/,times=1",
+    "reset:path=/data/",
+    "timeout:path=/data/,delay_ms=60000",
+    "geo_blocked:path=/data/",
+    "rate_limited:path=/data/,retry_after=3600",
+    "banned:path=/data/,retry_after=3600",
+    "off_grid:path=/data/,row=700",
+    "off_grid:path=/data/,row=0",
+    "null_price:path=/data/,row=3",
+    "high_below_low:path=/data/,row=-1",
+    "negative_price:path=/data/,row=12",
+    "duplicate_rows:path=/data/,row=5",
+    "rows_out_of_order:path=/data/",
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_is_wrong_with_the_archive_the_table_ends_as_the_exchange_has_it(sandbox, desk, truth, fault):
+    sandbox.faults.add(fault)
+    desk.patience_s = 0.5 if fault.startswith("timeout") else desk.patience_s
+    desk.collect(MINUTES, DAYS)
+    assert desk.rows(MINUTES) == first_symbol(truth[MINUTES])
+    assert desk.sql("SELECT * FROM crypto_kdata_gap") == []
+
+
+@pytest.mark.parametrize("fault", ["status_5xx:path=/data/", "geo_blocked:path=/data/", "banned:path=/data/"])
+def test_an_archive_that_does_not_answer_is_left_alone_for_the_run_and_said_once(sandbox, desk, truth, fault, caplog):
+    sandbox.faults.add(fault)
+    with caplog.at_level(logging.WARNING):
+        run = desk.collect(MINUTES, DAYS, symbols=3, in_flight=4)
+    assert archived(sandbox) <= 2 * 3  # at most what the three symbols began with
+    assert desk.rows(MINUTES) == truth[MINUTES]
+    assert [record.message for record in caplog.records if "left alone" in record.message] == [
+        f"the archive is left alone for this run, REST is asked instead: {run.archive.given_up}"
+    ]
+    assert figures(run)["archive_given_up"].startswith("/data/spot/daily/klines/")
+
+
+def test_an_archive_that_nobody_serves_is_left_alone(sandbox, make_desk, truth):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        desk = make_desk(f"http://127.0.0.1:{unused.getsockname()[1]}")
+        run = desk.collect(MINUTES, DAYS)
+    assert "CRYPTO_ASSETS_ARCHIVE_URL" in run.archive.given_up
+    assert desk.rows(MINUTES) == first_symbol(truth[MINUTES])
+
+
+def test_refused_files_are_named_with_the_reason(sandbox, desk):
+    sandbox.faults.add("checksum_mismatch")
+    shown = figures(desk.collect(MINUTES, DAYS))
+    assert (shown["archive_files"], shown["archive_files_refused"], shown["rows_from_archive"]) == (0, 5, 0)
+    first = shown["refused_files"][0]
+    assert first["file"] == "BTCUSDT-1m-2023-03-02.zip"
+    assert "has the SHA-256" in first["reason"]
+    assert desk.files() == []
+
+
+def test_a_month_that_is_missing_is_made_of_days_and_days_that_are_missing_are_rests(sandbox, desk, truth):
+    january = Span(parse_time("2023-01-01"), parse_time("2023-02-01"))
+    month = "/data/spot/monthly/klines/BTCUSDT/1m/"
+    sandbox.faults.add("archive_missing", path=month)
+    sandbox.faults.add("archive_missing:start=2023-01-05,end=2023-01-06")
+    run = desk.collect(MINUTES, january)
+    assert run.archive.used == [f"BTCUSDT-1m-2023-01-0{day}.zip" for day in range(1, 5)]
+    assert run.archive.lacking == 2
+    assert len(desk.rows(MINUTES)) == 31 * 1440
+    assert [desk.sources()[f"2023-01-0{day}"] for day in (4, 5, 6)] == ["archive", "rest", "rest"]
+
+
+def test_a_month_off_the_grid_is_mended_by_the_daily_files_of_these_days(sandbox, desk, truth):
+    start = parse_time("2023-02-09")
+    times = range(start, start + DAY_MS, 15 * MINUTE_MS)
+    # As in February 2018: the month and REST are off the grid, the days are on it.
+    for path in ("/monthly/", "/api/"):
+        sandbox.faults.add("off_grid", path=path, open_times=tuple(times), shift_ms=789)
+    run = desk.collect(QUARTERS, FEBRUARY)
+    assert run.archive.used == ["BTCUSDT-15m-2023-02.zip", "BTCUSDT-15m-2023-02-09.zip"]
+    assert desk.rows(QUARTERS) == truth[QUARTERS]
+    assert run.total.rejected == 96
+    assert desk.files() == [("2023-02", 2688), ("2023-02-09", 96)]
+    assert desk.sources() == {"2023-02-01": "archive"}
+
+
+def test_days_that_rest_has_off_the_grid_are_taken_from_their_files_too(sandbox, desk, truth):
+    start = parse_time("2023-02-09")
+    times = tuple(range(start, start + DAY_MS, 15 * MINUTE_MS))
+    sandbox.faults.add("off_grid", path="/api/", open_times=times, shift_ms=789)
+    sandbox.faults.add("archive_missing", path="/monthly/")
+    run = desk.collect(QUARTERS, FEBRUARY)
+    assert run.archive.used == ["BTCUSDT-15m-2023-02-09.zip"]
+    assert desk.rows(QUARTERS) == truth[QUARTERS]
+    assert desk.sources() == {"2023-02-01": "archive+rest"}
+
+
+def test_what_only_the_archive_lacks_comes_from_rest_in_the_same_run_and_shows(sandbox, desk, truth):
+    sandbox.faults.add("archive_lacks_rows:start=2023-03-03T10:00,end=2023-03-03T10:05")
+    run = desk.collect(MINUTES, DAYS)
+    assert klines(sandbox) == 3  # the contexts, and the five minutes
+    assert (run.total.archived, run.total.received) == (5 * 1440 - 5, 5 * 1440)
+    assert desk.sources() == {f"2023-03-0{day}": "archive+rest" if day == 3 else "archive" for day in range(2, 7)}
+    assert desk.files()[1] == ("2023-03-03", 1435)
+    assert desk.rows(MINUTES) == first_symbol(truth[MINUTES])
+
+
+def test_a_gap_in_a_file_is_the_exchanges_only_once_rest_has_said_so(sandbox, desk):
+    hidden = "start=2023-03-03T10:00,end=2023-03-03T10:05"
+    sandbox.faults.add(f"hidden_span:{hidden}")
+    desk.collect(MINUTES, DAYS)
+    ((status, missing, attempts, evidence),) = desk.sql(
+        "SELECT status, missing, attempts, evidence FROM crypto_kdata_gap"
+    )
+    assert (status, missing, attempts) == ("source", 5, 1)
+    (answer,) = json.loads(evidence)["answers"]
+    assert answer["lacked_by"] == ["BTCUSDT-1m-2023-03-03.zip"]
+    assert answer["rows"] == 0
+    # The rest of the window was not asked of REST, so there is no answer about it.
+    assert klines(sandbox) == 3
+
+
+def test_the_archive_has_what_rest_lost(sandbox, desk, truth):
+    sandbox.faults.add("hidden_span:path=/api/,start=2023-03-03,end=2023-03-05")
+    desk.collect(MINUTES, DAYS)
+    assert desk.rows(MINUTES) == first_symbol(truth[MINUTES])
+
+
+def test_sources_follow_what_replaces_what(sandbox, desk, truth):
+    desk.collect(MINUTES, DAYS, files=False)
+    assert set(desk.sources().values()) == {"rest"}
+    desk.collect(MINUTES, DAYS)
+    assert set(desk.sources().values()) == {"archive"}
+    assert [period for period, _ in desk.files()] == [f"2023-03-0{day}" for day in range(2, 7)]
+    day = Span(DAYS.start, DAYS.start + DAY_MS)
+    desk.collect(MINUTES, day, files=False)
+    assert desk.sources()["2023-03-02"] == "rest"
+    assert [period for period, _ in desk.files()] == [f"2023-03-0{day}" for day in range(3, 7)]
+    with desk.database.begin(MINUTES) as connection:
+        connection.exec_driver_sql(f"DELETE FROM {MINUTES} WHERE timestamp >= '2023-03-04 10:00'")
+    desk.collect(MINUTES, DAYS, only_missing=True)
+    assert desk.sources() == {
+        "2023-03-02": "rest",
+        "2023-03-03": "archive",
+        "2023-03-04": "archive+rest",
+        "2023-03-05": "archive",
+        "2023-03-06": "archive",
+    }
+    assert desk.rows(MINUTES) == first_symbol(truth[MINUTES])
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_bytes_do_not_depend_on_what_came_from_where(sandbox, make_desk, truth, data):
+    sandbox.faults.clear()
+    days = [parse_time(f"2023-03-0{day}") for day in range(2, 8)]
+    for day in data.draw(st.sets(st.integers(0, 4), max_size=2)):
+        kind = data.draw(st.sampled_from(["archive_missing", "archive_lacks_rows"]))
+        first, length = data.draw(st.integers(0, 1430)), data.draw(st.integers(1, 1440))
+        start = days[day] + first * MINUTE_MS
+        end = min(start + length * MINUTE_MS, days[day + 1])
+        sandbox.faults.add(kind, start=start, end=end)
+    desk = make_desk()
+    cuts = [0, *sorted(data.draw(st.sets(st.integers(1, 4), max_size=3))), 5]
+    windows = [Span(days[left], days[right]) for left, right in pairwise(cuts)]
+    for window in data.draw(st.permutations(windows)):
+        desk.collect(MINUTES, window, files=data.draw(st.booleans()), only_missing=data.draw(st.booleans()))
+    assert desk.rows(MINUTES) == first_symbol(truth[MINUTES])
+    assert desk.sql("SELECT * FROM crypto_kdata_gap") == []
+
+
+def test_symbols_side_by_side_share_one_archive(sandbox, desk, truth):
+    run = desk.collect(MINUTES, DAYS, symbols=3, in_flight=4)
+    assert desk.rows(MINUTES) == truth[MINUTES]
+    assert archived(sandbox) == run.archive_requests == 3 * 5 * 2
+    assert len(desk.files()) == 15
+
+
+KILLED = f"""
+import sys
+from crypto_assets.database.engines import open_database
+from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.archive import BinanceArchive
+from crypto_assets.exchange.binance import BinanceExchange
+from crypto_assets.orchestration.kdata_run import collect_table
+
+
+class Telling(BinanceArchive):
+    def fetch(self, file):
+        found = super().fetch(file)
+        print(file.period, flush=True)
+        sys.stdin.readline()
+        return found
+
+
+url, directory = sys.argv[1:]
+exchange = BinanceExchange("sandbox", spot_url=url, futures_url=url)
+database = open_database(f"sqlite:///{{directory}}", "sandbox")
+collect_table(exchange, database, {MINUTES!r}, ["BTC/USDT"], Span({{start}}, {DAYS.end}), only_missing=True,
+              archive=Telling(url))
+"""
+
+
+def test_a_run_killed_among_files_leaves_valid_rows_that_say_where_they_came_from(sandbox, make_desk, tmp_path):
+    start = FEBRUARY.start
+    whole, desk = make_desk(), make_desk()
+    whole.collect(MINUTES, Span(start, DAYS.end), files=False)
+    directory = tmp_path / "1"
+    command = [sys.executable, "-c", KILLED.replace("{start}", str(start)), sandbox.url, str(directory)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "2023-02\n"
+        process.stdin.write("\n")
+        process.stdin.flush()
+        # The next file is asked for when this one was stored.
+        assert process.stdout.readline() == "2023-03-01\n"
+        process.send_signal(signal.SIGKILL)
+    left = desk.rows(MINUTES)
+    assert len(left) == 28 * 1440
+    assert set(left) <= set(whole.rows(MINUTES))
+    assert desk.files() == [("2023-02", 28 * 1440)]
+    of_february = {source for key, source in desk.sources().items() if key < "2023-03"}
+    later = {source for key, source in desk.sources().items() if key >= "2023-03"}
+    assert (of_february, later) == ({"archive"}, {""})
+    sandbox.requests.reset()
+    desk.collect(MINUTES, Span(start, DAYS.end), only_missing=True)
+    assert desk.rows(MINUTES) == whole.rows(MINUTES)
+    assert archived(sandbox) == 6 * 2  # the first six days of March
+    assert klines(sandbox) == 2  # the contexts
+    assert set(desk.sources().values()) == {"archive"}
