@@ -18,6 +18,7 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import partition_keys
 from crypto_assets.domain.spans import Span, intersect, subtract
+from crypto_assets.exchange.archive import spares_requests
 from crypto_assets.exchange.archive_files import archive_files
 from crypto_assets.exchange.weights import PAGE_ROWS, REQUEST_WEIGHT, weight
 from crypto_assets.orchestration.asking import plan
@@ -142,7 +143,7 @@ def _plan(
     files = [
         file
         for span in (asked if has_archive else ())
-        for file in archive_files(market_type, symbol.exchange_id, interval, span, clock)
+        for file in filter(spares_requests, archive_files(market_type, symbol.exchange_id, interval, span, clock))
     ]
     return SymbolPlan(
         symbol=symbol.name,
