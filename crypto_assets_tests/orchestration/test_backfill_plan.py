@@ -23,6 +23,7 @@ DAY = Span(moment("2023-03-21"), moment("2023-03-22"))
 BOTH = Span(moment("2023-03-20"), moment("2023-03-22"))
 HIDDEN = Span(moment("2023-03-21T06:00"), moment("2023-03-21T07:00"))
 CLOCK = moment("2023-03-22T10:07:30")
+MINUTES = "cryptopair_1m_kdata"
 CONFIRMED_AT_ONCE = Policy(answers=1, spacing=timedelta(0))
 
 
@@ -54,9 +55,9 @@ def exchange(database):
     return paper
 
 
-def planned(database, window, **changed) -> SymbolPlan:
+def planned(database, window, table=TABLE, **changed) -> SymbolPlan:
     options = {"only_missing": True, "has_archive": True, "clock": CLOCK, **changed}
-    [symbol] = plan_table(database, TABLE, ["BTC/USDT"], window, **options).symbols
+    [symbol] = plan_table(database, table, ["BTC/USDT"], window, **options).symbols
     return symbol
 
 
@@ -69,11 +70,16 @@ def test_what_is_stored_and_what_the_exchange_has_none_of_is_not_asked_for(datab
 
 
 def test_closed_days_lie_in_the_archive_and_the_rest_does_not(database, exchange):
-    assert (planned(database, BOTH).archived_rows, planned(database, BOTH).archive_files) == (288, 1)
-    assert planned(database, BOTH, has_archive=False).archived_rows == 0
+    symbol = planned(database, BOTH, MINUTES)
+    assert (symbol.rows, symbol.archived_rows, symbol.archive_files) == (2880, 1440, 1)
+    assert planned(database, BOTH, MINUTES, has_archive=False).archived_rows == 0
     running = Span(moment("2023-03-22"), moment("2023-03-23"))
-    symbol = planned(database, running)
-    assert (symbol.rows, symbol.archived_rows) == (INTERVAL.count(running.start, moment("2023-03-22T10:05")), 0)
+    symbol = planned(database, running, MINUTES)
+    assert (symbol.rows, symbol.archived_rows) == (607, 0)
+
+
+def test_a_file_that_would_spare_no_request_does_not_count(database, exchange):
+    assert planned(database, BOTH).archive_files == 0
 
 
 def test_a_plan_reads_and_changes_nothing(database, exchange, tmp_path):
