@@ -87,16 +87,21 @@ class JudgedCandles:
 
     def judge(self, deliveries: Sequence[Delivery]) -> Judged:
         """The candles of these deliveries, at least one, by the contract. Counts what REST sent in vain."""
-        frames = [delivery.frame().assign(archived=delivery.archived) for delivery in deliveries]
+        frames = [delivery.frame() for delivery in deliveries]
+        for delivery, frame in zip(deliveries, frames, strict=True):
+            frame["archived"] = delivery.archived
         parsed = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
         # Judged before duplicates are dropped: a broken delivery must not displace a good one.
         verdict = judge_candles(parsed, self._interval)
+        newest = int(parsed["open_time"].max())
+        if not verdict.reasons:
+            return Judged(deliveries, verdict.kept, [], [], set(), newest)
         refused = parsed.loc[sorted(verdict.reasons), ["open_time", "row"]]
         spoilt = {self._interval.floor(time) for time in refused["open_time"] if time < self._span.start}
         refused = refused[refused["open_time"].between(*self._span, inclusive="left")]
         rejections: list[Rejection] = []
         start = 0
-        for delivery, frame in zip(deliveries, frames, strict=True) if len(refused) else ():
+        for delivery, frame in zip(deliveries, frames, strict=True):
             of_this = refused.loc[start : start + len(frame) - 1]
             start += len(frame)
             rows = delivery.raw(of_this["row"].tolist()) if len(of_this) else []
@@ -104,14 +109,14 @@ class JudgedCandles:
             if isinstance(delivery, RestRows):
                 delivery.window.refused += len(of_this)
         off_grid = [time for time in refused["open_time"].tolist() if not self._interval.on_grid(time)]
-        return Judged(deliveries, verdict.kept, rejections, off_grid, spoilt, int(parsed["open_time"].max()))
+        return Judged(deliveries, verdict.kept, rejections, off_grid, spoilt, newest)
 
     def follow(self, judged: Judged) -> Batch:
         """The next batch: each candle once, in order."""
         kept = in_order(judged.kept, after=self._seen)
         start, self._seen = self._reached, max(self._seen or 0, judged.newest)
-        delivered = kept.loc[kept["open_time"].between(*self._span, inclusive="left"), ["open_time", "archived"]]
-        derived = self._derived(kept.drop(columns="archived"), Span(start, self._reached))
+        delivered = kept[["open_time", "archived"]].iloc[slice(*kept["open_time"].searchsorted(self._span))]
+        derived = self._derived(kept, Span(start, self._reached))
         files = [delivery for delivery in judged.deliveries if isinstance(delivery, FileRows)]
         lacks_context = not judged.spoilt.issubset(derived["open_time"])
         return Batch(derived, delivered, judged.rejections, files, lacks_context)
