@@ -87,7 +87,10 @@ class HastyTime:
 
 
 class ImpatientExchange(ExchangeResource):
-    """The project's exchange with two attempts and no waiting between them."""
+    """The project's exchange with few attempts and no waiting between them."""
+
+    attempts: int = 2
+    pages_in_flight: int = 1
 
     @contextmanager
     def open(self) -> Iterator[Exchange]:
@@ -96,7 +99,8 @@ class ImpatientExchange(ExchangeResource):
             "sandbox",
             spot_url=self.spot_url,
             futures_url=self.futures_url,
-            retry=RetryPolicy(attempts=2),
+            in_flight=self.pages_in_flight,
+            retry=RetryPolicy(attempts=self.attempts),
             sleep=hasty.sleep,
             clock=hasty.clock,
         )
@@ -139,6 +143,8 @@ class Project:
     start: date = START
     exchange: ExchangeResource | None = None
     archive_url: str | None = None
+    attempts: int = 2
+    in_flight: int = 1
 
     @cached_property
     def settings(self) -> Settings:
@@ -158,7 +164,11 @@ class Project:
     def definitions(self) -> dg.Definitions:
         """The project's own definitions, with an exchange that does not wait."""
         exchange = self.exchange or ImpatientExchange(
-            environment="sandbox", spot_url=self.settings.spot_url, futures_url=self.settings.futures_url
+            environment="sandbox",
+            spot_url=self.settings.spot_url,
+            futures_url=self.settings.futures_url,
+            attempts=self.attempts,
+            pages_in_flight=self.in_flight,
         )
         archive = ImpatientArchive(environment="sandbox", url=self.settings.archive_url)
         ledger = ledger_at(self.our_clock)
@@ -173,6 +183,18 @@ class Project:
         """Runs a job; a failing one is returned, not raised."""
         options = {"run_config": QUIET, "raise_on_error": False, **options}
         return self.definitions.resolve_job_def(job).execute_in_process(instance=self.instance, **options)
+
+    def record(self, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
+        """A run of a request in the history that never did anything."""
+        run = self.instance.create_run_for_job(
+            self.definitions.resolve_job_def(request.job_name),
+            run_config=request.run_config,
+            tags=request.tags,
+            status=status,
+            asset_selection=frozenset(request.asset_selection) if request.asset_selection else None,
+        )
+        if status is dg.DagsterRunStatus.FAILURE:
+            self.instance.report_run_failed(run)
 
     def check(self, table: str, *, deep: bool = False) -> dg.ExecuteInProcessResult:
         """Runs the job `integrity` over the checks of one candle table: a tenth of the whole job's time."""

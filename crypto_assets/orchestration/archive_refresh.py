@@ -23,6 +23,7 @@ from crypto_assets.exchange.archive import BinanceArchive
 from crypto_assets.exchange.archive_files import ArchiveFile
 from crypto_assets.exchange.errors import ContractViolation
 from crypto_assets.orchestration.failures import stating_user_errors
+from crypto_assets.orchestration.jobs import request_where_stored
 from crypto_assets.orchestration.kdata_run import collect_table
 from crypto_assets.orchestration.refresh import report_partitions
 from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResource, ExchangeResource, LedgerResource
@@ -170,9 +171,7 @@ def refresh_archive_files() -> None:
 )
 def archive_schedule(archive: ArchiveResource, database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
     """A run of job refresh_archive_files, or the reason why there is nothing to compare."""
-    with archive.open() as files, database.open() as opened:
+    with archive.open() as files:
         if files is None:
             return dg.SkipReason("No archive is asked in this environment.")
-        if not opened.exists():
-            return dg.SkipReason(f"There is no database at {opened.location} yet; run job bootstrap.")
-    return dg.RunRequest()
+    return request_where_stored(database)

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import pandas as pd
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection
 
+from crypto_assets.database.candle_table import OfCandleTable
 from crypto_assets.database.engines import Database
-from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import WriteCounts, upsert
-from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
-from crypto_assets.domain.intervals import Interval, partition_keys, to_datetime
+from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.intervals import partition_keys, to_datetime
 from crypto_assets.domain.spans import Span, merge
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ExchangeError
@@ -48,7 +48,7 @@ _QUALITY = "crypto_quality"
 
 
 @dataclass(frozen=True)
-class CandleCollector:
+class CandleCollector(OfCandleTable):
     """Collects the candles of one table from one exchange, as of one moment of the exchange's clock (ms).
 
     `policy` and `now`, our clock (naive UTC), are the gap ledger's. `tally` counts what comes. What the `archive` has,
@@ -67,26 +67,6 @@ class CandleCollector:
     """Held by the one symbol that is judged and written, while others wait for the exchange."""
     stop: threading.Event = field(default_factory=threading.Event)
     """Set when nothing more is to be written: something is wrong for all symbols."""
-
-    @property
-    def market_type(self) -> MarketType:
-        """The market the table's symbols trade on."""
-        return KDATA_TABLES[self.table_name][0]
-
-    @property
-    def interval(self) -> Interval:
-        """The table's interval."""
-        return KDATA_TABLES[self.table_name][1]
-
-    @property
-    def table(self) -> Table:
-        """The candle table."""
-        return TABLES[self.table_name]
-
-    @property
-    def entities(self) -> Table:
-        """The table that lists the symbols."""
-        return TABLES[self.market_type.entity_table]
 
     def plan(self, symbol: Symbol, window: Span, *, only_missing: bool, spans: Sequence[Span] | None = None) -> Asking:
         """What to ask for of a symbol in `window` (whole partitions).

@@ -39,8 +39,8 @@ backfills = {
 integrity = dg.define_asset_job(
     "integrity",
     selection=dg.AssetSelection.all_asset_checks(),
-    description="Runs every check over everything stored; rows that nobody touched since they were verified are not"
-    " read again. Asks the database only.",
+    description="Runs every check over everything stored; of partitions that were verified only those are read again in"
+    " which rows were changed or deleted: what others insert is found by deep_integrity. Asks the database only.",
 )
 
 deep_integrity = dg.define_asset_job(
@@ -63,63 +63,43 @@ maintenance = dg.define_asset_job(
 )
 
 
-@dg.schedule(
-    name="integrity_schedule",
-    job=integrity,
-    cron_schedule="0 */6 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every six hours: is everything stored as it should be?",
-)
-def integrity_schedule(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
-    """A run of job integrity, or the reason why there is nothing to check yet."""
-    return _where_there_is_a_database(database)
-
-
-@dg.schedule(
-    name="deep_integrity_schedule",
-    job=deep_integrity,
-    cron_schedule="0 4 * * 6",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every Saturday night: is every stored row as it was when it was verified?",
-)
-def deep_integrity_schedule(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
-    """A run of job deep_integrity, or the reason why there is nothing to check yet."""
-    return _where_there_is_a_database(database)
-
-
-@dg.schedule(
-    name="quality_report_schedule",
-    job=quality_report,
-    cron_schedule="30 */6 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Half an hour after each integrity run: the page of what it found.",
-)
-def quality_report_schedule(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
-    """A run of job quality_report, or the reason why there is nothing to show yet."""
-    return _where_there_is_a_database(database)
-
-
-@dg.schedule(
-    name="maintenance_schedule",
-    job=maintenance,
-    cron_schedule="0 3 * * 0",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every Sunday night: statistics, space given back, partitions ahead of need, sizes written down.",
-)
-def maintenance_schedule(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
-    """A run of job maintenance, or the reason why there is nothing to maintain yet."""
-    return _where_there_is_a_database(database)
-
-
-def _where_there_is_a_database(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
+def request_where_stored(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
+    """A run, or the reason why there is nothing to run over yet."""
     with database.open() as opened:
         if not opened.exists():
             return dg.SkipReason(f"There is no database at {opened.location} yet; run job bootstrap.")
     return dg.RunRequest()
+
+
+def _scheduled(job: str, cron: str, description: str) -> dg.ScheduleDefinition:
+    """The schedule `<job>_schedule`, in UTC, on by itself, which waits for a database."""
+
+    @dg.schedule(
+        name=f"{job}_schedule",
+        job_name=job,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=description,
+    )
+    def schedule(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
+        return request_where_stored(database)
+
+    return schedule
+
+
+integrity_schedule = _scheduled(integrity.name, "0 */6 * * *", "Every six hours: is everything stored as it should be?")
+deep_integrity_schedule = _scheduled(
+    deep_integrity.name, "0 4 * * 6", "Every Saturday night: is every stored row as it was when it was verified?"
+)
+quality_report_schedule = _scheduled(
+    quality_report.name, "30 */6 * * *", "Half an hour after each integrity run: the page of what it found."
+)
+maintenance_schedule = _scheduled(
+    maintenance.name,
+    "0 3 * * 0",
+    "Every Sunday night: statistics, space given back, partitions ahead of need, sizes written down.",
+)
 
 
 def build_refresh_job(tracked: dict[MarketType, tuple[str, ...]], resources: dict[str, Any]) -> dg.JobDefinition:

@@ -35,10 +35,13 @@ def note_delivered(
         days, counts = np.unique(times[of_it] // DAY_MS, return_counts=True)
         for day, count in zip(days.tolist(), counts.tolist(), strict=True):
             key = partition_key(interval.partition_scheme, day * DAY_MS)
-            asking.delivered.setdefault(key, Counter())[source] += count
-            sources.setdefault(key, set()).add(source)
+            so_far = asking.delivered.setdefault(key, Counter())
+            if not so_far[source]:
+                sources.setdefault(key, set()).add(source)
+            so_far[source] += count
             total[source] += count
-    provenance.add_sources(connection, symbol.entity_id, interval, sources)
+    if sources:
+        provenance.add_sources(connection, symbol.entity_id, interval, sources)
     asking.files.update(file.file.period for file in batch.files)
     provenance.remember_files(
         connection, symbol.entity_id, interval, [file.as_remembered() for file in batch.files], now

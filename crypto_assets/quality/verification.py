@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, exists, func, select
+from sqlalchemy import Connection, Row, exists, func, select
 
+from crypto_assets.database.candle_table import OfCandleTable
 from crypto_assets.database.expressions import as_written
-from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
-from crypto_assets.domain.intervals import Interval, is_partition_key, partition_span, to_datetime, to_milliseconds
+from crypto_assets.domain.intervals import is_partition_key, partition_span, to_datetime, to_milliseconds
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.quality.changes import clear_marks, marks, note_found
 from crypto_assets.quality.content import EMPTY, Content, read_content, read_digest
@@ -63,7 +62,7 @@ def merge_looks(looks: Sequence[Look]) -> Look:
 
 
 @dataclass(frozen=True)
-class Series:
+class Series(OfCandleTable):
     """The candles of one entity in one table, seen through one connection.
 
     Writing needs one of `Database.begin(table, also=["crypto_quality"])`.
@@ -72,26 +71,6 @@ class Series:
     connection: Connection
     table_name: str
     entity_id: str
-
-    @property
-    def market_type(self) -> MarketType:
-        """The market the entity trades on."""
-        return KDATA_TABLES[self.table_name][0]
-
-    @property
-    def interval(self) -> Interval:
-        """The table's interval."""
-        return KDATA_TABLES[self.table_name][1]
-
-    @property
-    def table(self) -> Table:
-        """The candle table."""
-        return TABLES[self.table_name]
-
-    @property
-    def entities(self) -> Table:
-        """The table that lists the entity."""
-        return TABLES[self.market_type.entity_table]
 
     def owed(self) -> Owed:
         """What is owed of the entity."""

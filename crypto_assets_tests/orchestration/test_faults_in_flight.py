@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from datetime import timedelta
-from functools import cached_property
 
 import dagster as dg
 import pytest
 
-from crypto_assets.definitions import build_definitions
-from crypto_assets.exchange.binance import BinanceExchange
-from crypto_assets.exchange.client import Exchange
-from crypto_assets.exchange.connection import RetryPolicy
-from crypto_assets.orchestration.resources import ExchangeResource
 from crypto_assets_tests.sandboxed_project import (
-    HastyTime,
     Project,
     failure_sentence,
-    ledger_at,
 )
 
 TABLE = "cryptopair_1m_kdata"
@@ -43,40 +33,10 @@ BROKEN = {
 FATAL = {"banned": "retry_after=600", "geo_blocked": ""}
 
 
-class BusyExchange(ExchangeResource):
-    """The project's exchange with eight requests in flight, whose waits take no time."""
-
-    @contextmanager
-    def open(self) -> Iterator[Exchange]:
-        hasty = HastyTime()
-        made = BinanceExchange(
-            "sandbox",
-            spot_url=self.spot_url,
-            futures_url=self.futures_url,
-            in_flight=8,
-            retry=RetryPolicy(attempts=8),
-            sleep=hasty.sleep,
-            clock=hasty.clock,
-        )
-        with closing(made) as exchange:
-            yield exchange
-
-
-class BusyProject(Project):
-    """A project that asks for many pages at once."""
-
-    @cached_property
-    def definitions(self) -> dg.Definitions:
-        exchange = BusyExchange(
-            environment="sandbox", spot_url=self.settings.spot_url, futures_url=self.settings.futures_url
-        )
-        return build_definitions(self.settings, exchange=exchange, ledger=ledger_at(self.our_clock))
-
-
 @pytest.fixture
-def project(listed_project, sandbox, tmp_path) -> BusyProject:
-    copied = listed_project.copy(tmp_path / "project", url=sandbox.url)
-    return BusyProject(copied.directory, copied.url, clock=copied.clock)
+def project(listed_project, sandbox, tmp_path) -> Project:
+    """A project that asks for eight pages at once."""
+    return listed_project.copy(tmp_path / "project", url=sandbox.url, attempts=8, in_flight=8)
 
 
 @pytest.fixture(scope="module")

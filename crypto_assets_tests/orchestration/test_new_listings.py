@@ -83,19 +83,6 @@ def asked(found: list[dg.RunRequest]) -> dict[tuple[str, str], list[str]]:
     }
 
 
-def record(project: Project, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
-    """A run of a request in the history that never did anything."""
-    run = project.instance.create_run_for_job(
-        project.definitions.resolve_job_def(request.job_name),
-        run_config=request.run_config,
-        tags=request.tags,
-        status=status,
-        asset_selection=frozenset(request.asset_selection) if request.asset_selection else None,
-    )
-    if status is dg.DagsterRunStatus.FAILURE:
-        project.instance.report_run_failed(run)
-
-
 def stored(project: Project, table: str, entity: str) -> tuple:
     said = f"SELECT count(*), min(timestamp), max(timestamp) FROM {table} WHERE entity_id = ?"
     return project.sql(table, said, entity)[0]
@@ -110,10 +97,10 @@ def test_symbols_are_listed_anew_every_six_hours_and_again_after_a_failure(proje
     later(project, hours=6)
     first = listing_run(project)
     assert listing_run(project).run_key == first.run_key  # it never became a run
-    record(project, first, dg.DagsterRunStatus.FAILURE)
+    project.record(first, dg.DagsterRunStatus.FAILURE)
     again = listing_run(project)
     assert again.run_key != first.run_key
-    record(project, again, dg.DagsterRunStatus.STARTED)
+    project.record(again, dg.DagsterRunStatus.STARTED)
     assert reason(project) == "The symbols are listed anew now, or that failed a short time ago."
 
 
@@ -133,7 +120,7 @@ def test_a_symbol_that_is_tracked_from_now_on_is_listed_and_its_history_collecte
     assert [each.tags["dagster/asset_partition_range_end"] for each in histories] == ["2023-03-22", "2023-03-01"]
     assert [each.run_key for each in requests(project)] == [each.run_key for each in histories]
 
-    record(project, histories[0], dg.DagsterRunStatus.STARTED)  # busy, and so are no other requests for its table
+    project.record(histories[0], dg.DagsterRunStatus.STARTED)  # busy, and so are no other requests for its table
     assert asked(requests(project)) == {(MONTHLY, "2023-03-01"): ["NEW/USDT"]}
     for run in project.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
         project.instance.report_run_failed(run)

@@ -47,19 +47,6 @@ def later(project: Project, **by: float) -> None:
     project.our_clock.ahead += timedelta(**by)
 
 
-def record(project: Project, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
-    """A run of a request in the history that never did anything."""
-    run = project.instance.create_run_for_job(
-        project.definitions.resolve_job_def(request.job_name),
-        run_config=request.run_config,
-        tags=request.tags,
-        status=status,
-        asset_selection=frozenset(request.asset_selection),
-    )
-    if status is dg.DagsterRunStatus.FAILURE:
-        project.instance.report_run_failed(run)
-
-
 def test_nothing_missing_asks_for_nothing(project):
     assert reason(project) == "Nothing is missing that the exchange may have."
 
@@ -137,7 +124,7 @@ def test_a_repair_that_is_under_way_is_not_asked_for_again_nor_is_anything_of_it
     (request,) = requests(project)
     for status in (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED):
         busy = project.copy(project.directory.parent / status.value)
-        record(busy, request, status)
+        busy.record(request, status)
         busy.sql(TABLE, f"DELETE FROM {TABLE} WHERE timestamp = '2023-03-20 06:00:00.000000'")
         assert "being collected" in reason(busy)
 
@@ -159,7 +146,7 @@ def test_a_failed_repair_is_asked_for_on_the_next_tick_then_after_growing_waits(
         later(project, minutes=wait)
         (request,) = requests(project)
         keys.append(request.run_key)
-        record(project, request, dg.DagsterRunStatus.FAILURE)
+        project.record(request, dg.DagsterRunStatus.FAILURE)
     assert len(set(keys)) == 5
     assert "failed a short time ago" in reason(project)
 
@@ -172,7 +159,7 @@ def test_a_request_that_never_became_a_run_is_made_again_under_the_same_key(proj
 def test_a_run_that_was_killed_long_ago_keeps_nobody_waiting(project):
     project.sql(TABLE, HOUR_LOST)
     (request,) = requests(project)
-    record(project, request, dg.DagsterRunStatus.STARTED)
+    project.record(request, dg.DagsterRunStatus.STARTED)
     assert "being collected" in reason(project)
     later(project, hours=7)
     (again,) = requests(project)
