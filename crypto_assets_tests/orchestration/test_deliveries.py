@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pyarrow as pa
 import pytest
 
@@ -11,7 +13,8 @@ from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.archive_csv import ArchiveCandles
 from crypto_assets.exchange.archive_files import ArchiveFile
 from crypto_assets.exchange.errors import TransientError
-from crypto_assets.orchestration.deliveries import FileRows, RestRows, Window, batches
+from crypto_assets.orchestration.deliveries import ArchiveInUse, FileRows, RestRows, SpanReader, Window, batches
+from crypto_assets.quality.ledger import Answer
 
 START = parse_time("2023-02-01")
 FOREVER = parse_time("2024-01-01")
@@ -44,6 +47,33 @@ def test_pages_of_one_window_that_end_it_are_parsed_as_one():
     window = Window(Span(START, FOREVER))
     pages = [page(number, window) for number in range(4)]
     assert given(pages, START + 2 * MINUTE_MS) == [[("rest", 1)], [("rest", 1)], [("rest", 2)]]
+
+
+class Pages:
+    """An exchange that has candles in pages of its own choosing."""
+
+    def __init__(self, minutes: list[int], page_rows: int) -> None:
+        rows = [[START + minute * MINUTE_MS, "1.5"] for minute in minutes]
+        self.pages = [rows[first : first + page_rows] for first in range(0, len(rows), page_rows)]
+
+    def candle_pages(self, *_):
+        yield from self.pages
+
+
+def answer(exchange: Pages) -> Answer:
+    span = Span(START, START + 60 * MINUTE_MS)
+    reader = SpanReader(exchange, ArchiveInUse(), (MarketType.SPOT, "BTCUSDT", Interval.M1), span, span, FOREVER)
+    assert sum(len(each.rows) for each in reader.deliveries()) == 7
+    (found,) = reader.answers(datetime(2024, 1, 1), datetime(2024, 1, 1))  # noqa: DTZ001 - naive UTC
+    return found
+
+
+def test_the_evidence_is_the_same_however_an_answer_is_cut_into_pages():
+    minutes = [0, 1, 2, 5, 6, 7, 59]
+    cut = [answer(Pages(minutes, page_rows)) for page_rows in (1, 2, 3, 7)]
+    assert cut == [cut[0]] * 4
+    assert cut[0].rows == 7
+    assert answer(Pages([0, 1, 2, 4, 6, 7, 59], 3)).digest != cut[0].digest
 
 
 def test_what_looks_back_at_a_file_is_committed_with_it():
