@@ -156,9 +156,12 @@ def _remarks(document: dict[str, Any]) -> list[str]:
     if document["total"]["absent"]:
         lines.append(f"The exchange is known to have none of {document['total']['absent']:,} more candles.")
     lines.append(
-        f"Minutes are the weight at the exchange's limits less {document['weight_reserve']:.0%}, as if all were"
-        f" asked for by REST; candles are taken to close by this machine's clock, {document['clock']} UTC."
+        f"Minutes are the weight at the exchange's limits less {document['weight_reserve']:.0%}; candles are taken to"
+        f" close by this machine's clock, {document['clock']} UTC."
     )
+    files = sum(each["archive_files"] for table in document["tables"] for each in table["symbols"])
+    if files:
+        lines.append(f"What the archive has comes in {files:,} files beside that, where it has them all.")
     unlisted = dict.fromkeys(
         each["symbol"] for table in document["tables"] for each in table["symbols"] if not each["listing_known"]
     )

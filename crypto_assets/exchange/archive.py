@@ -15,8 +15,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.archive_csv import ArchiveCandles, read_archive
-from crypto_assets.exchange.archive_files import ArchiveFile
+from crypto_assets.exchange.archive_files import ArchiveFile, archive_files
 from crypto_assets.exchange.binance import EnvironmentName
 from crypto_assets.exchange.budget import LOOPBACK
 from crypto_assets.exchange.connection import RetryPolicy, make_retrying
@@ -60,6 +63,13 @@ def spares_requests(file: ArchiveFile) -> bool:
     """
     pages = -(-file.interval.count(*file.span) // PAGE_ROWS[file.market_type])
     return pages >= _REQUESTS_PER_FILE
+
+
+def files_for(
+    market_type: MarketType, exchange_id: str, interval: Interval, span: Span, clock_ms: int
+) -> list[ArchiveFile]:
+    """The files to ask for the candles of `span` at `clock_ms`, oldest first: those to expect that spare requests."""
+    return list(filter(spares_requests, archive_files(market_type, exchange_id, interval, span, clock_ms)))
 
 
 class BinanceArchive:

@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, partition_keys, partition_span
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
+from crypto_assets.exchange.archive import files_for
 from crypto_assets.frames.candles import LOOKBACK
 from crypto_assets.quality.coverage import askable
 from crypto_assets.quality.gaps import missing_spans
@@ -64,10 +66,14 @@ class Asking:
         """How many candles these hold."""
         return sum(interval.count(*span) for span in self.fetches(interval))
 
-    def requests(self, interval: Interval, clock: int, page_rows: int) -> int:
-        """How many pages of so many candles these take, with what is fetched around them."""
-        counts = (interval.count(*with_context(span, interval, clock)) for span in self.fetches(interval))
-        return sum(-(-count // page_rows) for count in counts)
+    def in_archive(self, series: tuple[MarketType, str, Interval], clock: int) -> list[Span]:
+        """What of it lies in files that the exchange's archive can be expected to have."""
+        return [file.span for span in self.fetches(series[2]) for file in files_for(*series, span, clock)]
+
+    def requests(self, interval: Interval, clock: int, page_rows: int, elsewhere: Sequence[Span] = ()) -> int:
+        """How many pages of so many candles these take, with what is fetched around them, less what is `elsewhere`."""
+        whole = (with_context(span, interval, clock) for span in self.fetches(interval))
+        return sum(-(-interval.count(*part) // page_rows) for span in whole for part in subtract([span], elsewhere))
 
 
 def plan(series: Series, window: Span, clock: int, *, only_missing: bool, spans: Sequence[Span] | None) -> Asking:

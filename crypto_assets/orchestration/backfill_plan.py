@@ -18,8 +18,6 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import partition_keys
 from crypto_assets.domain.spans import Span, intersect, subtract
-from crypto_assets.exchange.archive import spares_requests
-from crypto_assets.exchange.archive_files import archive_files
 from crypto_assets.exchange.weights import PAGE_ROWS, REQUEST_WEIGHT, weight
 from crypto_assets.orchestration.asking import plan
 from crypto_assets.orchestration.collected import Symbol
@@ -40,8 +38,8 @@ class SymbolPlan:
 
     Of `owed`, those that the range holds while the symbol was listed, `stored` are there and the exchange is known to
     have none of `absent`. `rows` are asked for, among them `new_rows` that are not there; `archived_rows` of them lie
-    in `archive_files` files of the exchange's archive. `listing_known` is false where the first candle's time is not
-    known yet: then the plan is the most it can be.
+    in `archive_files` files of the exchange's archive, the others take `requests` pages of REST. `listing_known` is
+    false where the first candle's time is not known yet: then the plan is the most it can be.
     """
 
     symbol: str
@@ -140,11 +138,7 @@ def _plan(
         return sum(interval.count(*span) for span in spans)
 
     asked = asking.fetches(interval)
-    files = [
-        file
-        for span in (asked if has_archive else ())
-        for file in filter(spares_requests, archive_files(market_type, symbol.exchange_id, interval, span, clock))
-    ]
+    files = asking.in_archive((market_type, symbol.exchange_id, interval), clock) if has_archive else []
     return SymbolPlan(
         symbol=symbol.name,
         owed=count(asking.due),
@@ -152,8 +146,8 @@ def _plan(
         absent=count(absent),
         rows=asking.rows(interval),
         new_rows=count(intersect(asked, missing)),
-        requests=asking.requests(interval, clock, PAGE_ROWS[market_type]),
-        archived_rows=count([file.span for file in files]),
+        requests=asking.requests(interval, clock, PAGE_ROWS[market_type], files),
+        archived_rows=count(files),
         archive_files=len(files),
         listing_known=symbol.is_listing_known,
     )

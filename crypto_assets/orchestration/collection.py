@@ -26,6 +26,7 @@ from crypto_assets.domain.intervals import partition_keys, to_datetime
 from crypto_assets.domain.spans import Span, merge
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ExchangeError
+from crypto_assets.exchange.weights import PAGE_ROWS
 from crypto_assets.frames.candles import candle_records
 from crypto_assets.orchestration.asking import Asking, plan, reach, with_context
 from crypto_assets.orchestration.collected import Collected, Symbol
@@ -78,6 +79,12 @@ class CandleCollector(OfCandleTable):
         with self.database.connect(self.table_name) as connection:
             series = Series(connection, self.table_name, symbol.entity_id)
             return plan(series, window, self.clock, only_missing=only_missing, spans=spans)
+
+    def pages(self, symbol: Symbol, asking: Asking) -> int:
+        """How many pages of REST that takes, if the archive has the files that can be expected."""
+        series = self.market_type, symbol.exchange_id, self.interval
+        files = asking.in_archive(series, self.clock) if self.archive.is_asked else []
+        return asking.requests(self.interval, self.clock, PAGE_ROWS[self.market_type], files)
 
     def still_holds(self, symbol: Symbol, asking: Asking) -> bool:
         """Whether nobody altered, since it was planned, what the plan takes for granted."""

@@ -24,9 +24,9 @@ import pandas as pd
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_key, to_datetime
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
-from crypto_assets.exchange.archive import BinanceArchive, spares_requests
+from crypto_assets.exchange.archive import BinanceArchive, files_for, spares_requests
 from crypto_assets.exchange.archive_csv import ArchiveCandles
-from crypto_assets.exchange.archive_files import ArchiveFile, archive_files
+from crypto_assets.exchange.archive_files import ArchiveFile
 from crypto_assets.exchange.client import Exchange, RawPage
 from crypto_assets.exchange.errors import ContractViolation, ExchangeError
 from crypto_assets.frames.candles import archived_candles, parse_candles
@@ -224,7 +224,7 @@ class SpanReader:
         """The files of the span that can be had, oldest first. Of a month that cannot, days until one cannot either."""
         if not self._archive.is_asked:
             return
-        for file in filter(spares_requests, archive_files(*self._series, self._span, self._clock)):
+        for file in files_for(*self._series, self._span, self._clock):
             found = self._archive.fetch(file)
             if found is not None:
                 yield found

@@ -24,7 +24,6 @@ from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.archive import BinanceArchive
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ConfigurationError, ExchangeError, RateLimited
-from crypto_assets.exchange.weights import PAGE_ROWS
 from crypto_assets.orchestration.asking import Asking
 from crypto_assets.orchestration.collected import Collected, Symbol
 from crypto_assets.orchestration.collection import CandleCollector
@@ -113,23 +112,24 @@ def collect_table(
         for name, asking in askings.items():
             tally.expect(name, asking.rows(interval))
         planned = [symbol for symbol in chosen if symbol.name in askings]
+        rows = sum(asking.rows(interval) for asking in askings.values())
+        pages = sum(collector.pages(symbol, askings[symbol.name]) for symbol in planned)
         collected, failed = _each(collect, planned, exchange.in_flight, collector.stop)
     finally:
         gc.unfreeze()
-    pages = sum(asking.requests(interval, clock, PAGE_ROWS[market_type]) for asking in askings.values())
     with database.connect(table) as connection:
-        rows = row_count(connection, TABLES[table])
+        stored = row_count(connection, TABLES[table])
     return TableRun(
         table,
         window,
         clock,
         collected,
         failures | failed,
-        planned_rows=sum(asking.rows(interval) for asking in askings.values()),
+        planned_rows=rows,
         planned_requests=pages + bool(chosen),  # the clock
         requests=exchange.requests - asked_before,
         seconds=time.monotonic() - started,
-        row_count=rows,
+        row_count=stored,
         archive=files,
         archive_requests=files.requests - files_before,
     )

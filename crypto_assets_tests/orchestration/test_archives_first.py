@@ -184,6 +184,7 @@ def test_a_closed_month_of_minutes_costs_two_files_and_its_context_instead_of_41
     sandbox.requests.reset()
     run = ours.collect(MINUTES, FEBRUARY)
     assert (klines(sandbox), archived(sandbox)) == (2, 2)
+    assert run.planned_requests == run.requests == 2 + 1, "the context on both sides, and the clock"
     assert ours.rows(MINUTES) == rest.rows(MINUTES)
     assert len(ours.rows(MINUTES)) == 28 * 1440
     assert ours.files() == [("2023-02", 28 * 1440)]

@@ -72,7 +72,9 @@ def test_what_is_stored_and_what_the_exchange_has_none_of_is_not_asked_for(datab
 def test_closed_days_lie_in_the_archive_and_the_rest_does_not(database, exchange):
     symbol = planned(database, BOTH, MINUTES)
     assert (symbol.rows, symbol.archived_rows, symbol.archive_files) == (2880, 1440, 1)
-    assert planned(database, BOTH, MINUTES, has_archive=False).archived_rows == 0
+    assert symbol.requests == 1 + 2, "twenty candles before the file, then the day after it with the twenty after that"
+    without = planned(database, BOTH, MINUTES, has_archive=False)
+    assert (without.archived_rows, without.requests) == (0, 3)
     running = Span(moment("2023-03-22"), moment("2023-03-23"))
     symbol = planned(database, running, MINUTES)
     assert (symbol.rows, symbol.archived_rows) == (607, 0)
