@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     state_directory: Path = Field(default=Path(), validate_default=True)
     weight_reserve: float = Field(default=0.03, ge=0, le=0.9)
     # Requests for candles under way at once, of one process.
-    pages_in_flight: int = Field(default=8, ge=1, le=64)
+    pages_in_flight: int = Field(default=16, ge=1, le=64)
     # Candles older than this many days are moved into Parquet files below archive_directory; 0 keeps all.
     retention_days: int = Field(default=0, ge=0)
     # A gap is the exchange's own after so many answers without the candles, at least so far apart.

@@ -69,7 +69,7 @@ class PaperExchange:
     asked: list[tuple[str, Span]] = field(default_factory=list)
     name: str = "binance"
     requests: int = 0
-    in_flight: int = 1
+    readers: int = 1
 
     def publish(self, symbol: str, interval: Interval, span: Span, seed: int = 0) -> None:
         of = next(each for each in self.listed if each.symbol == symbol)

@@ -56,11 +56,12 @@ _log = logging.getLogger(__name__)
 class BinanceExchange:
     """Binance's public market data in one environment. See `Exchange` for what each method promises.
 
-    For any number of threads, each with connections of its own. `in_flight` pages of candles are asked for at once,
-    with 1 each when it is wanted. `spot_url` and `futures_url` (scheme://host[:port]) replace the environment's hosts.
-    All that name the same `state_directory`, in this and other processes, spend one request budget together and leave
-    the share `weight_reserve` of it for others; without one, this object has a budget of its own. `sleep` and `clock`
-    (seconds since 1970) are for tests.
+    For any number of threads, each with connections of its own. At most `in_flight` pages of candles are asked for and
+    not yet dealt with while no more than `readers` series are read; with 1, each is asked for when it is wanted.
+    `spot_url` and `futures_url` (scheme://host[:port]) replace the environment's hosts. All that name the same
+    `state_directory`, in this and other processes, spend one request budget together and leave the share
+    `weight_reserve` of it for others; without one, this object has a budget of its own. `sleep` and `clock` (seconds
+    since 1970) are for tests.
     """
 
     def __init__(
@@ -94,7 +95,6 @@ class BinanceExchange:
         }
         self._of_thread = threading.local()
         self._connections: list[Connection] = []
-        self._in_flight = in_flight
         self._ahead = Ahead(in_flight) if in_flight > 1 else None
         self._listed: dict[MarketType, list[str]] = {}
 
@@ -104,9 +104,9 @@ class BinanceExchange:
         return PROVIDER
 
     @property
-    def in_flight(self) -> int:
-        """How many pages of candles are asked for at once."""
-        return self._in_flight
+    def readers(self) -> int:
+        """How many series of candles are best read side by side."""
+        return self._ahead.readers if self._ahead is not None else 1
 
     @property
     def requests(self) -> int:

@@ -30,8 +30,8 @@ class Exchange(Protocol):
         """How many HTTP requests were made so far, retries included."""
 
     @property
-    def in_flight(self) -> int:
-        """How many pages of candles it asks for at once; more than one is for several callers, too."""
+    def readers(self) -> int:
+        """How many series of candles are best read side by side, each by a thread of its own."""
 
     def server_time(self, market_type: MarketType) -> int:
         """The exchange's clock in UTC ms."""

@@ -39,15 +39,18 @@ def pages_of(ask: Ask, interval: Interval, span: Span) -> Iterator[RawPage]:
 class Ahead:
     """Requests made ahead of those who want their pages, by one executor for all of them.
 
-    At most `in_flight` pages, and one for each caller, are asked for and not yet dealt with, however many callers there
-    are: that bounds the memory, and what a kill loses.
+    At most `in_flight` pages are asked for and not yet dealt with, as long as there are no more than `readers` callers:
+    that bounds the memory, and what a kill loses. One page is always granted to each of them, so that none waits for
+    another; who is faster takes the others.
     """
 
     def __init__(self, in_flight: int) -> None:
+        self.readers = (in_flight + 1) // 2
+        slots = in_flight - self.readers
         self._executor = ThreadPoolExecutor(in_flight, "candles")
-        self._slots = threading.BoundedSemaphore(in_flight)
-        # While half of them are dealt with, the other half is under way.
-        self._most_at_once = max(1, in_flight // 2)
+        self._slots = threading.BoundedSemaphore(slots)
+        # While a caller deals with half of what it may have, the other half is under way.
+        self._most_at_once = max(1, (slots + 1) // 2)
 
     def pages(self, ask: Ask, interval: Interval, span: Span, page_rows: int) -> Iterator[RawPage]:
         """The same rows, all that have come by the time they are wanted as one page.
@@ -58,42 +61,81 @@ class Ahead:
         request for each.
         """
         windows = _windows(interval, span, page_rows)
-        following = next(windows, None)
-        pending: deque[Future[list[RawPage]]] = deque()
-        slots = 0
 
-        def fill() -> None:
-            nonlocal following, slots
-            # One window needs no slot, so that no caller waits for another.
-            while following is not None and (not pending or self._slots.acquire(blocking=False)):
-                slots += bool(pending)
-                pending.append(self._executor.submit(lambda of: list(pages_of(ask, interval, of)), following))
-                following = next(windows, None)
+        def submit(window: Span) -> Future[list[RawPage]]:
+            return self._executor.submit(lambda: list(pages_of(ask, interval, window)))
 
+        reader = _Reader(windows, submit, self._slots)
         try:
-            fill()
-            while pending:
-                came = pending.popleft().result()
-                taken = 1
-                while pending and taken < self._most_at_once and _has_come(pending[0]):
-                    came += pending.popleft().result()
-                    taken += 1
-                fill()
+            reader.ask()
+            while reader.is_waiting:
+                came = reader.take(self._most_at_once)
+                reader.ask()
                 if came:
                     yield list(chain.from_iterable(came))
-                for _ in range(slots - len(pending)):
-                    self._slots.release()
-                    slots -= 1
-                fill()
+                reader.give_back()
+                reader.ask()
         finally:
-            for future in pending:
-                future.cancel()
-            for _ in range(slots):
-                self._slots.release()
+            reader.stop()
 
     def close(self) -> None:
         """Ask for nothing more, and wait for what is under way."""
         self._executor.shutdown(cancel_futures=True)
+
+
+class _Reader:
+    """The windows of one caller: those under way, those it deals with, and a slot for each of both but one."""
+
+    def __init__(
+        self,
+        windows: Iterator[Span],
+        submit: Callable[[Span], Future[list[RawPage]]],
+        slots: threading.BoundedSemaphore,
+    ) -> None:
+        self._windows, self._submit, self._slots = windows, submit, slots
+        self._following = next(windows, None)
+        self._pending: deque[Future[list[RawPage]]] = deque()
+        self._in_hand = self._held = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything was asked for that was not taken yet."""
+        return bool(self._pending)
+
+    def ask(self) -> None:
+        """Asks for as many windows as there are slots."""
+        while self._following is not None:
+            if self._pending or self._in_hand:
+                if not self._slots.acquire(blocking=False):
+                    return
+                self._held += 1
+            self._pending.append(self._submit(self._following))
+            self._following = next(self._windows, None)
+
+    def take(self, most: int) -> list[RawPage]:
+        """The pages of the next window, waited for, and of those after it that have come, `most` windows at once."""
+        came = self._pending.popleft().result()
+        self._in_hand = 1
+        while self._pending and self._in_hand < most and _has_come(self._pending[0]):
+            came += self._pending.popleft().result()
+            self._in_hand += 1
+        return came
+
+    def give_back(self) -> None:
+        """The slots of the windows that were taken: they are dealt with."""
+        self._in_hand = 0
+        self._release(max(0, len(self._pending) - 1))
+
+    def stop(self) -> None:
+        """Asks for nothing more."""
+        for future in self._pending:
+            future.cancel()
+        self._release(0)
+
+    def _release(self, keep: int) -> None:
+        while self._held > keep:
+            self._slots.release()
+            self._held -= 1
 
 
 def _has_come(future: Future[list[RawPage]]) -> bool:

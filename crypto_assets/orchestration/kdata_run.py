@@ -108,13 +108,13 @@ def collect_table(
     gc.freeze()
     try:
         # Planned for all before anything is asked, so that it can be said how far the whole is.
-        askings, failures = _each(plan, chosen, exchange.in_flight, collector.stop)
+        askings, failures = _each(plan, chosen, exchange.readers, collector.stop)
         for name, asking in askings.items():
             tally.expect(name, asking.rows(interval))
         planned = [symbol for symbol in chosen if symbol.name in askings]
         rows = sum(asking.rows(interval) for asking in askings.values())
         pages = sum(collector.pages(symbol, askings[symbol.name]) for symbol in planned)
-        collected, failed = _each(collect, planned, exchange.in_flight, collector.stop)
+        collected, failed = _each(collect, planned, exchange.readers, collector.stop)
     finally:
         gc.unfreeze()
     with database.connect(table) as connection:

@@ -37,7 +37,7 @@ class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         default="", description="All processes that name the same one spend one request budget; empty for one's own."
     )
     weight_reserve: float = Field(default=0.0, description="The share of the exchange's limits left for others.")
-    pages_in_flight: int = Field(default=8, description="Requests for candles under way at once.")
+    pages_in_flight: int = Field(default=16, description="Pages of candles asked for and not yet stored.")
 
     @contextmanager
     def open(self) -> Iterator[Exchange]:

@@ -375,7 +375,7 @@ def test_trading_that_resumes_is_owed_again(migrated_files):
 def test_a_run_tells_how_far_it_is_and_compares_its_plan_with_what_came(migrated_files):
     listed = [market(f"{name}/USDT") for name in ("BTC", "ETH", "SOL")]
     with fresh_database(migrated_files) as database:
-        exchange = paper_exchange(listed=listed, in_flight=3)
+        exchange = paper_exchange(listed=listed, readers=3)
         prepare(database, exchange)
         collect(database, exchange, DAYS[1], symbols=["ETH/USDT"])
         exchange.failing["SOLUSDT"] = TransientError("no answer")
