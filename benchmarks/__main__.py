@@ -22,6 +22,7 @@ from rich.console import Console
 from benchmarks.budget_section import BudgetSection
 from benchmarks.engine_section import EngineSection, EngineSize
 from benchmarks.integrity_section import measure_integrity
+from benchmarks.kills_section import KillsSection
 from benchmarks.processes import run
 from benchmarks.report import Figure, Report
 from benchmarks.servers import ENGINES
@@ -50,7 +51,7 @@ _STAGES = {
     "verification": "verification: read back, count, sum up",
     "rest": "other",
 }
-SECTIONS = ("speed", "memory", "queries", "checks", *ENGINES, "integrity", "budget")
+SECTIONS = ("speed", "memory", "queries", "checks", *ENGINES, "integrity", "budget", "kills")
 _STORED = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
 
 
@@ -58,7 +59,8 @@ _STORED = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
 class Size:
     """How much is measured: days of two symbols for speed, of four for memory, and how often for the median.
 
-    `looked_at` are days of twenty symbols, `minutes` is how long the request budget is spent; `engines` says the same
+    `looked_at` are days of twenty symbols, `minutes` is how long the request budget is spent, `kills` how often
+    a backfill of `killed_days` of four symbols is killed; `engines` says the same
     of the sections that measure one engine each.
     """
 
@@ -68,6 +70,8 @@ class Size:
     many_days: int
     looked_at: int
     minutes: int
+    kills: int
+    killed_days: int
     engines: EngineSize
 
 
@@ -78,6 +82,8 @@ FULL = Size(  # 302,400, 10,080, 2,004,480 and 10,022,400 rows
     many_days=348,
     looked_at=348,
     minutes=2,
+    kills=200,
+    killed_days=300,
     engines=EngineSize(3, 300_000, (1_000_000, 10_000_000)),
 )
 QUICK = Size(
@@ -87,6 +93,8 @@ QUICK = Size(
     many_days=4,
     looked_at=4,
     minutes=1,
+    kills=3,
+    killed_days=8,
     engines=EngineSize(1, 20_000, (20_000, 50_000)),
 )
 
@@ -149,6 +157,13 @@ class Bench:
         """The share of the exchange's request budget that is used."""
         arguments = ["--genesis", GENESIS]
         BudgetSection(self._size.minutes, arguments, START, self._report, self._say).measure()
+
+    def kills(self) -> None:
+        """What is asked for again after `kill -9`."""
+        size = self._size
+        with self._new_directory() as directory:
+            section = KillsSection(parse_time(GENESIS), START, size.killed_days, size.kills, self._report, self._say)
+            section.measure(Path(directory))
 
     def speed(self) -> None:
         """CPU time and bytes per row, ours and the loop's by turns, so that a busy minute hits both."""

@@ -120,9 +120,9 @@ def open_benchmark(directory: str) -> SqliteDatabase:
     return SqliteDatabase(make_url(f"sqlite:///{directory}"), ENVIRONMENT, PROVIDER, HEAD)
 
 
-def exchange_at(url: str) -> BinanceExchange:
+def exchange_at(url: str, in_flight: int = 1) -> BinanceExchange:
     """The project's exchange client, asking the sandbox at `url`; on loopback it does not throttle."""
-    return BinanceExchange(ENVIRONMENT, spot_url=url, futures_url=url)
+    return BinanceExchange(ENVIRONMENT, spot_url=url, futures_url=url, in_flight=in_flight)
 
 
 def measure(url: str, directory: str, symbols: list[str], start: int, days: int, files: bool = False) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""The collecting process's peak memory, in a process of its own. The database it fills can be kept."""
+"""The collecting process's peak memory, in a process of its own, with as many pages in flight as by default.
+
+The database it fills can be kept.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from benchmarks.collecting import TABLE, exchange_at, prepare
 from benchmarks.processes import peak_megabytes
 from crypto_assets.domain.spans import Span
 from crypto_assets.orchestration.kdata_run import collect_table
+from crypto_assets.settings import Settings
 
 _LOADED_ON_USE = ("ccxt", "tenacity", "pandera.pandas", "filelock", "alembic.command", "alembic.config")
 _DAY_MS = 86_400_000
@@ -21,7 +25,7 @@ def measure(url: str, directory: str, symbols: list[str], start: int, days: int)
         importlib.import_module(module)
     imports = peak_megabytes()
     database = prepare(url, directory, symbols)
-    with closing(exchange_at(url)) as exchange:
+    with closing(exchange_at(url, Settings.model_fields["pages_in_flight"].default)) as exchange:
         run = collect_table(exchange, database, TABLE, symbols, Span(start, start + days * _DAY_MS), only_missing=False)
     if run.failures:
         raise RuntimeError(f"not all was stored: {run.failures}")

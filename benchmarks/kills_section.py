@@ -1,0 +1,179 @@
+"""What `kill -9` costs: backfills from the command line killed again and again at random moments, then one that ends.
+
+Here belong the killing and the counting of what was asked for more than once. The sandbox runs in this process, so that
+its journal says when to kill; nothing is timed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import numpy as np
+
+from benchmarks.collecting import ENVIRONMENT, TABLE, prepare
+from benchmarks.report import Figure, Report
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, format_time
+from crypto_assets.exchange.weights import PAGE_ROWS
+from crypto_assets.sandbox.generated import GeneratedDataset
+from crypto_assets.sandbox.server import RunningSandbox
+from crypto_assets.settings import Settings
+
+_ROOT = Path(__file__).resolve().parent.parent
+_PAGE = PAGE_ROWS[MarketType.SPOT]
+_SEED = 20_240_801
+_LATENCY_MS = 20
+_LOOK_S = 0.002
+_MOST_DELAY_S = 0.1  # between two answers much happens: parsing, writing, waiting; the kill shall hit any of it
+_COMPARED = {TABLE: f"binance_{TABLE}.db", "crypto_kdata_coverage": "binance_crypto_quality.db"}
+
+
+@dataclass
+class _Asked:
+    """How often each candle of the window was asked for, by symbol, and in how many requests."""
+
+    start: int
+    minutes: int
+    requests: int = 0
+    times: dict[str, np.ndarray[Any, np.dtype[np.int32]]] = field(default_factory=dict)
+
+    def take(self, sandbox: RunningSandbox) -> None:
+        """Adds what the journal holds, and forgets it there."""
+        for each in sandbox.requests.recent():
+            query = {name: values[0] for name, values in parse_qs(each.query).items()}
+            if each.path.endswith("klines") and int(query["limit"]) > 1:
+                first, last = (int(query[name]) - self.start for name in ("startTime", "endTime"))
+                end = min(last // MINUTE_MS + 1, -(-first // MINUTE_MS) + int(query["limit"]))
+                times = self.times.setdefault(query["symbol"], np.zeros(self.minutes, np.int32))
+                times[max(0, -(-first // MINUTE_MS)) : max(0, end)] += 1
+                self.requests += 1
+        sandbox.requests.reset()
+
+    @property
+    def pages(self) -> float:
+        """Pages of candles that were asked for at all."""
+        return sum(int((times > 0).sum()) for times in self.times.values()) / _PAGE
+
+    @property
+    def pages_again(self) -> float:
+        """Pages of candles that were asked for more than once, once for each time more."""
+        return sum(int((times[times > 0] - 1).sum()) for times in self.times.values()) / _PAGE
+
+
+class KillsSection:
+    """`kills` of a backfill of `days` from `start` (ms) with each number of pages in flight."""
+
+    def __init__(
+        self, genesis: int, start: int, days: int, kills: int, report: Report, say: Callable[[str], None]
+    ) -> None:
+        self._start, self._days, self._kills, self._report, self._say = start, days, kills, report, say
+        self._dataset = GeneratedDataset(genesis_ms=genesis)
+        self._symbols = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
+
+    def measure(self, directory: Path) -> None:
+        """Adds the section, working in `directory`, which is empty and deleted by the caller."""
+        with RunningSandbox(self._dataset, spot_budget=None, futures_budget=None, latency_ms=_LATENCY_MS) as sandbox:
+            self._say("a backfill that nobody kills")
+            self._prepare(sandbox, directory / "whole")
+            self._end(self._begin(sandbox, directory / "whole", 1))
+            whole = self._asked(sandbox)
+            for in_flight in (1, Settings.model_fields["pages_in_flight"].default):
+                self._kill(sandbox, directory, in_flight, whole.requests)
+
+    def _kill(self, sandbox: RunningSandbox, directory: Path, in_flight: int, requests: int) -> None:
+        place = directory / f"killed-{in_flight}"
+        self._prepare(sandbox, place)
+        asked, chance = self._asked(sandbox), random.Random(_SEED)
+        pages = len(self._symbols) * self._days * DAY_MS / MINUTE_MS / _PAGE
+        for number in range(self._kills):
+            self._say(f"{in_flight} in flight, kill {number + 1} of {self._kills}")
+            after = chance.uniform(0, 2 * (pages - asked.pages) / (self._kills - number))
+            process = self._begin(sandbox, place, in_flight)
+            while sandbox.requests.total < after and process.poll() is None:
+                time.sleep(_LOOK_S)
+            time.sleep(chance.uniform(0, _MOST_DELAY_S))
+            process.kill()
+            process.communicate()
+            asked.take(sandbox)
+        killed = asked.requests
+        self._end(self._begin(sandbox, place, in_flight))
+        asked.take(sandbox)
+        self._end(self._begin(sandbox, place, in_flight))
+        idle = sandbox.requests.total
+        sandbox.requests.reset()
+        differing = self._differing(directory / "whole", place)
+        again, most_idle = (asked.requests - requests) / self._kills, len(self._symbols)
+        who = f"{in_flight} in flight"
+        self._report.add(
+            f"11. kill -9, {self._kills} times in a backfill of {len(self._symbols)} x {self._days} days of 1m",
+            Figure(
+                f"{who}: rows unlike those of a run nobody killed", differing, "", None, None, "0", not differing, 0
+            ),
+            Figure(f"{who}: requests more for a kill", again, "", None, None, f"<= {in_flight}", again <= in_flight),
+            Figure(f"{who}: candles asked for again for a kill, in pages", asked.pages_again / self._kills, ""),
+            Figure(
+                f"{who}: requests with nothing to do", idle, "", None, None, f"<= {most_idle}", idle <= most_idle, 0
+            ),
+        )
+        self._report.notes.append(f"Kills, {who}: {killed:,} requests before the last kill, {requests:,} without any.")
+
+    def _asked(self, sandbox: RunningSandbox) -> _Asked:
+        asked = _Asked(self._start, self._days * DAY_MS // MINUTE_MS)
+        asked.take(sandbox)
+        return asked
+
+    def _prepare(self, sandbox: RunningSandbox, place: Path) -> None:
+        place.mkdir()
+        (place / "dagster").mkdir()
+        prepare(sandbox.url, str(place / "data"), self._symbols).dispose()
+        sandbox.requests.reset()
+
+    def _begin(self, sandbox: RunningSandbox, place: Path, in_flight: int) -> subprocess.Popen[str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CRYPTO_ASSETS_")}
+        environment |= {
+            "CRYPTO_ASSETS_ENVIRONMENT": ENVIRONMENT,
+            "CRYPTO_ASSETS_DATABASE": f"sqlite:///{place / 'data'}",
+            "CRYPTO_ASSETS_SPOT_URL": sandbox.url,
+            "CRYPTO_ASSETS_FUTURES_URL": sandbox.url,
+            "CRYPTO_ASSETS_PAIRS": ",".join(self._symbols),
+            "CRYPTO_ASSETS_PERPS": "",
+            "CRYPTO_ASSETS_START": format_time(self._start)[:10],
+            "CRYPTO_ASSETS_STATE_DIRECTORY": str(place),
+            "CRYPTO_ASSETS_PAGES_IN_FLIGHT": str(in_flight),
+            "DAGSTER_HOME": str(place / "dagster"),
+        }
+        last = format_time(self._start + (self._days - 1) * DAY_MS)[:10]
+        command = [str(Path(sys.executable).with_name("crypto-assets")), "backfill", "--select", TABLE, "--yes"]
+        command += ["--start", environment["CRYPTO_ASSETS_START"], "--end", last]
+        return subprocess.Popen(
+            command, env=environment, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def _end(self, process: subprocess.Popen[str]) -> None:
+        _, said = process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"a backfill that nobody killed ended with exit code {process.returncode}: {said}")
+
+    def _differing(self, whole: Path, killed: Path) -> int:
+        """Rows that one of the two has and the other has not."""
+        count = 0
+        for table, file in _COMPARED.items():
+            ours, theirs = (str(place / "data" / "binance" / file) for place in (killed, whole))
+            columns = "*" if table == TABLE else "entity_id, level, partition, expected, present, digest, source"
+            with closing(sqlite3.connect(ours)) as connection:
+                connection.execute("ATTACH ? AS whole", (theirs,))
+                for one, other in (("main", "whole"), ("whole", "main")):
+                    rows = (f"SELECT {columns} FROM {schema}.{table}" for schema in (one, other))
+                    count += connection.execute(f"SELECT count(*) FROM ({' EXCEPT '.join(rows)})").fetchone()[0]
+        return count
