@@ -125,7 +125,9 @@ def exchange_at(url: str, in_flight: int = 1) -> BinanceExchange:
     return BinanceExchange(ENVIRONMENT, spot_url=url, futures_url=url, in_flight=in_flight)
 
 
-def measure(url: str, directory: str, symbols: list[str], start: int, days: int, files: bool = False) -> dict[str, Any]:
+def measure(
+    url: str, directory: str, symbols: list[str], start: int, days: int, files: bool = False, in_flight: int = 1
+) -> dict[str, Any]:
     """Collects `days` of each symbol from `start` (ms) into a new database, after a warm-up with another symbol.
 
     With `files` they come from the archive.
@@ -142,7 +144,7 @@ def measure(url: str, directory: str, symbols: list[str], start: int, days: int,
     database.stages = stages
     other, other_days = _WARM_UP
     prepare(url, directory, [*symbols, other], database)
-    with closing(exchange_at(url)) as exchange:
+    with closing(exchange_at(url, in_flight)) as exchange:
         exchange.candle_pages = stages.around_each("exchange", exchange.candle_pages)  # type: ignore[method-assign]
         warm = Span(start, start + other_days * _DAY_MS)
         collect_table(exchange, database, TABLE, [other], warm, only_missing=False, archive=archive)

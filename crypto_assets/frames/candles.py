@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,41 +30,39 @@ CANDLE_COLUMNS = ("open_time", *_PRICES, "trade_count")
 
 
 def parse_candles(rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
-    """Binance kline rows as a frame with `CANDLE_COLUMNS`, in the order received, `row` = the position in `rows`.
+    """Binance kline rows as a frame with `CANDLE_COLUMNS`, in the order received.
 
-    Decimal text becomes a double once, here. What is null or no number becomes NaN, for the contract to reject: a bad
-    row must not cost the good ones of its page.
+    Beside them are `row`, the position in `rows`, and `archived`, which is false. Decimal text becomes a double once,
+    here. What is null or no number becomes NaN, for the contract to reject: a bad row must not cost the good ones of
+    its page.
     """
-    if not rows:
-        return pd.DataFrame(
-            {name: pd.Series(dtype="int64" if name in ("open_time", "row") else "float64") for name in _FRAME_COLUMNS}
-        )
     frame: dict[str, np.ndarray[Any, Any]] = {"open_time": np.array([row[0] for row in rows], dtype=np.int64)}
     for name, position in _PRICES.items():
         frame[name] = _doubles([row[position] for row in rows])
     frame["trade_count"] = _doubles([row[_TRADE_COUNT] for row in rows])
-    frame["row"] = np.arange(len(rows))
-    return pd.DataFrame(frame, copy=False)
+    return _received(frame, archived=False)
 
 
 def archived_candles(table: pa.Table) -> pd.DataFrame:
-    """Candles of an archive file as the frame that `parse_candles` makes of the same candles, `row` = their position.
+    """Candles of an archive file as the frame that `parse_candles` makes of the same candles, but `archived`.
 
     `table` has `CANDLE_COLUMNS`, times in ms UTC as int64 and the others as float64; null becomes NaN.
     """
-    frame = {name: table[name].to_numpy() for name in CANDLE_COLUMNS}
-    frame["row"] = np.arange(table.num_rows)
-    return pd.DataFrame(frame, copy=False)
+    return _received({name: table[name].to_numpy() for name in CANDLE_COLUMNS}, archived=True)
 
 
-_FRAME_COLUMNS = (*CANDLE_COLUMNS, "row")
+def _received(columns: dict[str, np.ndarray[Any, Any]], *, archived: bool) -> pd.DataFrame:
+    rows = len(columns["open_time"])
+    return pd.DataFrame(columns | {"row": np.arange(rows), "archived": np.full(rows, archived)}, copy=False)
+
+
 # The time is stored under another name; the others say where a candle came from.
 _UNSTORED = ("open_time", "row", "archived")
 
 
 def _doubles(values: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
     try:
-        if type(values[0]) is str:
+        if values and type(values[0]) is str:
             # Correctly rounded like float(), at a third of its cost; what it cannot read is tried one by one.
             texts = pa.array(values, type=pa.string())
             doubles: np.ndarray[Any, np.dtype[np.float64]] = texts.cast(pa.float64()).to_numpy(zero_copy_only=False)
@@ -97,21 +96,26 @@ def derive(frame: pd.DataFrame, interval: Interval, circulating_supply: float | 
     The first `LOOKBACK` rows are right only if nothing precedes them at the exchange, so callers put the candles
     before a window in front of it and drop them afterwards.
     """
-    times = frame["open_time"].to_numpy()
-    close = frame["close"].to_numpy()
+    columns = columns_of(frame)
+    times, close, volume = columns["open_time"], columns["close"], columns["volume"]
     change = np.full(len(frame), np.nan)
     adjacent = np.diff(times) == interval.milliseconds
     change[1:][adjacent] = close[1:][adjacent] / close[:-1][adjacent] - 1
-    spread = (frame["high"].to_numpy() - frame["low"].to_numpy()) / frame["open"].to_numpy()
-    volume = frame["volume"].to_numpy()
+    spread = (columns["high"] - columns["low"]) / columns["open"]
     complete = np.zeros(len(frame), dtype=bool)
     complete[LOOKBACK:] = times[LOOKBACK:] - times[:-LOOKBACK] == LOOKBACK * interval.milliseconds
-    return frame.assign(
-        change_pct=change,
-        turnover_rate=volume / circulating_supply if circulating_supply else np.nan,
-        is_high_volatility=complete & exceeds_median_before(spread),
-        is_high_volume=complete & exceeds_median_before(volume),
-    )
+    columns |= {
+        "change_pct": change,
+        "turnover_rate": volume / (circulating_supply or np.nan),
+        "is_high_volatility": complete & exceeds_median_before(spread),
+        "is_high_volume": complete & exceeds_median_before(volume),
+    }
+    return pd.DataFrame(columns, index=frame.index, copy=False)
+
+
+def columns_of(frame: pd.DataFrame) -> dict[str, np.ndarray[Any, Any]]:
+    """The columns as arrays: what is done with them one by one costs a third of the same through pandas."""
+    return {str(name): column.to_numpy() for name, column in frame.items()}
 
 
 def exceeds_median_before(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -140,13 +144,17 @@ def exceeds_median_before(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.n
 
 def candle_records(frame: pd.DataFrame, *, entity_id: str, provider: str, name: str) -> pd.DataFrame:
     """A derived frame with the stored columns of a candle table; `timestamp` is naive UTC (datetime64[ms])."""
-    values = {str(column): frame[column].to_numpy() for column in frame.columns if column not in _UNSTORED}
+    columns = columns_of(frame)
+    values = {name: values for name, values in columns.items() if name not in _UNSTORED}
     values["trade_count"] = values["trade_count"].astype(np.int64)
-    values["timestamp"] = frame["open_time"].to_numpy().astype("datetime64[ms]")
+    values["timestamp"] = columns["open_time"].astype("datetime64[ms]")
     same = {"entity_id": entity_id, "provider": provider, "name": name}
     # A category is stored once, not once a row.
-    once = {
-        column: pd.Categorical.from_codes(np.zeros(len(frame), np.int8), pd.Index([text]))
-        for column, text in same.items()
-    }
+    codes = np.zeros(len(frame), np.int8)
+    once = {column: pd.Categorical.from_codes(codes, dtype=_category(text)) for column, text in same.items()}
     return pd.DataFrame(values | once, copy=False)
+
+
+@lru_cache(maxsize=1024)
+def _category(text: str) -> pd.CategoricalDtype:
+    return pd.CategoricalDtype([text])

@@ -16,6 +16,7 @@ import pandas as pd
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
+from crypto_assets.frames.candles import columns_of
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
@@ -68,9 +69,9 @@ def judge_candles(frame: pd.DataFrame, interval: Interval) -> Verdict:
 
 def _all_keep(frame: pd.DataFrame, interval: Interval) -> bool:
     columns = _candle_columns(interval)
-    if any(name not in frame or frame[name].dtype != dtype for name, (dtype, _, _) in columns.items()):
+    values = columns_of(frame)
+    if any(name not in values or values[name].dtype != dtype for name, (dtype, _, _) in columns.items()):
         return False
-    values = {name: frame[name].to_numpy() for name in columns}
     # What is null keeps no rule on its column: no comparison with it holds.
     return all(bool(keeps(values[name]).all()) for name, (_, _, keeps) in columns.items()) and all(
         bool(keeps(values).all()) for keeps in _CANDLE_ROWS.values()

@@ -204,13 +204,13 @@ class CandleCollector(OfCandleTable):
 
     def _keys_of(self, candles: pd.DataFrame, start: int) -> set[str]:
         """The partitions of the candles that open at `start` or later, at least one: those before are not written."""
-        times = candles["open_time"]
+        times = candles["open_time"].to_numpy()
         return set(partition_keys(self.interval.partition_scheme, max(start, int(times.min())), int(times.max()) + 1))
 
     def _store(self, symbol: Symbol, span: Span, batch: Batch, asking: Asking, *, is_first: bool) -> Collected:
         """Commits a batch; with the first one the window is claimed."""
         # Those before the span are derived from what is not in the answer, and were not changed.
-        first, last = batch.candles["open_time"].searchsorted(span)
+        first, last = batch.candles["open_time"].to_numpy().searchsorted(span)
         inside, after = batch.candles.iloc[first:last], batch.candles.iloc[last:]
         with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
             if is_first:

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import orjson
@@ -60,7 +60,6 @@ class RestRows:
 
     window: Window
     rows: RawPage
-    archived: ClassVar[bool] = False
 
     @property
     def newest(self) -> int:
@@ -81,7 +80,6 @@ class FileRows:
     """Candles of a file of the archive."""
 
     candles: ArchiveCandles
-    archived: ClassVar[bool] = True
 
     @property
     def file(self) -> ArchiveFile:

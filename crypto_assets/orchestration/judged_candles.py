@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -56,12 +56,14 @@ class Judged:
 class Batch:
     """Candles to write, with their derived columns, and what of the span they came from.
 
-    Among the candles are stored ones that did not come: what they derive from may have changed. `delivered`
-    (`open_time`, `archived`) are the candles of the span that came, `files` the deliveries from the archive.
+    Among the candles are stored ones that did not come: what they derive from may have changed. `delivered` are the
+    open times of the candles of the span that came, `archived` whether each is from a file, `files` the deliveries from
+    the archive.
     """
 
     candles: pd.DataFrame
-    delivered: pd.DataFrame
+    delivered: np.ndarray[Any, np.dtype[np.int64]]
+    archived: np.ndarray[Any, np.dtype[np.bool_]]
     rejections: list[Rejection]
     files: list[FileRows]
     lacks_context: bool = False
@@ -88,8 +90,6 @@ class JudgedCandles:
     def judge(self, deliveries: Sequence[Delivery]) -> Judged:
         """The candles of these deliveries, at least one, by the contract. Counts what REST sent in vain."""
         frames = [delivery.frame() for delivery in deliveries]
-        for delivery, frame in zip(deliveries, frames, strict=True):
-            frame["archived"] = delivery.archived
         parsed = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
         # Judged before duplicates are dropped: a broken delivery must not displace a good one.
         verdict = judge_candles(parsed, self._interval)
@@ -115,18 +115,19 @@ class JudgedCandles:
         """The next batch: each candle once, in order."""
         kept = in_order(judged.kept, after=self._seen)
         start, self._seen = self._reached, max(self._seen or 0, judged.newest)
-        delivered = kept[["open_time", "archived"]].iloc[slice(*kept["open_time"].searchsorted(self._span))]
+        times, archived = kept["open_time"].to_numpy(), kept["archived"].to_numpy()
+        inside = slice(*times.searchsorted(self._span))
         derived = self._derived(kept, Span(start, self._reached))
         files = [delivery for delivery in judged.deliveries if isinstance(delivery, FileRows)]
         lacks_context = not judged.spoilt.issubset(derived["open_time"])
-        return Batch(derived, delivered, judged.rejections, files, lacks_context)
+        return Batch(derived, times[inside], archived[inside], judged.rejections, files, lacks_context)
 
     def finish(self) -> Batch:
         """What comes of the rest of the context, in which the exchange had nothing more."""
         start, self._seen = self._reached, self._context.end
         none = parse_candles([])
         derived = self._derived(none, Span(start, self._context.end))
-        return Batch(derived, none[["open_time"]].assign(archived=False), [], [])
+        return Batch(derived, none["open_time"].to_numpy(), none["archived"].to_numpy(), [], [])
 
     @property
     def _reached(self) -> int:

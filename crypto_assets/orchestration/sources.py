@@ -30,9 +30,8 @@ def note_delivered(
     `now` is our clock, naive UTC.
     """
     total, sources = Counter[str](), dict[str, set[str]]()
-    times, archived = batch.delivered["open_time"].to_numpy(), batch.delivered["archived"].to_numpy()
-    for source, of_it in ((provenance.ARCHIVE, archived), (provenance.REST, ~archived)):
-        days, counts = np.unique(times[of_it] // DAY_MS, return_counts=True)
+    for source, of_it in ((provenance.ARCHIVE, batch.archived), (provenance.REST, ~batch.archived)):
+        days, counts = np.unique(batch.delivered[of_it] // DAY_MS, return_counts=True)
         for day, count in zip(days.tolist(), counts.tolist(), strict=True):
             key = partition_key(interval.partition_scheme, day * DAY_MS)
             so_far = asking.delivered.setdefault(key, Counter())

@@ -24,11 +24,10 @@ _SCAN_LIMIT = 8
 
 def store(connection: Connection, table: Table, frame: pd.DataFrame, *, only_existing: bool) -> WriteCounts:
     """Stores a frame's rows as `writes.upsert` says; the frame is not empty and has the right columns."""
-    names = [str(name) for name in frame.columns]
-    values = {name: column_values(frame[name], table.c[name]) for name in names}
+    values = {str(name): column_values(series, table.c[str(name)]) for name, series in frame.items()}
     keys = key_columns(table)
     values = _distinct(values, keys)
-    statements = _statements(table, _qualified(connection, table), tuple(names))
+    statements = _statements(table, _qualified(connection, table), tuple(values))
     if only_existing:
         return _update(connection, statements, values, keys)
     return _insert(connection, statements, values, keys)

@@ -102,10 +102,10 @@ def _integer(value: Any) -> int:
 
 def _texts(series: pd.Series[Any]) -> list[Any]:
     if isinstance(series.dtype, pd.CategoricalDtype):
-        texts = [*_texts(series.cat.categories.to_series()), None]
-        codes = series.cat.codes
-        if len(texts) == 2 and not codes.any():  # noqa: PLR2004 - one category and nothing missing
-            return texts[:1] * len(series)
+        categories, codes = series.dtype.categories, series.array.codes
+        if len(categories) == 1 and not codes.any():
+            return [str(categories[0])] * len(series)
+        texts = [*_texts(categories.to_series()), None]
         return [texts[code] for code in codes.tolist()]
     if series.dtype == object or series.hasnans:
         return _each(series, str)
