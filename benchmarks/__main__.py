@@ -25,6 +25,7 @@ from benchmarks.integrity_section import measure_integrity
 from benchmarks.kept_sections import KeptSections
 from benchmarks.processes import run
 from benchmarks.report import Figure, Report
+from benchmarks.rivals_section import RivalsSection, RivalsSize
 from benchmarks.servers import ENGINES
 from crypto_assets.domain.intervals import parse_time
 from crypto_assets.sandbox.process import SandboxProcess
@@ -47,7 +48,7 @@ _STAGES = {
     "verification": "verification: read back, count, sum up",
     "rest": "other",
 }
-SECTIONS = ("speed", "memory", "queries", "checks", *ENGINES, "integrity", "budget")
+SECTIONS = ("speed", "memory", "queries", "checks", *ENGINES, "integrity", "budget", "rivals")
 _STORED = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
 
 
@@ -56,7 +57,7 @@ class Size:
     """How much is measured: days of two symbols for speed, of four for memory, and how often for the median.
 
     `looked_at` are days of twenty symbols, `minutes` is how long the request budget is spent; `engines` says the same
-    of the sections that measure one engine each.
+    of the sections that measure one engine each, `rivals` of the one named so.
     """
 
     repeats: int
@@ -66,6 +67,7 @@ class Size:
     looked_at: int
     minutes: int
     engines: EngineSize
+    rivals: RivalsSize
 
 
 FULL = Size(  # 302,400, 10,080, 2,004,480 and 10,022,400 rows
@@ -76,6 +78,7 @@ FULL = Size(  # 302,400, 10,080, 2,004,480 and 10,022,400 rows
     looked_at=348,
     minutes=2,
     engines=EngineSize(3, 300_000, (1_000_000, 10_000_000)),
+    rivals=RivalsSize(repeats=3, few_days=25, days=200),
 )
 QUICK = Size(
     repeats=1,
@@ -85,6 +88,7 @@ QUICK = Size(
     looked_at=4,
     minutes=1,
     engines=EngineSize(1, 20_000, (20_000, 50_000)),
+    rivals=RivalsSize(repeats=1, few_days=25, days=50),
 )
 
 
@@ -100,10 +104,15 @@ def main() -> None:
         metavar="NAME",
         help=f"a section, repeatable: {', '.join(SECTIONS)}",
     )
+    parser.add_argument(
+        "--without-freqtrade", action="store_true", help="rivals: leave out the one that is installed on first use"
+    )
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
     if options.minutes is not None:
         size = replace(size, minutes=options.minutes)
+    if options.without_freqtrade:
+        size = replace(size, rivals=replace(size.rivals, with_freqtrade=False))
     report = Report()
     started = time.monotonic()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was made on servers is dropped first
@@ -149,6 +158,11 @@ class Bench:
         """The share of the exchange's request budget that is used."""
         arguments = ["--genesis", GENESIS]
         BudgetSection(self._size.minutes, arguments, START, self._report, self._say).measure()
+
+    def rivals(self) -> None:
+        """CPU time per row, ours and that of others who collect the same."""
+        where = (self._url, self._directory, _STORED[:2], START)
+        RivalsSection(*where, self._size.rivals, self._report, self._say).measure()
 
     def speed(self) -> None:
         """CPU time and bytes per row, ours and the loop's by turns, so that a busy minute hits both."""

@@ -161,5 +161,6 @@ def measure(url: str, directory: str, symbols: list[str], start: int, days: int,
         "microseconds": total / expected * 1e6,
         "stages": {stage: seconds / expected * 1e6 for stage, seconds in stages.seconds.items()},
         "rows_per_second": expected / wall,
+        "process_seconds": cpu_seconds(),
         "bytes_per_row": bytes_per_row(database.path(TABLE), TABLE),
     }
