@@ -46,6 +46,8 @@ lock: ## pin again what pyproject.toml allows (needs uv)
 	echo 'pandas<3' 'sqlalchemy<2.1' | tr ' ' '\n' | uv pip compile pyproject.toml --group dev --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade --constraint - \
 		-o requirements-oldest.lock
+	echo freqtrade | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --upgrade -o benchmarks/freqtrade-requirements.txt
 
 $(READY): $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \

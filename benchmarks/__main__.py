@@ -22,12 +22,13 @@ from rich.console import Console
 from benchmarks.budget_section import BudgetSection
 from benchmarks.engine_section import EngineSection, EngineSize
 from benchmarks.integrity_section import measure_integrity
+from benchmarks.kept_sections import KeptSections
 from benchmarks.kills_section import KillsSection
 from benchmarks.processes import run
 from benchmarks.report import Figure, Report
+from benchmarks.rivals_section import RivalsSection, RivalsSize
 from benchmarks.servers import ENGINES
-from crypto_assets.domain.entities import PROVIDER, entity_id
-from crypto_assets.domain.intervals import DAY_MS, parse_time
+from crypto_assets.domain.intervals import parse_time
 from crypto_assets.sandbox.process import SandboxProcess
 
 GENESIS = "2021-01-01"
@@ -36,9 +37,6 @@ START = parse_time("2021-02-01")  # later than the genesis, so that candles have
 MIN_RATIO = 1.7
 MAX_ARCHIVE_SHARE = 0.7
 MAX_BYTES_PER_ROW = 250
-MAX_MEGABYTES = 400
-MAX_GROWTH = 1.15
-MAX_QUERY_MS = 20
 
 _STAGES = {
     "exchange": "exchange: ccxt request, orjson",
@@ -51,7 +49,7 @@ _STAGES = {
     "verification": "verification: read back, count, sum up",
     "rest": "other",
 }
-SECTIONS = ("speed", "memory", "queries", "checks", *ENGINES, "integrity", "budget", "kills")
+SECTIONS = ("speed", "memory", "queries", "checks", *ENGINES, "integrity", "budget", "kills", "rivals")
 _STORED = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
 
 
@@ -59,9 +57,9 @@ _STORED = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
 class Size:
     """How much is measured: days of two symbols for speed, of four for memory, and how often for the median.
 
-    `looked_at` are days of twenty symbols, `minutes` is how long the request budget is spent, `kills` how often
-    a backfill of `killed_days` of four symbols is killed; `engines` says the same
-    of the sections that measure one engine each.
+    `looked_at` are days of twenty symbols, `minutes` is how long the request budget is spent, `kills` how often a
+    backfill of `killed_days` of four symbols is killed; `engines` says the same of the sections that measure one engine
+    each, `rivals` of the one named so.
     """
 
     repeats: int
@@ -73,6 +71,7 @@ class Size:
     kills: int
     killed_days: int
     engines: EngineSize
+    rivals: RivalsSize
 
 
 FULL = Size(  # 302,400, 10,080, 2,004,480 and 10,022,400 rows
@@ -85,6 +84,7 @@ FULL = Size(  # 302,400, 10,080, 2,004,480 and 10,022,400 rows
     kills=200,
     killed_days=300,
     engines=EngineSize(3, 300_000, (1_000_000, 10_000_000)),
+    rivals=RivalsSize(repeats=3, few_days=25, days=200),
 )
 QUICK = Size(
     repeats=1,
@@ -96,6 +96,7 @@ QUICK = Size(
     kills=3,
     killed_days=8,
     engines=EngineSize(1, 20_000, (20_000, 50_000)),
+    rivals=RivalsSize(repeats=1, few_days=25, days=50),
 )
 
 
@@ -111,10 +112,15 @@ def main() -> None:
         metavar="NAME",
         help=f"a section, repeatable: {', '.join(SECTIONS)}",
     )
+    parser.add_argument(
+        "--without-freqtrade", action="store_true", help="rivals: leave out the one that is installed on first use"
+    )
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
     if options.minutes is not None:
         size = replace(size, minutes=options.minutes)
+    if options.without_freqtrade:
+        size = replace(size, rivals=replace(size.rivals, with_freqtrade=False))
     report = Report()
     started = time.monotonic()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was made on servers is dropped first
@@ -138,18 +144,21 @@ def main() -> None:
 
 
 class Bench:
-    """The measurements of one run, one method each; those of collecting against the sandbox at `url`."""
+    """The measurements of one run; those of collecting against the sandbox at `url`."""
 
     def __init__(self, url: str, directory: Path, size: Size, report: Report, say: Callable[[str], None]) -> None:
         self._url, self._directory, self._size, self._report, self._say = url, directory, size, report, say
-        self._kept = str(directory / "kept")
-        self._many: dict[str, Any] = {}
+        days = (size.few_days, size.many_days)
+        kept = KeptSections(url, directory, _STORED, START, days, report, say)
+        self._kept = {"memory": kept.memory, "queries": kept.queries, "checks": kept.checks}
 
     def section(self, name: str) -> None:
         """One of `SECTIONS`, named so."""
         if name in ENGINES:
             with self._new_directory() as directory:
                 EngineSection(name, Path(directory), self._size.engines, self._report, self._say).measure()
+        elif name in self._kept:
+            self._kept[name]()
         else:
             getattr(self, name)()
 
@@ -164,6 +173,11 @@ class Bench:
         with self._new_directory() as directory:
             section = KillsSection(parse_time(GENESIS), START, size.killed_days, size.kills, self._report, self._say)
             section.measure(Path(directory))
+
+    def rivals(self) -> None:
+        """CPU time per row, ours and that of others who collect the same."""
+        where = (self._url, self._directory, _STORED[:2], START)
+        RivalsSection(*where, self._size.rivals, self._report, self._say).measure()
 
     def speed(self) -> None:
         """CPU time and bytes per row, ours and the loop's by turns, so that a busy minute hits both."""
@@ -231,73 +245,6 @@ class Bench:
                 digits=0,
             ),
         )
-
-    def memory(self) -> None:
-        """Peak memory with few and with many rows. The many are kept for the queries and checks."""
-        self._say("memory with few rows")
-        with self._new_directory() as directory:
-            few = run(
-                "benchmarks.memory",
-                url=self._url,
-                directory=directory,
-                symbols=_STORED[:1],
-                start=START,
-                days=self._size.few_days,
-            )
-        many = self._keep()
-        section = "3. Peak memory of the collecting process"
-        for measured in (few, many):
-            peak = measured["megabytes"]
-            what = f"{measured['rows']:,} rows"
-            target = f"< {MAX_MEGABYTES} MB"
-            self._report.add(
-                section,
-                Figure(what, peak, "MB", target=target, met=peak < MAX_MEGABYTES, digits=0),
-                Figure(f"{what}, above the imports", measured["above_imports"], "MB", digits=0),
-            )
-        growth = many["megabytes"] / few["megabytes"]
-        self._report.add(
-            section, Figure("many rows / few rows", growth, "x", target=f"<= {MAX_GROWTH}", met=growth <= MAX_GROWTH)
-        )
-
-    def _keep(self) -> dict[str, Any]:
-        """What filling the kept database took; it is filled once."""
-        if not self._many:
-            self._say("memory with many rows")
-            self._many = run(
-                "benchmarks.memory",
-                url=self._url,
-                directory=self._kept,
-                symbols=_STORED,
-                start=START,
-                days=self._size.many_days,
-            )
-        return self._many
-
-    def queries(self) -> None:
-        """The standard queries on the kept database."""
-        rows = self._keep()["rows"]
-        self._say("queries")
-        chosen = entity_id("cryptopair", PROVIDER, "ethusdt")
-        day = START + self._size.many_days // 2 * DAY_MS
-        results = run("benchmarks.queries", directory=self._kept, entity_id=chosen, entities=len(_STORED), day=day)
-        section = f"4. Standard queries on {rows:,} rows, CPU (by hand: plain SQL, no frame)"
-        for each in results["queries"]:
-            ours, plain = each["function_ms"], each["sql_ms"]
-            target = f"< {MAX_QUERY_MS} ms"
-            self._report.add(
-                section, Figure(each["what"], ours, "ms", plain, plain / ours, target, ours < MAX_QUERY_MS)
-            )
-            self._report.notes.append(f"plan, {each['what']}: {each['plan']}")
-
-    def checks(self) -> None:
-        """The checks on the kept database."""
-        rows = self._keep()["rows"]
-        self._say("checks")
-        seconds = run("benchmarks.checks", directory=self._kept)["seconds"]
-        section = f"5. Checks over {rows:,} rows, CPU"
-        self._report.add(section, *(Figure(name, value, "s") for name, value in seconds.items()))
-        self._report.add(section, Figure("all six", sum(seconds.values()), "s"))
 
     def integrity(self) -> None:
         """Looking at everything stored: six-hourly, deeply, and as people do with pandas."""

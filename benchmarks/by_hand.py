@@ -10,12 +10,11 @@ import sqlite3
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import ccxt
 import pandas as pd
 from sqlalchemy import create_engine
 
+from benchmarks.ccxt_clients import waiting_client
 from benchmarks.processes import cpu_seconds
 from benchmarks.storage import bytes_per_row
 
@@ -26,7 +25,7 @@ _DAY_MS = 86_400_000
 
 def measure(url: str, directory: str, symbols: list[str], start: int, days: int, into: str) -> dict[str, Any]:
     """Collects `days` of each symbol from `start` (ms) into a new file, after a warm-up into another."""
-    client = _client(url)
+    client = waiting_client(url)
     _collect(client, _target(Path(directory) / "warm-up.db", into), _WARM_UP, start, start + 2 * _DAY_MS)
     file = Path(directory) / "by_hand.db"
     target = _target(file, into)
@@ -39,24 +38,6 @@ def measure(url: str, directory: str, symbols: list[str], start: int, days: int,
         "rows_per_second": rows / wall,
         "bytes_per_row": bytes_per_row(file, _TABLE),
     }
-
-
-def _client(url: str) -> Any:
-    """A client of ccxt at the sandbox with its markets loaded: spot alone, without a throttle, as on our side."""
-    client = ccxt.binance(
-        {
-            "enableRateLimit": False,
-            "requests_trust_env": False,
-            "options": {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False},
-        }
-    )
-    client.urls["api"] = {
-        name: url + urlsplit(address).path
-        for name, address in client.urls["api"].items()
-        if name.startswith(("public", "private", "v1"))
-    }
-    client.load_markets()
-    return client
 
 
 def _target(file: Path, into: str) -> Any:

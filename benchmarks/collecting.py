@@ -163,5 +163,6 @@ def measure(
         "microseconds": total / expected * 1e6,
         "stages": {stage: seconds / expected * 1e6 for stage, seconds in stages.seconds.items()},
         "rows_per_second": expected / wall,
+        "process_seconds": cpu_seconds(),
         "bytes_per_row": bytes_per_row(database.path(TABLE), TABLE),
     }
