@@ -74,7 +74,7 @@ class Size:
     rivals: RivalsSize
 
 
-FULL = Size(  # 302,400, 10,080, 2,004,480 and 10,022,400 rows
+FULL = Size(  # 302,400, 40,320, 2,004,480 and 10,022,400 rows
     repeats=3,
     days=105,
     few_days=7,

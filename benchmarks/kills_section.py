@@ -6,11 +6,8 @@ its journal says when to kill; nothing is timed.
 
 from __future__ import annotations
 
-import os
 import random
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -21,16 +18,16 @@ from urllib.parse import parse_qs
 
 import numpy as np
 
-from benchmarks.collecting import ENVIRONMENT, TABLE, prepare
+from benchmarks.backfills import Backfill
+from benchmarks.collecting import TABLE
 from benchmarks.report import Figure, Report
-from crypto_assets.domain.entities import MarketType
-from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, format_time
+from crypto_assets.domain.entities import PROVIDER, MarketType
+from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS
 from crypto_assets.exchange.weights import PAGE_ROWS
 from crypto_assets.sandbox.generated import GeneratedDataset
 from crypto_assets.sandbox.server import RunningSandbox
 from crypto_assets.settings import Settings
 
-_ROOT = Path(__file__).resolve().parent.parent
 _PAGE = PAGE_ROWS[MarketType.SPOT]
 _SEED = 20_240_801
 _LATENCY_MS = 20
@@ -85,21 +82,19 @@ class KillsSection:
         """Adds the section, working in `directory`, which is empty and deleted by the caller."""
         with RunningSandbox(self._dataset, spot_budget=None, futures_budget=None, latency_ms=_LATENCY_MS) as sandbox:
             self._say("a backfill that nobody kills")
-            self._prepare(sandbox, directory / "whole")
-            self._end(self._begin(sandbox, directory / "whole", 1))
-            whole = self._asked(sandbox)
+            whole = self._backfill(sandbox, directory / "whole", 1)
+            requests = self._end(sandbox, whole, self._asked()).requests
             for in_flight in (1, Settings.model_fields["pages_in_flight"].default):
-                self._kill(sandbox, directory, in_flight, whole.requests)
+                killed = self._backfill(sandbox, directory / f"killed-{in_flight}", in_flight)
+                self._kill(sandbox, killed, whole, requests)
 
-    def _kill(self, sandbox: RunningSandbox, directory: Path, in_flight: int, requests: int) -> None:
-        place = directory / f"killed-{in_flight}"
-        self._prepare(sandbox, place)
-        asked, chance = self._asked(sandbox), random.Random(_SEED)
+    def _kill(self, sandbox: RunningSandbox, backfill: Backfill, whole: Backfill, requests: int) -> None:
+        asked, chance = self._asked(), random.Random(_SEED)
         pages = len(self._symbols) * self._days * DAY_MS / MINUTE_MS / _PAGE
         for number in range(self._kills):
-            self._say(f"{in_flight} in flight, kill {number + 1} of {self._kills}")
+            self._say(f"{backfill.in_flight} in flight, kill {number + 1} of {self._kills}")
             after = chance.uniform(0, 2 * (pages - asked.pages) / (self._kills - number))
-            process = self._begin(sandbox, place, in_flight)
+            process = backfill.begin()
             while sandbox.requests.total < after and process.poll() is None:
                 time.sleep(_LOOK_S)
             time.sleep(chance.uniform(0, _MOST_DELAY_S))
@@ -107,13 +102,13 @@ class KillsSection:
             process.communicate()
             asked.take(sandbox)
         killed = asked.requests
-        self._end(self._begin(sandbox, place, in_flight))
-        asked.take(sandbox)
-        self._end(self._begin(sandbox, place, in_flight))
+        self._end(sandbox, backfill, asked)
+        backfill.end(backfill.begin())
         idle = sandbox.requests.total
         sandbox.requests.reset()
-        differing = self._differing(directory / "whole", place)
+        differing = _differing(whole.data, backfill.data)
         again, most_idle = (asked.requests - requests) / self._kills, len(self._symbols)
+        in_flight = backfill.in_flight
         who = f"{in_flight} in flight"
         self._report.add(
             f"11. kill -9, {self._kills} times in a backfill of {len(self._symbols)} x {self._days} days of 1m",
@@ -128,52 +123,36 @@ class KillsSection:
         )
         self._report.notes.append(f"Kills, {who}: {killed:,} requests before the last kill, {requests:,} without any.")
 
-    def _asked(self, sandbox: RunningSandbox) -> _Asked:
-        asked = _Asked(self._start, self._days * DAY_MS // MINUTE_MS)
+    def _asked(self) -> _Asked:
+        return _Asked(self._start, self._days * DAY_MS // MINUTE_MS)
+
+    def _backfill(self, sandbox: RunningSandbox, place: Path, in_flight: int) -> Backfill:
+        """One that is prepared, with the journal empty."""
+        backfill = Backfill(sandbox.url, place, self._symbols, self._start, self._days, in_flight, place)
+        backfill.prepare()
+        sandbox.requests.reset()
+        return backfill
+
+    def _end(self, sandbox: RunningSandbox, backfill: Backfill, asked: _Asked) -> _Asked:
+        """Lets it run to its end; the journal, which holds a thousand requests, is read meanwhile."""
+        process = backfill.begin()
+        while process.poll() is None:
+            time.sleep(_LOOK_S)
+            asked.take(sandbox)
+        backfill.end(process)
         asked.take(sandbox)
         return asked
 
-    def _prepare(self, sandbox: RunningSandbox, place: Path) -> None:
-        place.mkdir()
-        (place / "dagster").mkdir()
-        prepare(sandbox.url, str(place / "data"), self._symbols).dispose()
-        sandbox.requests.reset()
 
-    def _begin(self, sandbox: RunningSandbox, place: Path, in_flight: int) -> subprocess.Popen[str]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("CRYPTO_ASSETS_")}
-        environment |= {
-            "CRYPTO_ASSETS_ENVIRONMENT": ENVIRONMENT,
-            "CRYPTO_ASSETS_DATABASE": f"sqlite:///{place / 'data'}",
-            "CRYPTO_ASSETS_SPOT_URL": sandbox.url,
-            "CRYPTO_ASSETS_FUTURES_URL": sandbox.url,
-            "CRYPTO_ASSETS_PAIRS": ",".join(self._symbols),
-            "CRYPTO_ASSETS_PERPS": "",
-            "CRYPTO_ASSETS_START": format_time(self._start)[:10],
-            "CRYPTO_ASSETS_STATE_DIRECTORY": str(place),
-            "CRYPTO_ASSETS_PAGES_IN_FLIGHT": str(in_flight),
-            "DAGSTER_HOME": str(place / "dagster"),
-        }
-        last = format_time(self._start + (self._days - 1) * DAY_MS)[:10]
-        command = [str(Path(sys.executable).with_name("crypto-assets")), "backfill", "--select", TABLE, "--yes"]
-        command += ["--start", environment["CRYPTO_ASSETS_START"], "--end", last]
-        return subprocess.Popen(
-            command, env=environment, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def _end(self, process: subprocess.Popen[str]) -> None:
-        _, said = process.communicate()
-        if process.returncode:
-            raise RuntimeError(f"a backfill that nobody killed ended with exit code {process.returncode}: {said}")
-
-    def _differing(self, whole: Path, killed: Path) -> int:
-        """Rows that one of the two has and the other has not."""
-        count = 0
-        for table, file in _COMPARED.items():
-            ours, theirs = (str(place / "data" / "binance" / file) for place in (killed, whole))
-            columns = "*" if table == TABLE else "entity_id, level, partition, expected, present, digest, source"
-            with closing(sqlite3.connect(ours)) as connection:
-                connection.execute("ATTACH ? AS whole", (theirs,))
-                for one, other in (("main", "whole"), ("whole", "main")):
-                    rows = (f"SELECT {columns} FROM {schema}.{table}" for schema in (one, other))
-                    count += connection.execute(f"SELECT count(*) FROM ({' EXCEPT '.join(rows)})").fetchone()[0]
-        return count
+def _differing(whole: Path, killed: Path) -> int:
+    """Rows that one of the two has and the other has not."""
+    count = 0
+    for table, file in _COMPARED.items():
+        ours, theirs = (str(data / PROVIDER / file) for data in (killed, whole))
+        columns = "*" if table == TABLE else "entity_id, level, partition, expected, present, digest, source"
+        with closing(sqlite3.connect(ours)) as connection:
+            connection.execute("ATTACH ? AS whole", (theirs,))
+            for one, other in (("main", "whole"), ("whole", "main")):
+                rows = (f"SELECT {columns} FROM {schema}.{table}" for schema in (one, other))
+                count += connection.execute(f"SELECT count(*) FROM ({' EXCEPT '.join(rows)})").fetchone()[0]
+    return count
