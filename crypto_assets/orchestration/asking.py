@@ -15,7 +15,6 @@ from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.exchange.archive import files_for
 from crypto_assets.frames.candles import LOOKBACK
 from crypto_assets.quality.coverage import askable
-from crypto_assets.quality.gaps import missing_spans
 from crypto_assets.quality.ledger import Answer
 from crypto_assets.quality.verification import Look, Series
 
@@ -85,12 +84,7 @@ def plan(series: Series, window: Span, clock: int, *, only_missing: bool, spans:
     altered = series.suspects([*partitions, *following])
     if not only_missing and spans is None:
         return Asking(window, partitions, due, due, altered, set(), following)
-    chosen = due if spans is None else intersect(due, spans)
-    missing = [
-        gap
-        for span in chosen
-        for gap in missing_spans(series.connection, series.table, series.entity_id, interval, span)
-    ]
+    missing = series.missing(due if spans is None else intersect(due, spans))
     suspects = {key for key in altered.intersection(partitions) if intersect([_span(interval, key)], missing)}
     wanted = missing if spans is not None else subtract(missing, series.source_gaps())
     whole = (_span(interval, key) for key in altered.intersection(partitions).difference(suspects))

@@ -22,7 +22,6 @@ from crypto_assets.exchange.weights import PAGE_ROWS, REQUEST_WEIGHT, weight
 from crypto_assets.orchestration.asking import plan
 from crypto_assets.orchestration.collected import Symbol
 from crypto_assets.orchestration.population import symbols_to_collect
-from crypto_assets.quality.gaps import missing_spans
 from crypto_assets.quality.verification import Series
 
 BYTES_A_ROW = {"sqlite": 165.0, "postgresql": 220.0, "mysql": 155.0}
@@ -125,13 +124,7 @@ def _plan(
     with database.connect(table) as connection:
         series = Series(connection, table, symbol.entity_id)
         asking = plan(series, window, clock, only_missing=only_missing, spans=None)
-        missing = asking.missing
-        if missing is None:
-            missing = [
-                gap
-                for span in asking.due
-                for gap in missing_spans(connection, series.table, symbol.entity_id, interval, span)
-            ]
+        missing = series.missing(asking.due) if asking.missing is None else asking.missing
         absent = intersect(missing, series.source_gaps())
 
     def count(spans: Sequence[Span]) -> int:
