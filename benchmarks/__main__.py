@@ -81,7 +81,7 @@ FULL = Size(  # 302,400, 40,320, 2,004,480 and 10,022,400 rows
     many_days=348,
     looked_at=348,
     minutes=2,
-    kills=200,
+    kills=100,
     killed_days=300,
     engines=EngineSize(3, 300_000, (1_000_000, 10_000_000)),
     rivals=RivalsSize(repeats=3, few_days=25, days=200),
