@@ -16,12 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from crypto_assets.exchange.ledger import Ledger
+from crypto_assets.exchange.ledger import FORMAT, Ledger
 
 _T = TypeVar("_T")
 
-# Named by the format of a ledger: versions of this project that disagree about it do not meet.
-FILE_NAME = "weight-1.db"
+FILE_NAME = f"weight-{FORMAT}.db"
 
 # A transaction takes 0.05 ms. Who holds the file longer than this is stopped or stuck.
 _LOCKED_S = 5.0
