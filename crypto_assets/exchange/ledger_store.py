@@ -1,7 +1,8 @@
 """Where the ledgers are kept, so that every process of this machine spends from the same one.
 
-Here belongs that one at a time changes a ledger, and that a change is kept. What a change is belongs to `ledger`. A
-store elsewhere (a server, for several machines) is another class with `change`. Made by `binance`.
+Here belongs that one at a time changes a ledger, and that a change is kept. What a change is belongs to `ledger`. The
+store that several machines share is in `orchestration.shared_budget`: this package knows no database server. Made by
+`binance`.
 """
 
 from __future__ import annotations
