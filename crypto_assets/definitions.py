@@ -62,6 +62,8 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             spot_url=settings.spot_url,
             futures_url=settings.futures_url,
             state_directory=str(settings.state_directory),
+            shared_database=settings.shared_database,
+            outgoing_address=settings.outgoing_address,
             weight_reserve=settings.weight_reserve,
             pages_in_flight=settings.pages_in_flight,
         ),

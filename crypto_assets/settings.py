@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     # All processes that name the same directory spend one request budget, and leave this share of it for others.
     state_directory: Path = Field(default=Path(), validate_default=True)
     weight_reserve: float = Field(default=0.03, ge=0, le=0.9)
+    # Each address that requests leave by has a budget of its own. Who names none is taken for all others who do not.
+    outgoing_address: str = Field(default="", max_length=64)
     # Requests for candles under way at once, of one process.
     pages_in_flight: int = Field(default=16, ge=1, le=64)
     # Candles older than this many days are moved into Parquet files below archive_directory; 0 keeps all.
@@ -169,6 +171,11 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """The database's URL; by default a directory of SQLite files named after the environment."""
         return self.database or f"sqlite:///data/{self.environment.value}"
+
+    @property
+    def shared_database(self) -> str:
+        """The database's URL where it is a server, which other machines may use, too; empty for SQLite files."""
+        return "" if self.database_url.startswith("sqlite") else self.database_url
 
     @property
     def report_file(self) -> Path:

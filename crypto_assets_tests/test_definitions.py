@@ -12,7 +12,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from sqlalchemy import select
 
+from crypto_assets.database.engines import open_database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
@@ -298,3 +300,23 @@ def test_the_exchange_spends_from_the_budget_that_the_settings_name(tmp_path):
         with exchange.open() as opened:
             opened.server_time(MarketType.SPOT)
     assert (state / FILE_NAME).exists()
+
+
+def test_with_a_server_the_exchange_spends_from_the_databases_budget_too(database_url, engine, tmp_path):
+    with RunningSandbox(GeneratedDataset(), spot_budget=100, futures_budget=None) as sandbox:
+        made = Settings(
+            environment="sandbox",
+            database=database_url,
+            spot_url=sandbox.url,
+            state_directory=tmp_path / "state",
+            outgoing_address="office",
+        )
+        with build_definitions(made).resources["exchange"].open() as opened:
+            opened.server_time(MarketType.SPOT)
+    database = open_database(database_url, "sandbox")
+    with database.connect("crypto_weight_ledger") as connection:
+        hosts = connection.scalars(select(TABLES["crypto_weight_ledger"].c.host)).all()
+    database.dispose()
+    host = sandbox.url.removeprefix("http://")
+    assert hosts == ([] if engine == "sqlite" else [f"1 spot {host} from office"])
+    assert (tmp_path / "state" / FILE_NAME).exists()

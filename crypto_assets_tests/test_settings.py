@@ -176,6 +176,29 @@ def test_what_processes_share_lies_in_the_users_state_directory_unless_it_is_nam
     assert load_settings().state_directory == Path("/var/lib/crypto")
 
 
+@pytest.mark.parametrize(
+    ("database", "shared"),
+    [
+        ("", ""),
+        ("sqlite:////srv/market", ""),
+        ("postgresql+psycopg://db/market", "postgresql+psycopg://db/market"),
+        ("mysql+pymysql://db/", "mysql+pymysql://db/"),
+    ],
+)
+def test_only_a_servers_database_is_shared_with_other_machines(database, shared):
+    assert Settings(database=database).shared_database == shared
+
+
+def test_an_outgoing_address_is_a_short_name(monkeypatch):
+    monkeypatch.delenv("CRYPTO_ASSETS_OUTGOING_ADDRESS", raising=False)
+    assert load_settings().outgoing_address == ""
+    monkeypatch.setenv("CRYPTO_ASSETS_OUTGOING_ADDRESS", "203.0.113.7")
+    assert load_settings().outgoing_address == "203.0.113.7"
+    monkeypatch.setenv("CRYPTO_ASSETS_OUTGOING_ADDRESS", "x" * 65)
+    with pytest.raises(SettingsError, match="CRYPTO_ASSETS_OUTGOING_ADDRESS"):
+        load_settings()
+
+
 @pytest.mark.parametrize("share", ["-0.1", "1", "all"])
 def test_the_reserve_is_a_share(monkeypatch, share):
     monkeypatch.setenv("CRYPTO_ASSETS_WEIGHT_RESERVE", share)

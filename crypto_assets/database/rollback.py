@@ -46,7 +46,10 @@ _LEDGERS = ("crypto_kdata_gap", "crypto_kdata_coverage", ARCHIVE, _SOURCE_FILE)
 """What speaks of candles, by entity and interval."""
 
 _ENTITIES = ("crypto_perp", "crypto_pair", "crypto_asset")
-_ORDER = (*(name for name in TABLES if logical_database(name) != META), *_ENTITIES)
+_KEPT_BY_ALL = ("crypto_weight_ledger",)
+"""What the exchange has counted, and how long it wants to be left alone: no rollback takes that back."""
+
+_ORDER = (*(name for name in TABLES if logical_database(name) != META and name not in _KEPT_BY_ALL), *_ENTITIES)
 """Every table that can be cleared, what refers to others before them. What the schema knows of itself is not here."""
 
 _NO_SERIES = (*_ENTITIES, "crypto_websocket_sessions", "crypto_api_keys")

@@ -20,7 +20,7 @@ from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.client import RawPage
 from crypto_assets.exchange.connection import Connection, RetryPolicy
 from crypto_assets.exchange.errors import ConfigurationError, ContractViolation, UnknownSymbol
-from crypto_assets.exchange.ledger_store import OwnStore, SharedStore
+from crypto_assets.exchange.ledger_store import LedgerStore, OwnStore, SharedStore
 from crypto_assets.exchange.markets import Market, check_codes, is_wanted, market_from_binance, nearest_symbols
 from crypto_assets.exchange.paging import Ahead, pages_of
 from crypto_assets.exchange.weights import PAGE_ROWS
@@ -60,8 +60,9 @@ class BinanceExchange:
     not yet dealt with while no more than `readers` series are read; with 1, each is asked for when it is wanted.
     `spot_url` and `futures_url` (scheme://host[:port]) replace the environment's hosts. All that name the same
     `state_directory`, in this and other processes, spend one request budget together and leave the share
-    `weight_reserve` of it for others; without one, this object has a budget of its own. `sleep` and `clock` (seconds
-    since 1970) are for tests.
+    `weight_reserve` of it for others; without one, this object has a budget of its own. `wider_store` is spent from as
+    well, by other machines, too; it is closed with this object. Who names another `outgoing_address` shares with none
+    of them. `sleep` and `clock` (seconds since 1970) are for tests.
     """
 
     def __init__(
@@ -71,6 +72,8 @@ class BinanceExchange:
         spot_url: str | None = None,
         futures_url: str | None = None,
         state_directory: Path | None = None,
+        wider_store: LedgerStore | None = None,
+        outgoing_address: str = "",
         weight_reserve: float = 0.0,
         in_flight: int = 1,
         retry: RetryPolicy | None = None,
@@ -83,10 +86,12 @@ class BinanceExchange:
                 f"CRYPTO_ASSETS_ENVIRONMENT is {environment!r}; it must be one of {', '.join(HOSTS)}"
             )
         overrides = {MarketType.SPOT: spot_url, MarketType.SWAP: futures_url}
-        self._store = SharedStore(state_directory) if state_directory is not None else OwnStore()
+        own: LedgerStore = SharedStore(state_directory) if state_directory is not None else OwnStore()
+        self._stores = (own,) if wider_store is None else (own, wider_store)
         self._urls = {market_type: overrides[market_type] or host for market_type, host in HOSTS[environment].items()}
         self._options: dict[str, Any] = {
-            "store": self._store,
+            "stores": self._stores,
+            "address": outgoing_address,
             "reserve": weight_reserve,
             "retry": retry or RetryPolicy(),
             "sleep": sleep,
@@ -186,12 +191,13 @@ class BinanceExchange:
         return self._one_candle_time(market_type, exchange_id, {})
 
     def close(self) -> None:
-        """Give the sockets and the budget's file back."""
+        """Give the sockets, the budget's file and the wider store back."""
         if self._ahead is not None:
             self._ahead.close()
         for connection in self._connections:
             connection.close()
-        self._store.close()
+        for store in self._stores:
+            store.close()
 
     def _connection(self, market_type: MarketType) -> Connection:
         """This thread's connection: ccxt's client is for one thread at a time."""

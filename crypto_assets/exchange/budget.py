@@ -1,13 +1,14 @@
-"""The exchange's limits, kept by all processes of this machine together: a lease before each request, then its answer.
+"""The exchange's limits, kept by all who share an address together: a lease before each request, then its answer.
 
-Here belong waiting for a lease and reading an answer's headers. The arithmetic belongs to `ledger`, keeping it to
-`ledger_store`, the figures to `weights`. Called by `connection`.
+Here belong asking the stores in turn, waiting for a lease and reading an answer's headers. The arithmetic belongs to
+`ledger`, keeping it to `ledger_store`, the figures to `weights`. Called by `connection`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from urllib.parse import urlsplit
 
 from crypto_assets.domain.entities import MarketType
@@ -30,10 +31,15 @@ LOOK_AGAIN_S = 0.5
 class WeightBudget:
     """What one market's host may still be asked by this address. For any number of threads.
 
+    A request needs a lease from each store, the nearest first: who has to wait there costs the others nothing. Ledgers
+    beyond the first are shared with machines whose clocks differ from this one's, so they keep the exchange's time, to
+    which the first ledger's `clock` leads.
+
     Args:
         market_type: spot and futures are limited apart.
         url: the host; one on loopback has no limit until it names one.
-        store: shared by all who shall spend from one budget.
+        stores: this machine's first, then what other machines spend from, too.
+        address: a name for the address the requests leave by; each has a budget of its own.
         reserve: the share of each quota that is left for others, at least 0 and below 1.
         sleep: takes seconds.
         clock: seconds since 1970.
@@ -43,58 +49,87 @@ class WeightBudget:
         self,
         market_type: MarketType,
         url: str,
-        store: LedgerStore,
+        stores: Sequence[LedgerStore],
         *,
+        address: str = "",
         reserve: float,
         sleep: Callable[[float], None],
         clock: Callable[[], float],
     ) -> None:
-        address = urlsplit(url)
-        self._host = f"{market_type.value} {_MIRROR.sub('api.binance.com', address.netloc)}"
+        where = urlsplit(url)
+        host = f"{market_type.value} {_MIRROR.sub('api.binance.com', where.netloc)}"
+        self._host = f"{host} from {address}" if address else host
         self._market_type = market_type
-        self._is_unlimited = address.hostname in LOOPBACK
-        self._store = store
+        self._is_unlimited = where.hostname in LOOPBACK
+        self._own, *self._wider = stores
         self._share = 1 - reserve
         self._sleep = sleep
         self._clock = clock
 
-    def lease(self, endpoint: str, rows: int, patience_s: float) -> Lease | Wait:
+    def lease(self, endpoint: str, rows: int, patience_s: float) -> tuple[Lease, ...] | Wait:
         """The right to ask `endpoint` for `rows` rows, waited for; or the fence that lasts longer than `patience_s`.
 
-        Raises ValueError for an endpoint without a known weight.
+        The right is a lease of each store, for `settle`. Raises ValueError for an endpoint without a known weight.
         """
         quota, amount = cost(self._market_type, endpoint, rows)
         while True:
-            given = self._store.change(self._host, lambda ledger: self._take(ledger, quota, amount))
-            if isinstance(given, Lease) or (given.fenced and given.seconds > patience_s):
+            given = self._take(quota, amount)
+            if not isinstance(given, Wait) or (given.fenced and given.seconds > patience_s):
                 return given
             self._sleep(max(given.seconds, LOOK_AGAIN_S))
 
-    def _take(self, ledger: Ledger, quota: Quota, amount: int) -> Lease | Wait:
-        limit = ledger.limits.get(quota.name, None if self._is_unlimited else quota.limit)
-        return ledger.take(quota, amount, self._clock(), None if limit is None else max(1, round(limit * self._share)))
+    def _take(self, quota: Quota, amount: int) -> tuple[Lease, ...] | Wait:
+        own, clock = self._own.change(self._host, lambda ledger: (self._book(ledger, quota, amount, 0), ledger.clock))
+        if isinstance(own, Wait):
+            return own
+        # Their time is the earliest that the exchange's clock may show: like our own booking, never too late a minute.
+        ahead_s = clock[0] if clock else 0.0
+        leases = [own]
+        for store in self._wider:
+            given = store.change(self._host, lambda ledger: self._book(ledger, quota, amount, ahead_s))
+            if isinstance(given, Wait):
+                for giver, lease in zip((self._own, *self._wider), leases, strict=False):
+                    giver.change(self._host, partial(Ledger.give_back, lease=lease))
+                return given
+            leases.append(given)
+        return tuple(leases)
 
-    def settle(self, lease: Lease, headers: Mapping[str, str] | None) -> None:
+    def _book(self, ledger: Ledger, quota: Quota, amount: int, ahead_s: float) -> Lease | Wait:
+        limit = ledger.limits.get(quota.name, None if self._is_unlimited else quota.limit)
+        # The time is read here, where nobody else has the ledger: until then there may have been a wait.
+        now = self._clock() + ahead_s
+        return ledger.take(quota, amount, now, None if limit is None else max(1, round(limit * self._share)))
+
+    def settle(self, leases: tuple[Lease, ...], headers: Mapping[str, str] | None) -> None:
         """Note the headers of the answer to the leased request; None when there was no answer."""
         date_s = header_time(headers) if headers else None
         if headers is None or date_s is None:
             return
-        used = headers.get(USED_WEIGHT_HEADER, "") if lease.quota is REQUEST_WEIGHT[self._market_type] else ""
+        own, *wider = leases
+        used = headers.get(USED_WEIGHT_HEADER, "") if own.quota is REQUEST_WEIGHT[self._market_type] else ""
         observed = int(used) if used.isascii() and used.isdigit() else 0
         answered_at = self._clock()
 
         def note(ledger: Ledger) -> None:
-            ledger.learn_clock(date_s, lease.taken_at, answered_at)
-            ledger.settle(lease, observed, date_s)
+            ledger.learn_clock(date_s, own.taken_at, answered_at)
+            ledger.settle(own, observed, date_s)
 
-        self._store.change(self._host, note)
+        self._own.change(self._host, note)
+        for store, lease in zip(self._wider, wider, strict=True):
+            store.change(self._host, partial(Ledger.settle, lease=lease, observed=observed, exchange_s=date_s))
 
     def fence(self, seconds: float, *, banned: bool) -> bool:
-        """Let no process of this machine ask for so long; whether it is the first to hear of it."""
+        """Let nobody who shares a store ask for so long; whether this machine has not heard of it before."""
         until = self._clock() + seconds
-        return self._store.change(self._host, lambda ledger: ledger.fence(until, banned=banned))
+        is_news, clock = self._own.change(self._host, lambda ledger: (ledger.fence(until, banned=banned), ledger.clock))
+        # The latest that the exchange's clock may show then: no other machine asks too early.
+        wider_until = until + (clock[1] if clock else 0.0)
+        for store in self._wider:
+            store.change(self._host, lambda ledger: ledger.fence(wider_until, banned=banned))
+        return is_news
 
     def set_limit(self, limit: int) -> None:
         """The exchange's own word on the weight of a minute, before the reserve."""
         name = REQUEST_WEIGHT[self._market_type].name
-        self._store.change(self._host, lambda ledger: ledger.limits.update({name: limit}))
+        for store in (self._own, *self._wider):
+            store.change(self._host, lambda ledger: ledger.limits.update({name: limit}))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from crypto_assets.domain.intervals import format_time
 from crypto_assets.exchange.budget import LOOPBACK, WeightBudget
 from crypto_assets.exchange.errors import RateLimited, TransientError
 from crypto_assets.exchange.faults import Place, translate, unreachable
-from crypto_assets.exchange.ledger import Lease
+from crypto_assets.exchange.ledger import Lease, Wait
 from crypto_assets.exchange.ledger_store import LedgerStore
 
 _API_PREFIXES = {MarketType.SPOT: ("public", "private", "v1"), MarketType.SWAP: ("fapiPublic", "fapiPrivate")}
@@ -49,7 +49,8 @@ class Connection:
         market_type: MarketType,
         url: str,
         *,
-        store: LedgerStore,
+        stores: Sequence[LedgerStore],
+        address: str,
         reserve: float,
         retry: RetryPolicy,
         sleep: Callable[[float], None],
@@ -59,7 +60,9 @@ class Connection:
         self.market_type = market_type
         self.url = url.rstrip("/")
         self.requests = 0
-        self.budget = WeightBudget(market_type, self.url, store, reserve=reserve, sleep=sleep, clock=clock)
+        self.budget = WeightBudget(
+            market_type, self.url, stores, address=address, reserve=reserve, sleep=sleep, clock=clock
+        )
         self._policy = retry
         self._sleep = sleep
         self._clock = clock
@@ -88,29 +91,31 @@ class Connection:
             raise
 
     def _once(self, call: Callable[[dict[str, Any]], Any], params: dict[str, Any], place: Place) -> Any:
-        lease = self._lease(place, params)
+        leases = self._lease(place, params)
         self.requests += 1
         self.ccxt.last_response_headers = None
         outside = sys.exception()
         try:
-            answer = call(params)
+            try:
+                answer = call(params)
+            finally:
+                # Before a fence is written: its answer may be the first that tells the exchange's clock.
+                self.budget.settle(leases, self.ccxt.last_response_headers)
         except Exception as error:
             # ccxt's tree, and what escapes it (requests' decoding errors): `faults` tells them apart.
             failure = translate(error, place, self._clock(), outside)
             if isinstance(failure, RateLimited):
                 self._fence(failure)
             raise failure from error
-        finally:
-            self.budget.settle(lease, self.ccxt.last_response_headers)
         if isinstance(answer, str | bytes) or answer is None:
             # ccxt hands on a body that is no JSON as text: a page of a proxy, or an answer cut short.
             start = answer[:60] if answer else ""
             raise TransientError(f"{place} answered with something that is not JSON ({start!r}); try again later")
         return answer
 
-    def _lease(self, place: Place, params: dict[str, Any]) -> Lease:
+    def _lease(self, place: Place, params: dict[str, Any]) -> tuple[Lease, ...]:
         given = self.budget.lease(place.path, params.get("limit", 0), self._policy.max_retry_after_s)
-        if isinstance(given, Lease):
+        if not isinstance(given, Wait):
             return given
         end = format_time(int(self._clock() + given.seconds) * 1000)
         what = "has banned this address" if given.banned else "must be left alone"

@@ -2,7 +2,8 @@
 
 Here belong when a request may be sent and what an answer says about it. Where a ledger is kept, and that nobody else
 has it meanwhile, belongs to `ledger_store`; waiting belongs to `budget`, the caller. Times are seconds since 1970 on
-this machine's clock unless they are called the exchange's.
+one clock, which the caller chooses, unless they are called the exchange's: a machine's own, with `clock` leading from
+it to the exchange's, or for a ledger that machines share the exchange's itself, without `clock`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from dataclasses import dataclass, field
 import orjson
 
 from crypto_assets.exchange.weights import Quota
+
+# Named by it, the ledgers of versions that disagree about what `to_json` gives never meet.
+FORMAT = 1
 
 # How far the spending of an interval may run ahead of an even pace, as a share of the quota: a few requests are never
 # held up, a backfill is spread over the first nine tenths of a minute, and the last tenth makes up for slow seconds.
@@ -53,10 +57,10 @@ class Wait:
 class Ledger:
     """The shared account of one host.
 
-    The exchange's clock less ours lies between the two figures of `clock`. A request is booked in the earliest interval
-    in which it can arrive; while nothing proves that it was counted there, it weighs on the next one, too. So the end
-    of a minute needs no guard, and neither a slow request, a lost answer nor a killed process makes the sum of a minute
-    too small.
+    The exchange's clock less the ledger's lies between the two figures of `clock`. A request is booked in the earliest
+    interval in which it can arrive; while nothing proves that it was counted there, it weighs on the next one, too. So
+    the end of a minute needs no guard, and neither a slow request, a lost answer nor a killed process makes the sum of
+    a minute too small.
     """
 
     limits: dict[str, int] = field(default_factory=dict)  # by a quota's name, as the exchange itself says
@@ -101,6 +105,13 @@ class Ledger:
         if window is not None and int(exchange_s // lease.quota.window_s) == lease.window:
             window.unanswered -= lease.cost
             window.observed = max(window.observed, observed)
+
+    def give_back(self, lease: Lease) -> None:
+        """Undo the booking of a lease whose request was not sent."""
+        window = self.windows.get((lease.quota.name, lease.window))
+        if window is not None:
+            window.leased -= lease.cost
+            window.unanswered -= lease.cost
 
     def learn_clock(self, date_s: float, asked_at: float, answered_at: float) -> None:
         """Narrow the difference of the clocks: between the two times the exchange's was in the second `date_s`."""

@@ -1,7 +1,8 @@
 """Where the ledgers are kept, so that every process of this machine spends from the same one.
 
-Here belongs that one at a time changes a ledger, and that a change is kept. What a change is belongs to `ledger`. A
-store elsewhere (a server, for several machines) is another class with `change`. Made by `binance`.
+Here belongs that one at a time changes a ledger, and that a change is kept. What a change is belongs to `ledger`. The
+store that several machines share is in `orchestration.shared_budget`: this package knows no database server. Made by
+`binance`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from crypto_assets.exchange.ledger import Ledger
+from crypto_assets.exchange.ledger import FORMAT, Ledger
 
 _T = TypeVar("_T")
 
-# Named by the format of a ledger: versions of this project that disagree about it do not meet.
-FILE_NAME = "weight-1.db"
+FILE_NAME = f"weight-{FORMAT}.db"
 
 # A transaction takes 0.05 ms. Who holds the file longer than this is stopped or stuck.
 _LOCKED_S = 5.0

@@ -16,10 +16,12 @@ import dagster as dg
 from pydantic import Field
 
 from crypto_assets.database.engines import Database, open_database
+from crypto_assets.database.shared_state import SharedState
 from crypto_assets.exchange.archive import BinanceArchive, archive_host
 from crypto_assets.exchange.binance import BinanceExchange, EnvironmentName
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.orchestration.progress import Tell, now_and_then
+from crypto_assets.orchestration.shared_budget import DatabaseStore
 from crypto_assets.quality.ledger import Policy, our_clock
 
 
@@ -36,6 +38,12 @@ class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     state_directory: str = Field(
         default="", description="All processes that name the same one spend one request budget; empty for one's own."
     )
+    shared_database: str = Field(
+        default="", description="URL of a server's database whose users on all machines spend one budget; or empty."
+    )
+    outgoing_address: str = Field(
+        default="", description="A name for the address requests leave by; only those of one name share a budget."
+    )
     weight_reserve: float = Field(default=0.0, description="The share of the exchange's limits left for others.")
     pages_in_flight: int = Field(default=16, description="Pages of candles asked for and not yet stored.")
 
@@ -47,11 +55,16 @@ class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             spot_url=self.spot_url,
             futures_url=self.futures_url,
             state_directory=Path(self.state_directory) if self.state_directory else None,
+            wider_store=self._wider_store(),
+            outgoing_address=self.outgoing_address,
             weight_reserve=self.weight_reserve,
             in_flight=self.pages_in_flight,
         )
         with closing(made) as exchange:
             yield exchange
+
+    def _wider_store(self) -> DatabaseStore | None:
+        return DatabaseStore(SharedState(self.shared_database, self.environment)) if self.shared_database else None
 
 
 class ArchiveResource(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -8,6 +8,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ from crypto_assets.exchange.ledger_store import OwnStore
 from crypto_assets.exchange.weights import FUNDING_REQUESTS, Quota
 
 START = 1_700_000_000.0
+MINUTES_END = START // 60 * 60 + 59
+LIVE = "https://api.binance.com"
 
 
 @dataclass
@@ -240,9 +243,9 @@ def refuse_to_wait(seconds: float) -> None:
     raise WouldWaitError
 
 
-def budget_at_a_minutes_end(url, store, reserve=0.0):
+def budget_at_a_minutes_end(url, *stores, reserve=0.0, **options):
     return WeightBudget(
-        MarketType.SPOT, url, store, reserve=reserve, sleep=refuse_to_wait, clock=lambda: START // 60 * 60 + 59
+        MarketType.SPOT, url, stores, reserve=reserve, sleep=refuse_to_wait, clock=lambda: MINUTES_END, **options
     )
 
 
@@ -251,13 +254,13 @@ def spend_at_once(budget) -> int:
     leased = 0
     with contextlib.suppress(WouldWaitError):
         while True:
-            leased += budget.lease("klines", 1000, 0).cost
+            leased += budget.lease("klines", 1000, 0)[0].cost
     return leased
 
 
 @pytest.mark.parametrize(("reserve", "expected"), [(0.0, 6000), (0.03, 5820), (0.5, 3000)])
 def test_the_reserve_is_left_for_others(reserve, expected):
-    assert spend_at_once(budget_at_a_minutes_end("https://api.binance.com", OwnStore(), reserve)) == expected
+    assert spend_at_once(budget_at_a_minutes_end("https://api.binance.com", OwnStore(), reserve=reserve)) == expected
 
 
 def test_hosts_have_budgets_of_their_own_and_mirrors_share_one():
@@ -265,3 +268,150 @@ def test_hosts_have_budgets_of_their_own_and_mirrors_share_one():
     assert spend_at_once(budget_at_a_minutes_end("https://api.binance.com", store)) == 6000
     assert spend_at_once(budget_at_a_minutes_end("https://api3.binance.com", store)) == 0
     assert spend_at_once(budget_at_a_minutes_end("https://testnet.binance.vision", store)) == 6000
+
+
+def contents(store, host="spot api.binance.com") -> Ledger:
+    return store.change(host, lambda ledger: Ledger.from_json(ledger.to_json()))
+
+
+def test_a_name_for_the_outgoing_address_is_a_budget_of_its_own():
+    store = OwnStore()
+    assert spend_at_once(budget_at_a_minutes_end(LIVE, store)) == 6000
+    assert spend_at_once(budget_at_a_minutes_end(LIVE, store, address="a")) == 6000
+    assert spend_at_once(budget_at_a_minutes_end(LIVE, store, address="a")) == 0
+    assert spend_at_once(budget_at_a_minutes_end(LIVE, store, address="b")) == 6000
+
+
+def test_machines_with_stores_of_their_own_and_one_in_common_spend_one_budget():
+    common, one, other = OwnStore(), OwnStore(), OwnStore()
+    first = budget_at_a_minutes_end(LIVE, one, common)
+    leases = [first.lease("klines", 1000, 0) for _ in range(1000)]
+    assert [len(each) for each in leases] == [2] * 1000
+    assert spend_at_once(budget_at_a_minutes_end(LIVE, other, common)) == 4000
+    with pytest.raises(WouldWaitError):
+        first.lease("klines", 1000, 0)
+
+
+def test_a_lease_that_the_wider_store_refuses_is_given_back_to_the_own_one():
+    common, one, other = OwnStore(), OwnStore(), OwnStore()
+    assert spend_at_once(budget_at_a_minutes_end(LIVE, one, common)) == 6000
+    assert spend_at_once(budget_at_a_minutes_end(LIVE, other, common)) == 0
+    assert [(each.leased, each.unanswered) for each in contents(other).windows.values()] == [(0, 0)]
+
+
+def test_who_has_to_wait_on_its_own_machine_does_not_ask_the_wider_store():
+    class Untouched(OwnStore):
+        def change(self, host, apply):  # noqa: ARG002
+            raise AssertionError(host)
+
+    own = OwnStore()
+    assert spend_at_once(budget_at_a_minutes_end(LIVE, own)) == 6000
+    assert spend_at_once(budget_at_a_minutes_end(LIVE, own, Untouched())) == 0
+
+
+def test_an_answer_settles_the_leases_of_all_stores_and_a_limit_reaches_all():
+    own, common = OwnStore(), OwnStore()
+    budget = budget_at_a_minutes_end(LIVE, own, common)
+    budget.set_limit(100)
+    leases = budget.lease("klines", 1000, 0)
+    headers = {"Date": "Tue, 14 Nov 2023 22:13:59 GMT", "X-MBX-USED-WEIGHT-1M": "60"}
+    budget.settle(leases, headers)
+    for store in (own, common):
+        ledger = contents(store)
+        assert ledger.limits == {leases[0].quota.name: 100}
+        assert [(each.leased, each.unanswered, each.observed) for each in ledger.windows.values()] == [(2, 0, 60)]
+    assert contents(common).clock is None, "each machine has another clock"
+    assert contents(own).clock is not None
+
+
+@dataclass
+class Machine:
+    """A machine whose clock is `off_s` from the exchange's, with a store of its own beside the common one."""
+
+    exchange_now: list[float]
+    off_s: float
+    common: OwnStore
+
+    def __post_init__(self) -> None:
+        self.budget = WeightBudget(
+            MarketType.SPOT,
+            LIVE,
+            [OwnStore(), self.common],
+            reserve=0,
+            sleep=refuse_to_wait,
+            clock=lambda: self.exchange_now[0] + self.off_s,
+        )
+
+    def ask(self, patience_s: float = 0) -> Wait | None:
+        """One request, answered at once; or the fence."""
+        given = self.budget.lease("klines", 1000, patience_s)
+        if isinstance(given, Wait):
+            return given
+        self.budget.settle(given, {"Date": formatdate(self.exchange_now[0], usegmt=True)})
+        return None
+
+
+def learnt(now: float, *offs: float) -> tuple[list[float], list[Machine]]:
+    """The exchange's time, and machines that have had answers just before and just after a full second of it."""
+    time, common = [now - 2.001], OwnStore()
+    machines = [Machine(time, off, common) for off in offs]
+    for each in machines:
+        each.ask()
+    time[0] = now - 2
+    for each in machines:
+        each.ask()
+    return time, machines
+
+
+@pytest.mark.parametrize("offs", [(0, 25), (-70, 0), (-3600, 7200)])
+def test_machines_whose_clocks_differ_spend_one_budget_minute_by_minute(offs):
+    time, machines = learnt(MINUTES_END - 240, *offs)
+    for minute in range(3):
+        time[0] = MINUTES_END + 60 * minute
+        spent = 0
+        with contextlib.suppress(WouldWaitError):
+            for each in itertools.cycle(machines):
+                each.ask()
+                spent += 2
+        assert spent == 6000
+
+
+@pytest.mark.parametrize("offs", [(0, 25), (-70, 0), (-3600, 7200), (7200, -3600)])
+def test_a_fence_holds_for_machines_whose_clocks_differ_exactly_as_long(offs):
+    time, (one, other) = learnt(START, *offs)
+    time[0] = START
+    assert one.budget.fence(30, banned=False)
+    for later in (0, 15, 29.9):
+        time[0] = START + later
+        assert other.ask() is not None
+        assert other.ask().fenced
+    time[0] = START + 30.1
+    assert other.ask() is None
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.floats(0, 90), st.booleans()), max_size=30),
+    st.integers(1, 40),
+    st.floats(0, 90),
+)
+def test_a_lease_given_back_leaves_no_trace(spent, cost, at):
+    quota, ledger = Quota("weight", 60, 100), Ledger()
+    for amount, when, answered in sorted(spent, key=lambda each: each[1]):
+        lease = ledger.take(quota, amount, START + when, None)
+        if answered:
+            ledger.settle(lease, amount, START + when)
+    ledger.take(quota, 1, START + max([at, *(when for _, when, _ in spent)]), None)
+    before = Ledger.from_json(ledger.to_json())
+    lease = ledger.take(quota, cost, START + max([at, *(when for _, when, _ in spent)]), None)
+    assert ledger != before
+    ledger.give_back(lease)
+    assert ledger == before
+
+
+def test_a_lease_given_back_after_its_minute_was_forgotten_changes_nothing():
+    quota, ledger = Quota("weight", 60, 100), Ledger()
+    lease = ledger.take(quota, 5, START, 100)
+    ledger.take(quota, 5, START + 600, 100)
+    before = Ledger.from_json(ledger.to_json())
+    ledger.give_back(lease)
+    assert ledger == before

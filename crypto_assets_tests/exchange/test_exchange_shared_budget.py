@@ -246,13 +246,13 @@ def test_all_threads_together_are_given_exactly_the_limit(tmp_path):
     leased, lock = [], threading.Lock()
     with closing(SharedStore(tmp_path)) as store:
         budget = WeightBudget(
-            SPOT, "https://api.binance.com", store, reserve=0.9, sleep=refuse, clock=lambda: 1_700_000_039.0
+            SPOT, "https://api.binance.com", [store], reserve=0.9, sleep=refuse, clock=lambda: 1_700_000_039.0
         )
 
         def spend():
             try:
                 while True:
-                    lease = budget.lease("klines", 1000, 0)
+                    (lease,) = budget.lease("klines", 1000, 0)
                     with lock:
                         leased.append(lease.cost)
             except WouldWaitError:

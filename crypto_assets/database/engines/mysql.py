@@ -17,6 +17,8 @@ from sqlalchemy.exc import DBAPIError
 
 from crypto_assets.database.engines.base import BACKUP, BUSY_TIMEOUT_SECONDS, MIGRATION_TIMEOUT_SECONDS
 from crypto_assets.database.engines.server import (
+    STOPPED_TURN_SECONDS,
+    TURN_SECONDS,
     ServerDatabase,
     month_starts,
     waited_in_vain,
@@ -134,6 +136,15 @@ class MysqlDatabase(ServerDatabase):
             # A month of candles as one text; by default MySQL cuts at a kilobyte, without a word.
             " group_concat_max_len = 16777216",
         }
+
+    def _turn_arguments(self) -> dict[str, Any]:
+        # Unlike the others these connections keep their limits. Who says nothing for so long is let go by the server,
+        # be it in a transaction or not: MySQL knows no limit for the former alone.
+        arguments = self._connect_arguments()
+        arguments["init_command"] += (
+            f", innodb_lock_wait_timeout = {TURN_SECONDS}, wait_timeout = {STOPPED_TURN_SECONDS}"
+        )
+        return arguments
 
     def _connected(self, driver_connection: Any) -> None:
         driver_connection._read_timeout = driver_connection._write_timeout = None  # noqa: SLF001 - no other way

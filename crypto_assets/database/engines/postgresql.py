@@ -17,6 +17,8 @@ from sqlalchemy.exc import DBAPIError
 
 from crypto_assets.database.engines.base import BACKUP, BUSY_TIMEOUT_SECONDS, MIGRATION_TIMEOUT_SECONDS
 from crypto_assets.database.engines.server import (
+    STOPPED_TURN_SECONDS,
+    TURN_SECONDS,
     ServerDatabase,
     month_starts,
     waited_in_vain,
@@ -131,6 +133,13 @@ class PostgresqlDatabase(ServerDatabase):
             "application_name": "crypto-assets",
             "options": f"-c timezone=UTC -c client_encoding=UTF8 -c lock_timeout={BUSY_TIMEOUT_SECONDS}s",
         }
+
+    def _turn_arguments(self) -> dict[str, Any]:
+        arguments = self._connect_arguments()
+        patience = f"-c lock_timeout={TURN_SECONDS}s -c idle_in_transaction_session_timeout={STOPPED_TURN_SECONDS}s"
+        # After a power failure nobody needs what was written last.
+        arguments["options"] += f" {patience} -c synchronous_commit=off"
+        return arguments | {"tcp_user_timeout": TURN_SECONDS * 2000}  # in ms
 
     def _read_one_moment(self, connection: Connection) -> None:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")

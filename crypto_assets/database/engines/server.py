@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 IDLE_CONNECTIONS = 5
+TURN_SECONDS = 5
+"""How long a turn waits for another one."""
+STOPPED_TURN_SECONDS = 3
+"""How long one that stopped half-way can keep others waiting: whoever waits outlasts it."""
+
 CONNECT_TIMEOUT_SECONDS = 10
 
 
@@ -49,7 +54,7 @@ class ServerDatabase(Database):
         self.location = url.render_as_string(hide_password=True)
         self.units = tuple(dict.fromkeys(str(table.schema) for table in TABLES.values()))
         self._url = url
-        self._made: Engine | None = None
+        self._made: dict[bool, Engine] = {}  # by whether it is the one for turns
         self._accepted: set[str] = set()
         self._lock = threading.Lock()
         self._process = os.getpid()
@@ -69,6 +74,18 @@ class ServerDatabase(Database):
         # In one order everywhere, or two processes would wait for each other.
         turns = sorted(named, key=lambda each: (each in (META, QUALITY), each))
         with self._stating_errors(), self._pool().connect() as connection, self._transaction(connection, turns):
+            self._accept(connection, name)
+            yield connection
+
+    @contextmanager
+    def turn(self, name: str) -> Iterator[Connection]:
+        """A short transaction, committed at the end, whose row locks are all that keeps others out.
+
+        Quicker than `begin`: on a connection that stays open and is not tried out before. Where the server has closed
+        it meanwhile, the first statement fails and the next turn has a new one. No lock is waited for longer than
+        TURN_SECONDS. After a power failure PostgreSQL may have forgotten the last of them. Raises as `begin`.
+        """
+        with self._stating_errors(), self._pool(for_turns=True).begin() as connection:
             self._accept(connection, name)
             yield connection
 
@@ -139,10 +156,10 @@ class ServerDatabase(Database):
 
     def dispose(self) -> None:
         with self._lock:
-            made, self._made = self._made, None
+            made, self._made = self._made, {}
             self._accepted = set()
-        if made is not None:
-            made.dispose()
+        for engine in made.values():
+            engine.dispose()
 
     @contextmanager
     def _committing_each(self) -> Iterator[Connection]:
@@ -150,25 +167,33 @@ class ServerDatabase(Database):
         with self._stating_errors(), self._pool().connect() as connection:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
-    def _pool(self) -> Engine:
+    def _pool(self, *, for_turns: bool = False) -> Engine:
         with self._lock:
-            if self._made is not None and self._process != os.getpid():
+            if self._made and self._process != os.getpid():
                 # A connection is its parent's: the child forgets it without touching it.
-                self._made.dispose(close=False)
-                self._made = None
-            if self._made is None:
+                for engine in self._made.values():
+                    engine.dispose(close=False)
+                self._made = {}
+            if for_turns not in self._made:
                 self._process = os.getpid()
-                self._made = create_engine(
-                    self._url,
-                    pool_size=IDLE_CONNECTIONS,
-                    max_overflow=-1,
-                    pool_pre_ping=True,
-                    isolation_level=self.default_isolation,
-                    connect_args=self._connect_arguments(),
-                    execution_options={"schema_translate_map": dict(self.schemas)},
-                )
-                event.listen(self._made, "connect", lambda made, _: self._connected(made))
-            return self._made
+                self._made[for_turns] = self._make_pool(for_turns=for_turns)
+            return self._made[for_turns]
+
+    def _make_pool(self, *, for_turns: bool) -> Engine:
+        made = create_engine(
+            self._url,
+            pool_size=1 if for_turns else IDLE_CONNECTIONS,
+            max_overflow=-1,
+            pool_pre_ping=not for_turns,
+            # A turn has ended its transaction by itself; rolling back once more would be a message to the server.
+            pool_reset_on_return=None if for_turns else "rollback",
+            isolation_level="READ COMMITTED" if for_turns else self.default_isolation,
+            connect_args=self._turn_arguments() if for_turns else self._connect_arguments(),
+            execution_options={"schema_translate_map": dict(self.schemas)},
+        )
+        if not for_turns:
+            event.listen(made, "connect", lambda connection, _: self._connected(connection))
+        return made
 
     def _connect_seconds(self) -> int:
         """How long a server may take to let us in; `connect_timeout` in the URL says otherwise."""
@@ -219,6 +244,10 @@ class ServerDatabase(Database):
     @abstractmethod
     def _connect_arguments(self) -> dict[str, Any]:
         """Arguments of the driver."""
+
+    @abstractmethod
+    def _turn_arguments(self) -> dict[str, Any]:
+        """The same for `turn`: short waits, and no server that says nothing is waited for."""
 
     @abstractmethod
     def _read_one_moment(self, connection: Connection) -> None:

@@ -51,6 +51,22 @@ crypto_websocket_sessions = Table(
     info={"time": "updated_timestamp"},
 )
 
+crypto_weight_ledger = Table(
+    "crypto_weight_ledger",
+    metadata,
+    Column(
+        "host",
+        string(255),
+        primary_key=True,
+        comment="Whose budget: the state's format, the market, its host, and the outgoing address where one is named",
+    ),
+    required("state", Text, "What was leased and observed, as JSON; empty until the first change"),
+    required("updated_timestamp", UtcTimestamp, "When this row was last written, UTC, by the writer's clock"),
+    schema=OPERATIONS,
+    comment="The request budgets that machines share; unused on SQLite, where a file of the machine's has them",
+    info={"time": "updated_timestamp"},
+)
+
 crypto_api_keys = Table(
     "crypto_api_keys",
     metadata,
@@ -79,4 +95,4 @@ crypto_api_keys = Table(
     info={"time": "created_timestamp"},
 )
 
-TABLES = (crypto_operational_metrics, crypto_websocket_sessions, crypto_api_keys)
+TABLES = (crypto_operational_metrics, crypto_websocket_sessions, crypto_weight_ledger, crypto_api_keys)
