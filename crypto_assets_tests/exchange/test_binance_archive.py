@@ -88,7 +88,8 @@ def test_a_file_holds_what_rest_gives(sandbox, archive, market_type, interval, p
     received = rest_rows_of(sandbox.url, file)
     assert len(received) == rows
     assert candles.file == file
-    pd.testing.assert_frame_equal(archived_candles(candles.table), parse_candles(received).assign(archived=True), check_exact=True)
+    expected = parse_candles(received).assign(archived=True)
+    pd.testing.assert_frame_equal(archived_candles(candles.table), expected, check_exact=True)
     assert candles.raw_rows(range(rows)) == received
     assert candles.stamps_per_ms == (1000 if market_type is SPOT and period >= "2025" else 1)
     has_header = candles.content.startswith(b"open_time,")
