@@ -39,7 +39,10 @@ def test_every_table_is_measured_with_all_its_rows(some):
     # A candle is a hundred and some bytes; the partitions that earlier tests left take some pages each.
     assert 60 < states[CANDLES].bytes_per_row < 10_000
     assert states["cryptoperp_1d_kdata"].bytes_per_row is None
-    assert maintain(some) == maintain(some)
+    # A server frees pages when it has the time, so that sizes of two moments differ.
+    again = [maintain(some) for _ in range(2)]
+    first, second = ([(state.table, state.rows, state.compacted) for state in each] for each in again)
+    assert first == second
 
 
 METADATA = {"crypto_database_identity", "crypto_schema_migration"}
