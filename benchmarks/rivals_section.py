@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.freqtrade_environment import NotInstalledError, freqtrade_command, freqtrade_version
 from benchmarks.processes import run
 from benchmarks.report import Figure, Report
+from crypto_assets.settings import Settings
 
 MIN_FREQTRADE_RATIO = 1.0  # its CPU for a row / ours
 
@@ -46,7 +47,7 @@ class _Rival:
 
 
 _RIVALS = {
-    _OURS: _Rival("ours", "benchmarks.collecting", {}),
+    _OURS: _Rival("ours", "benchmarks.collecting", {"in_flight": Settings.model_fields["pages_in_flight"].default}),
     "sqlite3": _Rival(
         "ccxt fetch_ohlcv + to_sql(sqlite3), a page at a time", "benchmarks.by_hand", {"into": "sqlite3"}
     ),
