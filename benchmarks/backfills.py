@@ -45,7 +45,7 @@ class Backfill:
         history = self.place / "dagster"
         history.mkdir(parents=True)
         (history / "dagster.yaml").write_text(_QUIET)
-        prepare(self.url, str(self.data), list(self.symbols)).dispose()
+        prepare(self.url, str(self.data), list(self.symbols), state_directory=self.state_directory).dispose()
 
     def begin(self) -> subprocess.Popen[str]:
         """The process; its output is to be read by `end`, or by nobody once it was killed."""

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -106,11 +107,20 @@ class TimedDatabase(SqliteDatabase):
                 stack.pop_all().close()
 
 
-def prepare(url: str, directory: str, symbols: list[str], database: SqliteDatabase | None = None) -> SqliteDatabase:
-    """A migrated database in `directory` that lists the symbols of the exchange at `url`."""
+def prepare(
+    url: str,
+    directory: str,
+    symbols: list[str],
+    database: SqliteDatabase | None = None,
+    state_directory: Path | None = None,
+) -> SqliteDatabase:
+    """A migrated database in `directory` that lists the symbols of the exchange at `url`.
+
+    Who shares a request budget in `state_directory` learns there what the exchange says its limit is.
+    """
     database = database or open_benchmark(directory)
     migrate(database)
-    with closing(exchange_at(url)) as exchange:
+    with closing(exchange_at(url, state_directory=state_directory)) as exchange:
         populate_markets(database, exchange, MarketType.SPOT, symbols, exchange.server_time(MarketType.SPOT))
     return database
 
@@ -120,9 +130,11 @@ def open_benchmark(directory: str) -> SqliteDatabase:
     return SqliteDatabase(make_url(f"sqlite:///{directory}"), ENVIRONMENT, PROVIDER, HEAD)
 
 
-def exchange_at(url: str, in_flight: int = 1) -> BinanceExchange:
+def exchange_at(url: str, in_flight: int = 1, state_directory: Path | None = None) -> BinanceExchange:
     """The project's exchange client, asking the sandbox at `url`; on loopback it does not throttle."""
-    return BinanceExchange(ENVIRONMENT, spot_url=url, futures_url=url, in_flight=in_flight)
+    return BinanceExchange(
+        ENVIRONMENT, spot_url=url, futures_url=url, in_flight=in_flight, state_directory=state_directory
+    )
 
 
 def measure(
