@@ -107,7 +107,7 @@ class KillsSection:
         idle = sandbox.requests.total
         sandbox.requests.reset()
         differing = _differing(whole.data, backfill.data)
-        again, most_idle = (asked.requests - requests) / self._kills, len(self._symbols)
+        again, most_idle = (asked.requests - requests) / self._kills, 1
         in_flight = backfill.in_flight
         who = f"{in_flight} in flight"
         self._report.add(

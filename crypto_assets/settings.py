@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     weight_reserve: float = Field(default=0.03, ge=0, le=0.9)
     # Each address that requests leave by has a budget of its own. Who names none is taken for all others who do not.
     outgoing_address: str = Field(default="", max_length=64)
-    # Requests for candles under way at once, of one process.
+    # Pages of candles that one run over a table has asked for and not yet stored.
     pages_in_flight: int = Field(default=16, ge=1, le=64)
     # Candles older than this many days are moved into Parquet files below archive_directory; 0 keeps all.
     retention_days: int = Field(default=0, ge=0)
