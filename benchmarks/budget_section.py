@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import tempfile
 import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,10 @@ class BudgetSection:
             sandbox = stack.enter_context(SandboxProcess(self._arguments))
             backfills = self._prepared(sandbox.url, processes, Path(stack.enter_context(tempfile.TemporaryDirectory())))
             self._say(f"spending the request budget, {who}")
-            running = [backfill.begin() for backfill in backfills]
+            running = [stack.enter_context(_killed_at_the_end(backfill.begin())) for backfill in backfills]
             log = self._log(sandbox.url)
             while not log["by_status"].get("200", 0) > _SYMBOLS * 2:  # they have begun
+                _refuse_ended(running)
                 time.sleep(_LOOK_S)
                 log = self._log(sandbox.url)
             first = int(time.time() // _MINUTE_S) + 1
@@ -74,11 +76,7 @@ class BudgetSection:
                 for asked in log["recent"]:
                     minute = asked["time_ms"] // MINUTE_MS
                     used[minute] = max(used[minute], asked["used_weight"])
-            for process in running:
-                if process.poll() is not None:
-                    raise RuntimeError(f"a backfill ended before the time was over: {process.communicate()[1]}")
-                process.kill()
-                process.communicate()
+            _refuse_ended(running)
         shares = [100 * used[first + each] / SPOT_BUDGET for each in range(self._minutes)]
         refused = sum(count for status, count in log["by_status"].items() if status in ("418", "429"))
         self._report.add(
@@ -131,3 +129,18 @@ class BudgetSection:
                 met=cost < MAX_BUDGET_MS,
             ),
         )
+
+
+@contextmanager
+def _killed_at_the_end(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _refuse_ended(running: list[subprocess.Popen[str]]) -> None:
+    for process in running:
+        if process.poll() is not None:
+            raise RuntimeError(f"a backfill ended before the time was over: {process.communicate()[1]}")

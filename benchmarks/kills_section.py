@@ -7,6 +7,7 @@ its journal says when to kill; nothing is timed.
 from __future__ import annotations
 
 import random
+import signal
 import sqlite3
 import time
 from collections.abc import Callable
@@ -47,7 +48,7 @@ class _Asked:
 
     def take(self, sandbox: RunningSandbox) -> None:
         """Adds what the journal holds, and forgets it there."""
-        for each in sandbox.requests.recent():
+        for each in sandbox.requests.take():
             query = {name: values[0] for name, values in parse_qs(each.query).items()}
             if each.path.endswith("klines") and int(query["limit"]) > 1:
                 first, last = (int(query[name]) - self.start for name in ("startTime", "endTime"))
@@ -55,7 +56,6 @@ class _Asked:
                 times = self.times.setdefault(query["symbol"], np.zeros(self.minutes, np.int32))
                 times[max(0, -(-first // MINUTE_MS)) : max(0, end)] += 1
                 self.requests += 1
-        sandbox.requests.reset()
 
     @property
     def pages(self) -> float:
@@ -93,13 +93,16 @@ class KillsSection:
         pages = len(self._symbols) * self._days * DAY_MS / MINUTE_MS / _PAGE
         for number in range(self._kills):
             self._say(f"{backfill.in_flight} in flight, kill {number + 1} of {self._kills}")
-            after = chance.uniform(0, 2 * (pages - asked.pages) / (self._kills - number))
+            # Of what is left, so that the last one, too, is killed before its end.
+            after = chance.uniform(0, 2 * (pages - asked.pages) / (self._kills - number + 1))
             process = backfill.begin()
             while sandbox.requests.total < after and process.poll() is None:
                 time.sleep(_LOOK_S)
             time.sleep(chance.uniform(0, _MOST_DELAY_S))
             process.kill()
-            process.communicate()
+            _, said = process.communicate()
+            if process.returncode != -signal.SIGKILL:
+                raise RuntimeError(f"a backfill ended before it was killed, exit code {process.returncode}: {said}")
             asked.take(sandbox)
         killed = asked.requests
         self._end(sandbox, backfill, asked)

@@ -29,15 +29,24 @@ class RequestLog:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.reset()
+        self._recent: deque[Asked] = deque(maxlen=_REMEMBERED)
+        self._paths: Counter[str] = Counter()
+        self._statuses: Counter[int] = Counter()
+        self._max_weight = 0
 
     def reset(self) -> None:
         """Forgets everything counted so far."""
+        self.take()
+
+    def take(self) -> list[Asked]:
+        """What `recent` gives; everything counted so far is forgotten, and nothing is lost in between."""
         with self._lock:
-            self._recent: deque[Asked] = deque(maxlen=_REMEMBERED)
-            self._paths: Counter[str] = Counter()
-            self._statuses: Counter[int] = Counter()
+            recent = list(self._recent)
+            self._recent.clear()
+            self._paths.clear()
+            self._statuses.clear()
             self._max_weight = 0
+        return recent
 
     def record(self, asked: Asked) -> None:
         """Counts one answered (or dropped) request."""
