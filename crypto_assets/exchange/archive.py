@@ -135,11 +135,12 @@ class BinanceArchive:
 
     def _session(self) -> requests.Session:
         """This thread's session."""
-        import requests  # noqa: PLC0415 - opens a socket to see whether it could; only a process that asks should
+        # requests opens a socket to see whether it could; only a process that asks should.
+        from crypto_assets.exchange.bounded_session import BoundedSession  # noqa: PLC0415
 
         session: requests.Session | None = getattr(self._of_thread, "session", None)
         if session is None:
-            session = self._of_thread.session = requests.Session()
+            session = self._of_thread.session = BoundedSession(ARCHIVE_SETTING)
             # Proxies of the environment count for the network, not for loopback.
             session.trust_env = urlsplit(self.url).hostname not in LOOPBACK
             self._sessions.append(session)

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import format_time
 from crypto_assets.exchange.budget import LOOPBACK, WeightBudget
-from crypto_assets.exchange.errors import RateLimited, TransientError
-from crypto_assets.exchange.faults import Place, translate, unreachable
+from crypto_assets.exchange.errors import ExchangeError, RateLimited, TransientError
+from crypto_assets.exchange.faults import Place, setting_of, translate, unreachable
 from crypto_assets.exchange.ledger import Lease, Wait
 from crypto_assets.exchange.ledger_store import LedgerStore
 
@@ -101,6 +101,8 @@ class Connection:
             finally:
                 # Before a fence is written: its answer may be the first that tells the exchange's clock.
                 self.budget.settle(leases, self.ccxt.last_response_headers)
+        except ExchangeError:
+            raise
         except Exception as error:
             # ccxt's tree, and what escapes it (requests' decoding errors): `faults` tells them apart.
             failure = translate(error, place, self._clock(), outside)
@@ -142,15 +144,18 @@ class Connection:
 def _make_ccxt(market_type: MarketType, url: str, timeout_s: float) -> Any:
     import ccxt  # noqa: PLC0415 - loads a hundred exchanges; processes that ask none should not pay for it
 
-    loopback = urlsplit(url).hostname in LOOPBACK
+    from crypto_assets.exchange.bounded_session import BoundedSession  # noqa: PLC0415 - loads requests
+
+    session = BoundedSession(setting_of(market_type))
+    # Proxies and certificate bundles of the environment count for the network, not for loopback.
+    session.trust_env = urlsplit(url).hostname not in LOOPBACK
     maker = ccxt.binance if market_type is MarketType.SPOT else ccxt.binanceusdm
     client = maker(
         {
             # Its throttle knows of no other object, process or program; `budget` does.
             "enableRateLimit": False,
             "timeout": int(timeout_s * 1000),
-            # Proxies and certificate bundles of the environment count for the network, not for loopback.
-            "requests_trust_env": not loopback,
+            "session": session,
             "enableLastHttpResponse": False,
             "enableLastJsonResponse": False,
             "enableLastResponseHeaders": True,

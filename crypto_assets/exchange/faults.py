@@ -44,6 +44,11 @@ _BANNED = 418
 _WAIT_WITHOUT_HEADER_S = {HTTPStatus.TOO_MANY_REQUESTS: 60.0, _BANNED: 120.0}
 
 
+def setting_of(market_type: MarketType) -> str:
+    """The environment variable that chooses the host of a market."""
+    return SPOT_SETTING if market_type is MarketType.SPOT else FUTURES_SETTING
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a request went, for the message: the market, its base URL and what was asked for."""
@@ -57,7 +62,7 @@ class Place:
     @property
     def setting(self) -> str:
         """The environment variable that chooses this host."""
-        return SPOT_SETTING if self.market_type is MarketType.SPOT else FUTURES_SETTING
+        return setting_of(self.market_type)
 
     def __str__(self) -> str:
         return f"{self.path} at {self.url}"

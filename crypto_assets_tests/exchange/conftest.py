@@ -6,6 +6,7 @@ import bisect
 import json
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -72,7 +73,8 @@ class BinanceLike:
             request.close_connection = True
             request.connection.close()
             return
-        raw = answer.body.encode() if isinstance(answer.body, str) else json.dumps(answer.body).encode()
+        text = answer.body if isinstance(answer.body, bytes | str) else json.dumps(answer.body)
+        raw = text.encode() if isinstance(text, str) else text
         # send_response would add a Date of its own, which some tests choose.
         request.send_response_only(answer.status)
         usual = {"Content-Type": "application/json", "Date": request.date_time_string()}
@@ -80,8 +82,9 @@ class BinanceLike:
             request.send_header(name, value)
         request.send_header("Content-Length", str(len(raw) + (100 if answer.cut else 0)))
         request.end_headers()
-        request.wfile.write(raw)
         request.close_connection = answer.cut
+        with suppress(ConnectionError):  # a client may have read enough
+            request.wfile.write(raw)
 
     def _klines(self, query: dict[str, str]) -> list[list[Any]]:
         limit = min(int(query.get("limit", 500)), self.max_rows)

@@ -1,0 +1,77 @@
+"""An HTTP session that believes only the host it asked, and reads no more than it can hold.
+
+Here belongs what is refused of any answer, whatever was asked for: a redirect, and a body without end. What an answer
+means belongs to `faults` and `archive`. Used by `connection`, which hands it to ccxt, and by `archive`. Importing this
+loads requests, so both import it with their first request.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from crypto_assets.exchange.errors import ConfigurationError, ContractViolation
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""Several times the largest answer there is: exchangeInfo of spot has 20 MB, a monthly file of minutes 3 MB."""
+
+_CHUNK_BYTES = 64 * 1024
+_REDIRECTS = range(HTTPStatus.MULTIPLE_CHOICES, HTTPStatus.BAD_REQUEST)
+# What requests asks for, and unpacks a chunk at a time; other packings can make a gigabyte of one chunk.
+_ENCODINGS = {"", "identity", "gzip", "deflate"}
+
+
+class BoundedSession(requests.Session):
+    """Follows no redirect, and reads at most `max_body_bytes` of a body, as they are after unpacking.
+
+    `setting` is the environment variable that chooses the host; messages name it. Beside what requests raises, a
+    request raises ConfigurationError for a redirect, and ContractViolation for a body that is too large or packed in a
+    way that was not asked for. Both leave the connection closed, so that the rest is not read.
+    """
+
+    def __init__(self, setting: str, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        super().__init__()
+        self.headers["Accept-Encoding"] = "gzip, deflate"
+        self._setting = setting
+        self._max_body_bytes = max_body_bytes
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere: requests would read the body of a redirect before it looks where that leads."""
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """The answer, read to its end."""
+        response = super().send(request, **{**kwargs, "stream": True})
+        parts = urlsplit(str(request.url))
+        place = f"{parts.path} at {parts.scheme}://{parts.netloc}"
+        try:
+            self._refuse_redirect(response, place)
+            response._content = self._body(response, place)  # noqa: SLF001 - where requests keeps a body it has read
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    def _refuse_redirect(self, response: requests.Response, place: str) -> None:
+        if response.status_code in _REDIRECTS:
+            target = response.headers.get("Location", "nowhere")[:200]
+            raise ConfigurationError(
+                f"{place} sends its callers to {target!r} (HTTP {response.status_code}), and only the host that was "
+                f"asked is believed; set {self._setting} to a host that answers itself"
+            )
+
+    def _body(self, response: requests.Response, place: str) -> bytes:
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in _ENCODINGS:
+            raise ContractViolation(f"{place} packed its answer as {encoding[:40]!r}, which nobody asked for")
+        body = bytearray()
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            body += chunk
+            if len(body) > self._max_body_bytes:
+                raise ContractViolation(
+                    f"{place} gave an answer of more than {self._max_body_bytes / 1e6:.0f} MB, of which no more was "
+                    f"read; is {self._setting} the right host?"
+                )
+        return bytes(body)
