@@ -42,7 +42,11 @@ _LIVE_HOST = "https://data.binance.vision"
 _REQUESTS_PER_FILE = 2
 _TOO_OFTEN = (HTTPStatus.TOO_MANY_REQUESTS, 418)
 _WAIT_WITHOUT_HEADER_S = 60.0
+_LEAST_WAIT_S = 1.0
+_SECONDS = re.compile(r"[0-9]{1,9}")
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{64})\s+\*?(\S+)\s*")
+_MOST_BYTES_OF_CHECKSUM = 4096
+_READ_BYTES = 64 * 1024
 
 
 def archive_host(environment: EnvironmentName, archive_url: str | None = None) -> str | None:
@@ -97,10 +101,11 @@ class BinanceArchive:
     def fetch(self, file: ArchiveFile) -> ArchiveCandles | None:
         """The candles of a file, None if the archive has no such file: two requests, or one.
 
-        Raises ContractViolation when the file has no checksum, another one than it should, or cannot be its candles;
+        Raises ContractViolation when the file has no checksum, another one than it should, cannot be its candles, is
+        longer than these can be, or is to be fetched from another place;
         TransientError or RateLimited after all attempts; ConfigurationError when the archive refuses this address.
         """
-        zipped = self._get(file.path)
+        zipped = self._get(file.path, file.most_bytes)
         if zipped is None:
             return None
         published = self.checksum(file)
@@ -119,7 +124,7 @@ class BinanceArchive:
 
         One small request: another checksum than the one remembered tells that the file was replaced. Raises as `fetch`.
         """
-        stated = self._get(file.path + ".CHECKSUM")
+        stated = self._get(file.path + ".CHECKSUM", _MOST_BYTES_OF_CHECKSUM)
         if stated is None:
             return None
         text = stated.decode(errors="replace")
@@ -146,11 +151,11 @@ class BinanceArchive:
             self._sessions.append(session)
         return session
 
-    def _get(self, path: str) -> bytes | None:
-        content: bytes | None = self._retrying(self._once, path)
+    def _get(self, path: str, most_bytes: int) -> bytes | None:
+        content: bytes | None = self._retrying(self._once, path, most_bytes)
         return content
 
-    def _once(self, path: str) -> bytes | None:
+    def _once(self, path: str, most_bytes: int) -> bytes | None:
         from requests import RequestException  # noqa: PLC0415 - see _session
         from requests.exceptions import InvalidSchema, InvalidURL, SSLError  # noqa: PLC0415
 
@@ -158,26 +163,51 @@ class BinanceArchive:
         with self._counting:
             self.requests += 1
         try:
-            response = self._session().get(self.url + quote(path), timeout=self._timeout_s)
+            with self._session().get(
+                self.url + quote(path),
+                timeout=self._timeout_s,
+                stream=True,
+                # Another host's file is not this archive's, and what is packed once more has no size that can be told.
+                allow_redirects=False,
+                headers={"Accept-Encoding": "identity"},
+            ) as response:
+                if response.status_code == HTTPStatus.OK:
+                    return _body(response, place, most_bytes)
+                if response.status_code == HTTPStatus.NOT_FOUND:
+                    return None
+                raise _refusal(response, place)
         except (SSLError, InvalidURL, InvalidSchema) as error:
             raise ConfigurationError(f"{place} cannot be spoken to ({error}); check {ARCHIVE_SETTING}") from error
         except RequestException as error:
             raise TransientError(
                 f"{place} gave no complete answer ({error}); check the network or {ARCHIVE_SETTING}"
             ) from error
-        if response.ok:
-            return response.content
-        if response.status_code == HTTPStatus.NOT_FOUND:
-            return None
-        raise _refusal(response, place)
+
+
+def _body(response: requests.Response, place: str, most_bytes: int) -> bytes:
+    """What came. Raises ContractViolation where it is longer than it may be, and leaves the rest of it unread."""
+    packed = response.headers.get("Content-Encoding", "identity")
+    if packed != "identity":
+        raise ContractViolation(f"{place} came packed as {packed[:40]!r}, which was not asked for")
+    content = bytearray()
+    for part in response.iter_content(_READ_BYTES):
+        content += part
+        if len(content) > most_bytes:
+            raise ContractViolation(f"{place} is longer than the {most_bytes:,} bytes it can have")
+    return bytes(content)
 
 
 def _refusal(response: requests.Response, place: str) -> ExchangeError:
-    """What a status other than 404 means."""
+    """What a status other than 200 and 404 means."""
     status = response.status_code
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        return ContractViolation(
+            f"{place} is said to be at {response.headers.get('Location', '')[:200]!r} (HTTP {status}), which is not "
+            f"asked; name that host in {ARCHIVE_SETTING} if it is the archive you mean"
+        )
     if status in _TOO_OFTEN:
         wait = response.headers.get("Retry-After", "")
-        wait_s = float(wait) if wait.isdigit() else _WAIT_WITHOUT_HEADER_S
+        wait_s = max(float(wait), _LEAST_WAIT_S) if _SECONDS.fullmatch(wait) else _WAIT_WITHOUT_HEADER_S
         return RateLimited(
             f"{place} is asked too often (HTTP {status}); ask nothing of it for {wait_s:.0f} s",
             retry_after_s=wait_s,

@@ -40,6 +40,14 @@ _READ = {theirs: ours for theirs, ours in _COLUMNS.items() if ours is not None}
 # What REST sends as numbers: positions of both times and of the count.
 _INTEGERS = {0: "ms", 6: "ms", 8: ""}
 
+# Others may need gigabytes to be unpacked, whatever comes of it.
+_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+_ENTRY = b"PK\x01\x02"
+"""What the entry of a file begins with in the list at the end of a zip. One of deflated data may look like it."""
+
+_MOST_ENTRIES = 16
+
 # What zipfile raises for a file that is cut, damaged, encrypted, or packed in a way it does not know.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
 
@@ -81,15 +89,30 @@ def read_archive(file: ArchiveFile, zipped: bytes, sha256: str) -> ArchiveCandle
 
 
 def _unzip(file: ArchiveFile, zipped: bytes) -> bytes:
+    """The one member. No more of it is unpacked than its candles can take, whatever the zip says of its size."""
     wanted = file.name.removesuffix("zip") + "csv"
+    if zipped.count(_ENTRY) > _MOST_ENTRIES:
+        # zipfile makes an object of each, hundreds of bytes for one.
+        raise ContractViolation(f"{file.name} of the archive holds more than {_MOST_ENTRIES} files, not {wanted} alone")
     try:
         with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
-            names = archive.namelist()
-            if names == [wanted]:
-                return archive.read(wanted)
+            members = archive.infolist()
+            if [member.filename for member in members] != [wanted]:
+                names = ", ".join(repr(member.filename[:100]) for member in members[:3])
+                raise ContractViolation(
+                    f"{file.name} of the archive holds {len(members):,} files ({names}), not {wanted} alone"
+                )
+            if members[0].compress_type not in _PACKINGS:
+                raise ContractViolation(f"{file.name} of the archive cannot be unzipped (it is not merely deflated)")
+            with archive.open(wanted) as member:
+                content = member.read(file.most_bytes + 1)
     except _UNREADABLE as error:
         raise ContractViolation(f"{file.name} of the archive cannot be unzipped ({error})") from error
-    raise ContractViolation(f"{file.name} of the archive holds {names}, not {wanted}")
+    if len(content) > file.most_bytes:
+        raise ContractViolation(
+            f"{file.name} of the archive unpacks to more than {file.most_bytes:,} bytes, more than its candles can take"
+        )
+    return content
 
 
 def _has_header(content: bytes) -> bool:

@@ -23,6 +23,12 @@ from crypto_assets.domain.spans import Span, subtract
 _FOLDERS = {MarketType.SPOT: "spot", MarketType.SWAP: "futures/um"}
 _MONTH_LETTERS = len("2023-03")
 
+_MOST_BYTES_A_CANDLE = 400
+"""A line takes 90 to 200, and a file may have some of them twice."""
+
+_MOST_BYTES_BESIDE = 64 * 1024
+"""A first line with the columns' names, and what packing takes."""
+
 
 @dataclass(frozen=True)
 class ArchiveFile:
@@ -66,6 +72,11 @@ class ArchiveFile:
         end = to_datetime(self.span.end)
         days = (7 - end.weekday()) % 7 + 1 if self.is_monthly else 1
         return to_milliseconds(end + timedelta(days=days))
+
+    @property
+    def most_bytes(self) -> int:
+        """More than its candles can take, packed or not: what is longer is not what its name says."""
+        return _MOST_BYTES_BESIDE + _MOST_BYTES_A_CANDLE * self.interval.count(*self.span)
 
     def days(self) -> list[ArchiveFile]:
         """The daily files of the same candles: what to try where a month is missing, refused or off its grid.

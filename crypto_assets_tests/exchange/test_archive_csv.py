@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zipfile
 from decimal import Decimal
 
@@ -41,6 +42,27 @@ def zipped(text: str, name: str = "BTCUSDT-1m-2023-03-20.csv") -> bytes:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(name, text)
     return file.getvalue()
+
+
+def many(count: int) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for number in range(count):
+            archive.writestr(f"{number}.csv", "")
+    return file.getvalue()
+
+
+def blanks(size: int, packing: int = zipfile.ZIP_DEFLATED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", packing) as archive, archive.open("BTCUSDT-1m-2023-03-20.csv", "w") as member:
+        for _ in range(size // 2**20):
+            member.write(b" " * 2**20)
+    return file.getvalue()
+
+
+def understated(zipped: bytes, size: int) -> bytes:
+    """The same zip whose headers say that its file has a size of 100 bytes."""
+    return zipped.replace(size.to_bytes(4, "little"), (100).to_bytes(4, "little"))
 
 
 def read(text: str) -> ArchiveCandles:
@@ -102,7 +124,12 @@ GOOD = csv([kline(0), kline(1)])
         (zipped(GOOD)[:60], "cannot be unzipped"),
         (b"<html>", "cannot be unzipped"),
         (zipped(GOOD).replace(b"\x08\x00", b"\x63\x00"), "cannot be unzipped"),
-        (zipped(GOOD, "BTCUSDT-1m-2023-03-21.csv"), "holds .*03-21.csv.*, not BTCUSDT-1m-2023-03-20.csv"),
+        (zipped(GOOD, "BTCUSDT-1m-2023-03-21.csv"), "holds 1 files .*03-21.csv.*, not BTCUSDT-1m-2023-03-20.csv"),
+        (many(3), "holds 3 files .*, not BTCUSDT-1m-2023-03-20.csv alone"),
+        (many(1000), "holds more than 16 files"),
+        (blanks(2**20, zipfile.ZIP_LZMA), "cannot be unzipped .*not merely deflated"),
+        (blanks(2**24), "unpacks to more than 641,536 bytes"),
+        (understated(blanks(2**24), 2**24), "cannot be unzipped .*CRC"),
         (zipped(""), "begins with ''"),
         (zipped(HEADER + "\n"), "holds no times"),
         (zipped("open_time,close,high,low,open\n" + GOOD), "begins with 'open_time,close"),
@@ -125,3 +152,15 @@ def test_a_file_that_is_not_its_periods_candles_is_refused_in_one_sentence(conte
         read_archive(DAY, content, "00")
     assert "BTCUSDT-1m-2023-03-20.zip" in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_of_a_zip_of_blanks_no_more_is_unpacked_than_its_candles_can_take():
+    content = blanks(2**24)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ContractViolation, match="unpacks to more than"):
+            read_archive(DAY, content, "00")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * DAY.most_bytes < 2**24
