@@ -46,7 +46,6 @@ _LEAST_WAIT_S = 1.0
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{64})\s+\*?(\S+)\s*")
 _MOST_BYTES_OF_CHECKSUM = 4096
-_READ_BYTES = 64 * 1024
 
 
 def archive_host(environment: EnvironmentName, archive_url: str | None = None) -> str | None:
@@ -101,9 +100,9 @@ class BinanceArchive:
     def fetch(self, file: ArchiveFile) -> ArchiveCandles | None:
         """The candles of a file, None if the archive has no such file: two requests, or one.
 
-        Raises ContractViolation when the file has no checksum, another one than it should, cannot be its candles, is
-        longer than these can be, or is to be fetched from another place;
-        TransientError or RateLimited after all attempts; ConfigurationError when the archive refuses this address.
+        Raises ContractViolation when the file has no checksum, another one than it should, cannot be its candles, or
+        is longer than these can be; TransientError or RateLimited after all attempts; ConfigurationError when the
+        archive refuses this address or sends it elsewhere.
         """
         zipped = self._get(file.path, file.most_bytes)
         if zipped is None:
@@ -163,48 +162,25 @@ class BinanceArchive:
         with self._counting:
             self.requests += 1
         try:
-            with self._session().get(
-                self.url + quote(path),
-                timeout=self._timeout_s,
-                stream=True,
-                # Another host's file is not this archive's, and what is packed once more has no size that can be told.
-                allow_redirects=False,
-                headers={"Accept-Encoding": "identity"},
-            ) as response:
-                if response.status_code == HTTPStatus.OK:
-                    return _body(response, place, most_bytes)
-                if response.status_code == HTTPStatus.NOT_FOUND:
-                    return None
-                raise _refusal(response, place)
+            response = self._session().get(self.url + quote(path), timeout=self._timeout_s)
         except (SSLError, InvalidURL, InvalidSchema) as error:
             raise ConfigurationError(f"{place} cannot be spoken to ({error}); check {ARCHIVE_SETTING}") from error
         except RequestException as error:
             raise TransientError(
                 f"{place} gave no complete answer ({error}); check the network or {ARCHIVE_SETTING}"
             ) from error
-
-
-def _body(response: requests.Response, place: str, most_bytes: int) -> bytes:
-    """What came. Raises ContractViolation where it is longer than it may be, and leaves the rest of it unread."""
-    packed = response.headers.get("Content-Encoding", "identity")
-    if packed != "identity":
-        raise ContractViolation(f"{place} came packed as {packed[:40]!r}, which was not asked for")
-    content = bytearray()
-    for part in response.iter_content(_READ_BYTES):
-        content += part
-        if len(content) > most_bytes:
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        if response.status_code != HTTPStatus.OK:
+            raise _refusal(response, place)
+        if len(response.content) > most_bytes:
             raise ContractViolation(f"{place} is longer than the {most_bytes:,} bytes it can have")
-    return bytes(content)
+        return response.content
 
 
 def _refusal(response: requests.Response, place: str) -> ExchangeError:
     """What a status other than 200 and 404 means."""
     status = response.status_code
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        return ContractViolation(
-            f"{place} is said to be at {response.headers.get('Location', '')[:200]!r} (HTTP {status}), which is not "
-            f"asked; name that host in {ARCHIVE_SETTING} if it is the archive you mean"
-        )
     if status in _TOO_OFTEN:
         wait = response.headers.get("Retry-After", "")
         wait_s = max(float(wait), _LEAST_WAIT_S) if _SECONDS.fullmatch(wait) else _WAIT_WITHOUT_HEADER_S
