@@ -77,8 +77,10 @@ def requests(
             yield dg.RunRequest(run_key=f"{digest} {tried}", job_name=list_symbols.name, tags=tags)
     owing = _arrears(instance, database, tracked, now)
     for each in owing:
+        if asked == REQUESTS_PER_TICK:
+            break
         tried = tries(instance, each.digest, now)
-        if tried is not None and asked < REQUESTS_PER_TICK:
+        if tried is not None:
             asked += 1
             config = {"symbols": list(each.symbols), "only_missing": True}
             yield collection_request(each.table, each.partitions, config, "new_listing_sensor", each.digest, tried)
@@ -94,13 +96,13 @@ def _arrears(
 ) -> list[Arrears]:
     busy = tables_under_way(instance, now)
     found = []
+    symbols = {market_type: tracked_now(database, market_type, tracked[market_type]) for market_type in tracked}
     for table, (market_type, _) in KDATA_TABLES.items():
         if table in busy or not tracked[market_type]:
             continue
         try:
-            symbols = tracked_now(database, market_type, tracked[market_type])
             with database.connect(table) as connection:
-                found += arrears(connection, table, symbols)
+                found += arrears(connection, table, symbols[market_type])
         except DatabaseNotReady:
             continue  # not migrated: job bootstrap says more
     return sorted(found, key=lambda each: each.partitions[1], reverse=True)
@@ -111,9 +113,11 @@ def _unknown(database: Database, tracked: Mapping[MarketType, tuple[str, ...]]) 
     unknown: list[str] = []
     for market_type, symbols in tracked.items():
         table = TABLES[market_type.entity_table]
+        wanted = tracked_now(database, market_type, symbols)
+        dated = select(table.c.name).where(table.c.name.in_(wanted), table.c.list_date.is_not(None))
         with database.connect(table.name) as connection:
-            known = set(connection.scalars(select(table.c.name).where(table.c.list_date.is_not(None))))
-        unknown += [symbol for symbol in tracked_now(database, market_type, symbols) if symbol not in known]
+            known = set(connection.scalars(dated))
+        unknown += [symbol for symbol in wanted if symbol not in known]
     return unknown
 
 

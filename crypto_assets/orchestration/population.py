@@ -121,8 +121,11 @@ def with_successors(tracked: Sequence[str], listed: Collection[str]) -> tuple[st
 def tracked_now(database: Database, market_type: MarketType, tracked: Sequence[str]) -> tuple[str, ...]:
     """The tracked symbols with those under which renamed ones went on, as far as the entity table lists them."""
     table = TABLES[market_type.entity_table]
+    spellings = {symbol for each in tracked for symbol in (each, successor(each)) if symbol is not None}
     with database.connect(table.name) as connection:
-        return with_successors(tracked, set(connection.scalars(select(table.c.name))))
+        return with_successors(
+            tracked, set(connection.scalars(select(table.c.name).where(table.c.name.in_(spellings))))
+        )
 
 
 def _naive(time_ms: int) -> datetime:

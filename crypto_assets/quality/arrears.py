@@ -7,17 +7,19 @@ what lies outside, as far as the table reaches. Called by `orchestration.new_lis
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, Table, func, select
 
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER
 from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_milliseconds
 from crypto_assets.domain.spans import Span, intersect
-from crypto_assets.quality.coverage import covered_partitions, listed_spans
+from crypto_assets.quality.coverage import listed_spans
 
 PARTITIONS_PER_RUN = 100
 
@@ -45,32 +47,51 @@ def arrears(connection: Connection, table_name: str, tracked: Collection[str]) -
     """
     market_type, interval = KDATA_TABLES[table_name]
     entities = TABLES[market_type.entity_table]
-    still_listed = entities.c.timestamp == select(func.max(entities.c.timestamp)).scalar_subquery()
-    chosen = (entities.c.name.in_(tracked), entities.c.list_date.is_not(None), still_listed)
-    rows = connection.execute(select(entities.c.id, entities.c.name).where(*chosen)).all()
-    names = {row.id: row.name for row in rows}
-    covered = {
-        entity_id: partitions
-        for entity_id, partitions in covered_partitions(connection, market_type, interval).items()
-        if entity_id in names
-    }
-    if not covered:
+    symbols = _symbols(connection, entities, interval, tracked)
+    collected = [symbol for symbol in symbols if symbol.first is not None]
+    if not collected:
         return []
     scheme = interval.partition_scheme
-    first, last = min(map(min, covered.values())), max(map(max, covered.values()))
-    reached = partition_keys(scheme, partition_span(scheme, first)[0], partition_span(scheme, last)[1])
-    listed = listed_spans(connection, entities, list(names), interval)
+    last = max(symbol.last for symbol in collected)
+    start, end = partition_span(scheme, min(symbol.first for symbol in collected))[0], partition_span(scheme, last)[1]
+    reached = partition_keys(scheme, start, end)
+    position = {key: number for number, key in enumerate(reached)}
+    edges = [*(partition_span(scheme, key)[0] for key in reached), end]
+    listed = listed_spans(connection, entities, [symbol.id for symbol in symbols], interval)
     lacking: dict[tuple[str, str], set[str]] = {}
-    for entity_id, name in names.items():
-        own = covered.get(entity_id, {})
-        outside = [key for key in reached if not own or not min(own) <= key <= max(own)]
-        wanted = [key for key in outside if intersect([Span(*partition_span(scheme, key))], listed[entity_id])]
-        if own and _ends_too_soon(interval, max(own), own[max(own)].verified_at, listed[entity_id], last):
-            wanted = sorted([*wanted, max(own)])
-        for chunk in _chunks(reached, wanted):
-            lacking.setdefault((chunk[0], chunk[-1]), set()).add(name)
-    found = [Arrears(table_name, tuple(sorted(symbols)), partitions) for partitions, symbols in lacking.items()]
+    for symbol in symbols:
+        outside = [range(len(reached))]
+        if symbol.first is not None:
+            ends_too_soon = _ends_too_soon(interval, symbol.last, symbol.asked_at, listed[symbol.id], last)
+            outside = [range(position[symbol.first]), range(position[symbol.last] + (not ends_too_soon), len(reached))]
+        for chunk in _chunks(_listed_within(outside, listed[symbol.id], edges)):
+            lacking.setdefault((reached[chunk[0]], reached[chunk[-1]]), set()).add(symbol.name)
+    found = [Arrears(table_name, tuple(sorted(names)), partitions) for partitions, names in lacking.items()]
     return sorted(found, key=lambda each: each.partitions, reverse=True)
+
+
+def _symbols(
+    connection: Connection, entities: Table, interval: Interval, tracked: Collection[str]
+) -> Sequence[Row[Any]]:
+    """The tracked symbols that are listed, with their first and last collected partition and when that was asked for.
+
+    Three lookups in the key of the coverage table each, however long the history: a minimum of a group reads all of it.
+    """
+    c = TABLES["crypto_kdata_coverage"].c
+    own = (c.entity_id == entities.c.id, c.provider == PROVIDER, c.level == interval.value)
+    first = select(c.partition).where(*own).order_by(c.partition).limit(1).scalar_subquery()
+    last = select(c.partition).where(*own).order_by(c.partition.desc()).limit(1).scalar_subquery()
+    asked_at = select(c.verified_at).where(*own).order_by(c.partition.desc()).limit(1).scalar_subquery()
+    still_listed = entities.c.timestamp == select(func.max(entities.c.timestamp)).scalar_subquery()
+    columns: Any = (
+        entities.c.id,
+        entities.c.name,
+        first.label("first"),
+        last.label("last"),
+        asked_at.label("asked_at"),
+    )
+    chosen = (entities.c.name.in_(tracked), entities.c.list_date.is_not(None), still_listed)
+    return connection.execute(select(*columns).where(*chosen)).all()
 
 
 def _ends_too_soon(interval: Interval, key: str, asked_at: datetime, listed: Sequence[Span], last: str) -> bool:
@@ -84,14 +105,14 @@ def _ends_too_soon(interval: Interval, key: str, asked_at: datetime, listed: Seq
     return is_final and bool(intersect([rest], listed))
 
 
-def _chunks(reached: Sequence[str], wanted: Sequence[str]) -> Iterator[list[str]]:
-    """The wanted partitions as runs of neighbours, each of at most so many as one run takes."""
-    position = {key: number for number, key in enumerate(reached)}
-    chunk: list[str] = []
-    for key in wanted:
-        if chunk and (position[key] != position[chunk[-1]] + 1 or len(chunk) == PARTITIONS_PER_RUN):
-            yield chunk
-            chunk = []
-        chunk.append(key)
-    if chunk:
-        yield chunk
+def _listed_within(ranges: Iterable[range], listed: Iterable[Span], edges: Sequence[int]) -> list[Span]:
+    """The positions in `ranges` of the partitions, which meet at `edges`, in which something was listed."""
+    touched = [Span(max(0, bisect_right(edges, span.start) - 1), bisect_left(edges, span.end)) for span in listed]
+    return intersect([Span(each.start, each.stop) for each in ranges], touched)
+
+
+def _chunks(runs: Iterable[Span]) -> Iterator[range]:
+    """Runs of neighbouring positions, each cut into as many as one run takes."""
+    for run in runs:
+        for first in range(run.start, run.end, PARTITIONS_PER_RUN):
+            yield range(first, min(first + PARTITIONS_PER_RUN, run.end))

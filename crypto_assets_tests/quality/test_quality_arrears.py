@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from crypto_assets.domain.intervals import parse_time
+import sys
+
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.intervals import PartitionScheme, parse_time, partition_keys
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.arrears import PARTITIONS_PER_RUN, Arrears, arrears
 from crypto_assets_tests.quality.stored_candles import (
@@ -13,6 +16,7 @@ from crypto_assets_tests.quality.stored_candles import (
     collected,
     list_again,
     list_pairs,
+    naive,
     rolled_back,
 )
 
@@ -100,3 +104,57 @@ def test_arrears_are_told_apart_by_all_that_they_are():
     ]
     assert len({each.digest for each in (one, *others)}) == 4
     assert one.digest == Arrears(one.table, one.symbols, one.partitions).digest
+
+
+def long_coverage(connection, symbols: int, count: int) -> list[str]:
+    """So many symbols, each collected for so many days; their names. One more has no history at all."""
+    bases = [f"COIN{number}" for number in range(symbols)]
+    list_pairs(connection, *bases, "NEW", listed=parse_time("2010-01-01"))
+    first = parse_time("2012-01-01")
+    keys = partition_keys(PartitionScheme.DAILY, first, first + count * 86_400_000)
+    row = {"provider": "binance", "level": "5m", "expected": 288, "present": 288, "digest": "x"}
+    row["verified_at"] = naive(first + count * 86_400_000)
+    for base in bases:
+        own = row | {"entity_id": f"cryptopair_binance_{base.lower()}usdt"}
+        connection.execute(TABLES["crypto_kdata_coverage"].insert(), [own | {"partition": key} for key in keys])
+    return [f"{base}/USDT" for base in (*bases, "NEW")]
+
+
+def work_of(database, symbols: int, count: int) -> tuple[int, int, int]:
+    """What is found at that size, the thousands of steps that SQLite made for it, and the calls in Python."""
+    steps, calls = [], []
+    with rolled_back(database) as connection:
+        tracked = long_coverage(connection, symbols, count)
+        raw = connection.connection.driver_connection
+        raw.set_progress_handler(lambda: steps.append(1), 1000)
+        sys.setprofile(lambda _, event, __: calls.append(1) if event in ("call", "c_call") else None)
+        try:
+            found = arrears(connection, FIVE_MINUTES, tracked)
+        finally:
+            sys.setprofile(None)
+            raw.set_progress_handler(None, 0)
+    return len(found), len(steps), len(calls)
+
+
+def test_the_work_grows_with_symbols_and_days_and_not_with_their_product(quality_database):
+    few, many, long = 2, 20, 2000
+    work_of(quality_database, few, 10)  # whatever is done once in a process
+    found, steps, calls = work_of(quality_database, many, long)
+    assert found == long // PARTITIONS_PER_RUN
+    assert steps < 20  # a look at each of the forty thousand rows takes 160 and more
+    assert calls < work_of(quality_database, few, long)[2] + 100 * many
+
+
+def test_a_market_of_new_symbols_is_found_without_going_through_their_days(quality_database):
+    with rolled_back(quality_database) as connection:
+        tracked = long_coverage(connection, 1, 2000)
+        list_pairs(connection, *(f"LATE{number}" for number in range(200)), listed=parse_time("2010-01-01"))
+        tracked += [f"LATE{number}/USDT" for number in range(200)]
+        calls = []
+        sys.setprofile(lambda _, event, __: calls.append(1) if event in ("call", "c_call") else None)
+        try:
+            found = arrears(connection, FIVE_MINUTES, tracked)
+        finally:
+            sys.setprofile(None)
+    assert [len(each.symbols) for each in found] == [201] * (2000 // PARTITIONS_PER_RUN)
+    assert len(calls) < 200_000  # of four hundred thousand partitions
