@@ -17,7 +17,7 @@ demo: $(READY) ## the main job against an exchange on this machine
 test: $(READY) ## the tests, on all cores
 	$(CLEAN_ENV) $(BIN)/python -m pytest -n auto $(ARGS)
 
-test-oldest: ## the tests with pandas 2.3 and SQLAlchemy 2.0, in an environment of their own
+test-oldest: ## the tests with the oldest packages that pyproject.toml allows, in an environment of their own
 	$(MAKE) test VENV=.venv-oldest LOCK=requirements-oldest.lock
 
 # The history is created by one process first: several that open a fresh one at once corrupt it (dagster-io/dagster#27390).
@@ -40,12 +40,13 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Each version of dagster-postgres fits one version of Dagster: the locks hold one that it fits, without holding it.
+FAMILY := --extra postgres --no-emit-package dagster-postgres --no-emit-package psycopg2-binary
 lock: ## pin again what pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-annotate --no-emit-index-url --upgrade -o requirements.lock
-	echo 'pandas<3' 'sqlalchemy<2.1' | tr ' ' '\n' | uv pip compile pyproject.toml --group dev --universal \
-		--python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade --constraint - \
-		-o requirements-oldest.lock
+		--no-annotate --no-emit-index-url --upgrade $(FAMILY) -o requirements.lock
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url --upgrade $(FAMILY) --resolution lowest-direct -o requirements-oldest.lock
 	echo freqtrade | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --upgrade -o benchmarks/freqtrade-requirements.txt
 
