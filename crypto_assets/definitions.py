@@ -79,6 +79,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         "ledger": LedgerResource(
             answers=settings.gap_answers,
             spacing_seconds=settings.gap_spacing.total_seconds(),
+            hole_days=settings.hole_days,
             agreement_tolerance=settings.agreement_tolerance,
         ),
         "progress": ProgressResource(),

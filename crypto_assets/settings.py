@@ -80,6 +80,8 @@ class Settings(BaseSettings):
     # A gap is the exchange's own after so many answers without the candles, at least so far apart.
     gap_answers: int = Field(default=3, ge=1)
     gap_spacing: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
+    # A hole of so many days between collected partitions is owed by itself; a longer one waits for a decision.
+    hole_days: int = Field(default=7, ge=0, le=36_500)
     # How far, as a share, an hourly candle may be from what its sixty minutes make.
     agreement_tolerance: float = Field(default=1e-9, ge=0)
     archive_directory: Path = Field(default=Path(), validate_default=True)

@@ -40,15 +40,17 @@ def archive(context: click.Context, days: int | None, *, dry_run: bool, as_json:
     if not keep:
         raise click.UsageError("Nothing is old: set CRYPTO_ASSETS_RETENTION_DAYS, or say --older-than DAYS.")
     before = to_milliseconds(datetime.now(UTC) - timedelta(days=keep))
+    longest_hole = timedelta(days=settings.hole_days)
     with _opened() as database:
         if dry_run:
             rows = [
                 {"table": table, "entity_id": entity_id, "month": month}
-                for table, months in plan_retention(database, before).items()
+                for table, months in plan_retention(database, before, longest_hole).items()
                 for entity_id, month in months
             ]
         else:
-            rows = [_row(month) for month in apply_retention(database, settings.archive_directory, before)]
+            moved = apply_retention(database, settings.archive_directory, before, longest_hole)
+            rows = [_row(month) for month in moved]
     _show(rows, "nothing to archive", as_json=as_json)
 
 

@@ -92,7 +92,9 @@ class LedgerResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     answers: int = Field(default=3, description="Answers without the candles that confirm a gap.")
     spacing_seconds: float = Field(default=3600.0, description="How far apart two of them must be to count.")
-
+    hole_days: int = Field(
+        default=7, description="How many days a hole between collected partitions may have to be owed by itself."
+    )
     agreement_tolerance: float = Field(
         default=1e-9, description="How far, as a share, an hour may be from what its minutes make."
     )
@@ -100,7 +102,7 @@ class LedgerResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     @property
     def policy(self) -> Policy:
         """The same as the ledger takes it."""
-        return Policy(self.answers, timedelta(seconds=self.spacing_seconds))
+        return Policy(self.answers, timedelta(seconds=self.spacing_seconds), timedelta(days=self.hole_days))
 
     def now(self) -> datetime:
         """Our clock, naive UTC."""

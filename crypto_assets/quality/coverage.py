@@ -1,15 +1,16 @@
 """What has been collected: the coverage table, and from it the candles that are owed.
 
-Owed is the grid from an entity's first collected partition to its last, those skipped in between included, cut to the
-spans in which it was listed and to the last candle closed by the exchange's clock when the last partition was asked
-(docs/decisions/0003). A table never collected owes nothing. What is stored of it belongs to `verification`. Called by
-that, `gaps`, `integrity`, `retention` and `orchestration`.
+Owed is the grid over the partitions that were collected, the short holes between them and what was decided to be
+collected, cut to the spans in which an entity was listed and to the last candle closed by the exchange's clock when the
+last partition of a run was asked (`holes`, docs/decisions/0003). A table never collected owes nothing. What is stored
+of it belongs to `verification`. Called by that, `gaps`, `integrity`, `retention` and `orchestration`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pandas as pd
@@ -20,6 +21,8 @@ from crypto_assets.database.writes import upsert
 from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_datetime, to_milliseconds
 from crypto_assets.domain.spans import Span, intersect, merge
+from crypto_assets.quality.collected_runs import collected_runs, of_series
+from crypto_assets.quality.holes import LONGEST_HOLE, meant
 
 _COVERAGE = TABLES["crypto_kdata_coverage"]
 _LISTING = TABLES["crypto_listing"]
@@ -28,10 +31,15 @@ _FOREVER = 253_402_300_800_000  # the year 10000, later than any candle
 
 @dataclass(frozen=True)
 class Owed:
-    """One entity's owed spans of one candle table; none where it was never listed within what was collected."""
+    """One entity's owed spans of one candle table; none where it was never listed within what was collected.
+
+    `waiting` are the long holes between them that nobody decided about, `left` those that somebody decided to leave.
+    """
 
     entity_id: str
     spans: list[Span]
+    waiting: list[Span] = field(default_factory=list)
+    left: list[Span] = field(default_factory=list)
 
     def within(self, span: Span) -> list[Span]:
         """The owed parts of `span`."""
@@ -61,32 +69,25 @@ def _listed(start: Any, end: Any, interval: Interval) -> Span:
     return Span(interval.floor(to_milliseconds(start)) if start else 0, to_milliseconds(end) if end else _FOREVER)
 
 
-def owed_spans(connection: Connection, entities: Table, interval: Interval, entity_id: str | None = None) -> list[Owed]:
-    """The owed spans of every collected entity of the entity table `entities` at `interval`, by entity id."""
-    c = _COVERAGE.c
-    ends = (
-        select(c.entity_id, func.min(c.partition).label("first"), func.max(c.partition).label("last"))
-        .where(*_of(interval, _kind(entities), entity_id))
-        .group_by(c.entity_id)
-        .subquery()
-    )
-    # The clock of the last partition, not the latest: asking for an old day again says nothing about today.
-    of_last = (
-        c.entity_id == ends.c.entity_id,
-        c.partition == ends.c.last,
-        c.provider == PROVIDER,
-        c.level == interval.value,
-    )
-    collected = connection.execute(
-        select(ends, c.verified_at.label("clock")).where(*of_last).order_by(ends.c.entity_id)
-    ).all()
-    listed = listed_spans(connection, entities, [row.entity_id for row in collected], interval)
-    scheme = interval.partition_scheme
+def owed_spans(
+    connection: Connection,
+    entities: Table,
+    interval: Interval,
+    entity_id: str | None = None,
+    *,
+    longest_hole: timedelta = LONGEST_HOLE,
+) -> list[Owed]:
+    """What is owed of every collected entity of the entity table `entities` at `interval`, by entity id.
+
+    `longest_hole` is how long a hole between collected partitions may be to be owed without a decision.
+    """
+    collected = collected_runs(connection, _kind(entities), interval, entity_id)
+    listed = listed_spans(connection, entities, list(collected), interval)
     owed = []
-    for row in collected:
-        closed = interval.closed_before(to_milliseconds(row.clock))
-        span = Span(partition_span(scheme, row.first)[0], min(partition_span(scheme, row.last)[1], closed))
-        owed.append(Owed(row.entity_id, intersect([span], listed[row.entity_id])))
+    for each, runs in collected.items():
+        closed = [run.closed(interval) for run in runs]
+        found = meant(closed, listed[each], longest_hole=longest_hole)
+        owed.append(Owed(each, found.owed, found.waiting, found.left))
     return owed
 
 
@@ -100,7 +101,7 @@ def covered_partitions(
     """The rows of the coverage table by entity id and partition key: expected, present, verified_at, digest."""
     c = _COVERAGE.c
     columns = (c.entity_id, c.partition, c.expected, c.present, c.verified_at, c.digest)
-    statement: Any = select(*columns).where(*_of(interval, market_type.entity_type, entity_id))
+    statement: Any = select(*columns).where(*of_series(interval, market_type.entity_type, entity_id))
     if partitions is not None:
         statement = statement.where(c.partition.in_(partitions))
     found: dict[str, dict[str, Row[Any]]] = {}
@@ -117,7 +118,7 @@ def verified_counts(
     statement = select(c.entity_id, c.partition, case((c.digest != "", c.present)))
     found: dict[str, dict[str, int | None]] = {}
     for entity_id, partition, present in connection.execute(
-        statement.where(*_of(interval, market_type.entity_type, None))
+        statement.where(*of_series(interval, market_type.entity_type, None))
     ):
         found.setdefault(entity_id, {})[partition] = present
     return found
@@ -126,7 +127,7 @@ def verified_counts(
 def count_verified(connection: Connection, market_type: MarketType, interval: Interval) -> int:
     """How many candles all collected partitions were last found to have."""
     statement = select(func.coalesce(func.sum(_COVERAGE.c.present), 0))
-    return int(connection.scalars(statement.where(*_of(interval, market_type.entity_type, None))).one())
+    return int(connection.scalars(statement.where(*of_series(interval, market_type.entity_type, None))).one())
 
 
 def claim_coverage(
@@ -138,7 +139,7 @@ def claim_coverage(
     them.
     """
     c = _COVERAGE.c
-    known = set(connection.scalars(select(c.partition).where(*_of(interval, "", entity_id))))
+    known = set(connection.scalars(select(c.partition).where(*of_series(interval, "", entity_id))))
     listed = listed_spans(connection, entities, [entity_id], interval)[entity_id]
     keys = partition_keys(interval.partition_scheme, window.start, window.end)
     claimed = [key for key in keys if key not in known]
@@ -178,18 +179,9 @@ def record_coverage(connection: Connection, rows: list[dict[str, Any]]) -> None:
 def unverify(connection: Connection, entity_id: str, interval: Interval, partitions: Collection[str]) -> None:
     """Notes that the candles of these partitions are being changed by us: until they are verified, anything goes."""
     if partitions:
-        where = (*_of(interval, "", entity_id), _COVERAGE.c.partition.in_(partitions))
+        where = (*of_series(interval, "", entity_id), _COVERAGE.c.partition.in_(partitions))
         connection.execute(update(_COVERAGE).where(*where).values(digest=""))
 
 
 def _kind(entities: Table) -> str:
     return entities.name.replace("_", "")
-
-
-def _of(interval: Interval, entity_type: str, entity_id: str | None) -> list[Any]:
-    c = _COVERAGE.c
-    own = [c.provider == PROVIDER, c.level == interval.value]
-    if entity_id is not None:
-        return [*own, c.entity_id == entity_id]
-    # Ids begin with their type and an underscore, after which comes the backquote.
-    return [*own, c.entity_id >= f"{entity_type}_", c.entity_id < f"{entity_type}`"]

@@ -8,6 +8,7 @@ in whose file a candle is lacking after all counts as absent, so that it is aske
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
@@ -19,6 +20,7 @@ from crypto_assets.domain.intervals import Interval, PartitionScheme, to_datetim
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.quality.coverage import owed_spans
 from crypto_assets.quality.gap_rows import load_gaps
+from crypto_assets.quality.holes import LONGEST_HOLE
 from crypto_assets.quality.ledger import OPEN, Gap
 
 
@@ -51,12 +53,14 @@ class Completeness:
         return 100.0 * self.present / existing if existing else 100.0
 
 
-def completeness(connection: Connection, table_name: str, entities: Table) -> list[Completeness]:
+def completeness(
+    connection: Connection, table_name: str, entities: Table, longest_hole: timedelta = LONGEST_HOLE
+) -> list[Completeness]:
     """What the ledger says of every collected entity of a candle table, by entity id; no candle is read."""
     market_type, interval = KDATA_TABLES[table_name]
     known = load_gaps(connection, market_type, interval)
     result = []
-    for owed in owed_spans(connection, entities, interval):
+    for owed in owed_spans(connection, entities, interval, longest_hole=longest_hole):
         gaps = known.get(owed.entity_id, [])
         of_status = {
             is_open: [gap for gap in gaps if (gap.status == OPEN) is is_open and owed.within(gap.span)]

@@ -79,7 +79,7 @@ def examine(database: Database, table_name: str, now: datetime, policy: Policy, 
     `now` is our clock, naive UTC, for the ledger. `deep` looks at every partition. Asks the database only.
     """
     with database.connect(table_name) as connection:
-        suspects = _suspects(connection, table_name)
+        suspects = _suspects(connection, table_name, policy)
         every = _every_partition(connection, table_name) if deep else {}
         for entity_id, strays in (_uncollected(connection, table_name) if deep else {}).items():
             suspects.setdefault(entity_id, set()).update(strays)
@@ -101,7 +101,7 @@ def examine(database: Database, table_name: str, now: datetime, policy: Policy, 
             if chunk:
                 looks.append((entity_id, _settle(database, table_name, entity_id, chunk, now, policy)))
     with database.connect(table_name) as connection:
-        return _said(connection, table_name, looks, looked_at)
+        return _said(connection, table_name, looks, looked_at, policy)
 
 
 def settle_marks(database: Database, table_name: str, now: datetime, policy: Policy, limit: int) -> int:
@@ -129,7 +129,7 @@ def _settle(
     return look
 
 
-def _suspects(connection: Connection, table_name: str) -> dict[str, set[str]]:
+def _suspects(connection: Connection, table_name: str, policy: Policy) -> dict[str, set[str]]:
     """The partitions that are to be looked at, by entity: marked, unverified, or of which the sums do not add up."""
     market_type, interval = KDATA_TABLES[table_name]
     found: dict[str, set[str]] = {}
@@ -138,7 +138,8 @@ def _suspects(connection: Connection, table_name: str) -> dict[str, set[str]]:
     present = verified_counts(connection, market_type, interval)
     gaps = load_gaps(connection, market_type, interval)
     archived = archived_spans(connection, TABLES[table_name], interval)
-    for owed in owed_spans(connection, TABLES[market_type.entity_table], interval):
+    entities = TABLES[market_type.entity_table]
+    for owed in owed_spans(connection, entities, interval, longest_hole=policy.longest_hole):
         unsettled = _unsettled(
             interval,
             owed,
@@ -205,10 +206,12 @@ def _uncollected(connection: Connection, table_name: str) -> dict[str, set[str]]
     return found
 
 
-def _said(connection: Connection, table_name: str, looks: Iterable[tuple[str, Look]], looked_at: int) -> Examination:
+def _said(
+    connection: Connection, table_name: str, looks: Iterable[tuple[str, Look]], looked_at: int, policy: Policy
+) -> Examination:
     market_type, interval = KDATA_TABLES[table_name]
     table, entities = TABLES[table_name], TABLES[market_type.entity_table]
-    found = completeness(connection, table_name, entities)
+    found = completeness(connection, table_name, entities, policy.longest_hole)
     open_gaps = {each.entity_id: [gap.span for gap in each.gaps] for each in found}
     findings = {check: Finding(0, 0) for check in ROW_CHECKS}
     offending: Counter[str] = Counter()

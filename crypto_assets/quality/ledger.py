@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
+from crypto_assets.quality.holes import LONGEST_HOLE
 
 OPEN, SOURCE, REPAIRED = "open", "source", "repaired"
 _LONGEST_WAIT = timedelta(days=1)
@@ -55,10 +56,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Policy:
-    """How many answers without the candles confirm a gap, and how far apart they must be to count."""
+    """How many answers without the candles confirm a gap, and how far apart they must be to count.
+
+    `longest_hole` is how long a hole between collected partitions may be to be owed, and thus a gap, by itself.
+    """
 
     answers: int = 3
     spacing: timedelta = timedelta(hours=1)
+    longest_hole: timedelta = LONGEST_HOLE
 
 
 @dataclass(frozen=True)

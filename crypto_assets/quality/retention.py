@@ -8,6 +8,7 @@ asset that keeps the database in order and by the command `archive`. Times are m
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import Connection, Table, func, select
@@ -20,33 +21,46 @@ from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_keys, to_milliseconds
 from crypto_assets.quality.coverage import Owed, owed_spans
 from crypto_assets.quality.gaps import count_as_written, missing_spans, within
+from crypto_assets.quality.holes import LONGEST_HOLE
 
 
-def plan_retention(database: Database, before: int) -> dict[str, list[tuple[str, str]]]:
-    """By candle table, the (entity id, month) that may be archived because they end at or before `before`."""
+def plan_retention(
+    database: Database, before: int, longest_hole: timedelta = LONGEST_HOLE
+) -> dict[str, list[tuple[str, str]]]:
+    """By candle table, the (entity id, month) that may be archived because they end at or before `before`.
+
+    `longest_hole` is how long a hole between collected partitions may be to be owed.
+    """
     planned = {}
     for name, (market_type, interval) in KDATA_TABLES.items():
         with database.connect(name) as connection:
             entities = TABLES[market_type.entity_table]
-            months = archivable_months(connection, TABLES[name], entities, interval, before)
+            months = archivable_months(connection, TABLES[name], entities, interval, before, longest_hole)
         if months:
             planned[name] = months
     return planned
 
 
-def apply_retention(database: Database, directory: Path, before: int) -> list[ArchivedMonth]:
+def apply_retention(
+    database: Database, directory: Path, before: int, longest_hole: timedelta = LONGEST_HOLE
+) -> list[ArchivedMonth]:
     """Moves what `plan_retention` finds into Parquet files below `directory`; the months that were moved.
 
     Raises DatabaseError where a file cannot be written or read; what was moved before stays archived.
     """
     archived: list[ArchivedMonth] = []
-    for name, months in plan_retention(database, before).items():
+    for name, months in plan_retention(database, before, longest_hole).items():
         archived += archive_candles(database, directory, name, months)
     return archived
 
 
 def archivable_months(
-    connection: Connection, table: Table, entities: Table, interval: Interval, before: int
+    connection: Connection,
+    table: Table,
+    entities: Table,
+    interval: Interval,
+    before: int,
+    longest_hole: timedelta = LONGEST_HOLE,
 ) -> list[tuple[str, str]]:
     """The (entity id, month such as 2023-03-01) of a candle table that `archive_candles` may move, oldest first.
 
@@ -56,7 +70,7 @@ def archivable_months(
     """
     found = [
         (month, owed.entity_id)
-        for owed in owed_spans(connection, entities, interval)
+        for owed in owed_spans(connection, entities, interval, longest_hole=longest_hole)
         for month in _months_with_rows(connection, table, owed, before)
         if _is_whole(connection, table, interval, owed, month)
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, exists, func, select
@@ -37,6 +37,7 @@ from crypto_assets.quality.coverage import (
 )
 from crypto_assets.quality.gap_rows import load_gaps, store_gaps
 from crypto_assets.quality.gaps import archived_spans, missing_spans, within, written_within
+from crypto_assets.quality.holes import LONGEST_HOLE
 from crypto_assets.quality.ledger import SOURCE, Answer, Policy, answered, reconciled
 
 PARTITIONS_PER_TRANSACTION = 64
@@ -78,11 +79,10 @@ class Series(OfCandleTable):
     table_name: str
     entity_id: str
 
-    def owed(self) -> Owed:
+    def owed(self, longest_hole: timedelta = LONGEST_HOLE) -> Owed:
         """What is owed of the entity."""
-        return next(
-            iter(owed_spans(self.connection, self.entities, self.interval, self.entity_id)), Owed(self.entity_id, [])
-        )
+        found = owed_spans(self.connection, self.entities, self.interval, self.entity_id, longest_hole=longest_hole)
+        return next(iter(found), Owed(self.entity_id, []))
 
     def listed(self) -> list[Span]:
         """When the entity was listed."""
@@ -159,12 +159,12 @@ class Series(OfCandleTable):
 
     def account(self, look: Look, now: datetime, policy: Policy, answers: Sequence[Answer] = ()) -> None:
         """Brings the ledger up to date with a look, and notes what the exchange answered about the gaps in it."""
-        owed = self.owed()
+        owed = self.owed(policy.longest_hole)
         known = load_gaps(self.connection, self.market_type, self.interval, entity_id=self.entity_id)
         before = known.get(self.entity_id, [])
         # With those that only touch what was looked at: they may be one with what is found.
         around = [Span(span.start - 1, span.end + 1) for span in look.scope]
-        touched = [gap for gap in before if intersect([gap.span], around) or not owed.within(gap.span)]
+        touched = [gap for gap in before if intersect([gap.span], around) or subtract([gap.span], owed.spans)]
         after = reconciled(touched, look.scope, look.missing, owed.spans, now)
         if answers:
             after = answered(after, answers, self.neighbours, policy, now)

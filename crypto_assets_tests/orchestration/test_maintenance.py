@@ -20,7 +20,7 @@ from crypto_assets.orchestration.assets.operations import (
     verdict,
 )
 from crypto_assets.orchestration.jobs import maintenance_schedule
-from crypto_assets.orchestration.resources import DatabaseResource
+from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource
 from crypto_assets.quality.health import Vital
 from crypto_assets.settings import Settings
 from crypto_assets_tests.database.database_frames import assets, pairs
@@ -30,7 +30,7 @@ METRICS = "crypto_operational_metrics"
 
 
 def run(url):
-    resources = {"database": DatabaseResource(url=url, environment="sandbox")}
+    resources = {"database": DatabaseResource(url=url, environment="sandbox"), "ledger": LedgerResource()}
     return dg.materialize([crypto_operational_metrics, healthy], resources=resources, raise_on_error=False)
 
 

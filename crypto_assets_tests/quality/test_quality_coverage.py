@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from sqlalchemy import event
+
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, parse_time
@@ -57,6 +59,96 @@ def test_owed_reaches_from_the_first_collected_partition_to_the_last(quality_dat
     assert owed(quality_database, partitions=["2023-03-25", "2023-03-20"], clock=late) == [
         (BTC, [Span(START, parse_time("2023-03-26"))])
     ]
+
+
+def test_one_old_partition_owes_itself_and_the_years_between_wait_for_a_decision(quality_database):
+    with rolled_back(quality_database) as connection:
+        list_pairs(connection)
+        collected(connection, Span(START, START + 3 * ONE_DAY), parse_time("2023-03-22T12:00"))
+        old = parse_time("2018-01-01")
+        collected(connection, Span(old, old + ONE_DAY), parse_time("2023-03-22T12:30"))
+        [found] = owed_spans(connection, PAIRS, M5)
+    # Each run ends at the clock of its own last partition.
+    assert found.spans == [Span(old, old + ONE_DAY), Span(START, parse_time("2023-03-22T12:00"))]
+    assert found.waiting == [Span(old + ONE_DAY, START)]
+    assert found.left == []
+
+
+def test_a_hole_as_long_as_the_setting_is_owed_and_a_longer_one_waits(quality_database):
+    with rolled_back(quality_database) as connection:
+        list_pairs(connection)
+        for day in (0, 4):
+            start = START + day * ONE_DAY
+            collected(connection, Span(start, start + ONE_DAY), parse_time("2023-06-01"))
+        [owed_by_itself] = owed_spans(connection, PAIRS, M5, longest_hole=timedelta(days=3))
+        [waits] = owed_spans(connection, PAIRS, M5, longest_hole=timedelta(days=3) - timedelta(milliseconds=1))
+    assert owed_by_itself.spans == [Span(START, START + 5 * ONE_DAY)]
+    assert waits.waiting == [Span(START + ONE_DAY, START + 4 * ONE_DAY)]
+
+
+def test_a_partition_asked_for_while_it_ran_ends_its_run_there_before_a_long_hole(quality_database):
+    with rolled_back(quality_database) as connection:
+        list_pairs(connection)
+        collected(connection, DAY, parse_time("2023-03-20T06:00"))
+        late = parse_time("2023-06-01")
+        collected(connection, Span(late, late + ONE_DAY), late + ONE_DAY)
+        [found] = owed_spans(connection, PAIRS, M5)
+    assert found.spans == [Span(START, parse_time("2023-03-20T06:00")), Span(late, late + ONE_DAY)]
+    assert found.waiting == [Span(parse_time("2023-03-20T06:00"), late)]
+
+
+def test_a_partition_that_has_not_come_owes_nothing_and_opens_no_hole_beyond_the_clock(quality_database):
+    clock = parse_time("2023-03-21T12:00")
+    with rolled_back(quality_database) as connection:
+        list_pairs(connection)
+        collected(connection, DAY, clock)
+        far = parse_time("2030-01-01")
+        collected(connection, Span(far, far + ONE_DAY), clock)
+        [found] = owed_spans(connection, PAIRS, M5)
+    assert (found.spans, found.waiting) == ([Span(START, clock)], [])
+
+
+def test_months_are_neighbours_as_days_are(quality_database):
+    with rolled_back(quality_database) as connection:
+        list_pairs(connection)
+        for first, end in (("2022-11-01", "2023-02-01"), ("2023-05-01", "2023-06-01")):
+            span = Span(parse_time(first), parse_time(end))
+            claim_coverage(connection, PAIRS, BTC, Interval.H1, span, parse_time("2023-06-15"))
+        [found] = owed_spans(connection, PAIRS, Interval.H1)
+    assert found.waiting == [Span(parse_time("2023-02-01"), parse_time("2023-05-01"))]
+
+
+def test_what_is_owed_does_not_depend_on_the_order_of_collection(quality_database):
+    days = [START + number * ONE_DAY for number in (0, 1, 5, 20, 21, 40)]
+    found = []
+    for order in (days, days[::-1], days[3:] + days[:3]):
+        with rolled_back(quality_database) as connection:
+            list_pairs(connection)
+            for start in order:
+                collected(connection, Span(start, start + ONE_DAY), parse_time("2023-06-01"))
+            found += owed_spans(connection, PAIRS, M5)
+    assert found[0].spans == [
+        Span(START, START + 6 * ONE_DAY),
+        *(Span(START + first * ONE_DAY, START + end * ONE_DAY) for first, end in ((20, 22), (40, 41))),
+    ]
+    assert found[0] == found[1] == found[2]
+
+
+def test_what_all_symbols_owe_takes_as_many_statements_as_what_one_owes(quality_database):
+    def statements(bases):
+        with rolled_back(quality_database) as connection:
+            list_pairs(connection, *bases)
+            for base in bases:
+                for day in (0, 30):
+                    start = START + day * ONE_DAY
+                    entity = f"cryptopair_binance_{base.lower()}usdt"
+                    collected(connection, Span(start, start + ONE_DAY), parse_time("2023-06-01"), entity=entity)
+            seen = []
+            event.listen(connection, "before_cursor_execute", lambda *said: seen.append(said[2]))
+            assert len(owed_spans(connection, PAIRS, M5)) == len(bases)
+        return len(seen)
+
+    assert statements(["BTC"]) == statements(["BTC", "ETH", "SOL", "XRP"])
 
 
 def test_owed_ends_with_the_last_candle_closed_when_the_exchange_was_asked(quality_database):

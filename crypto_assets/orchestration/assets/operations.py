@@ -24,8 +24,9 @@ from crypto_assets.domain.spans import Span
 from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import stating_user_errors
 from crypto_assets.orchestration.metadata import table_metadata, table_value
-from crypto_assets.orchestration.resources import DatabaseResource
+from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource
 from crypto_assets.quality.health import Vital, vitals
+from crypto_assets.quality.ledger import Policy
 from crypto_assets.quality.retention import apply_retention
 
 _AHEAD = 2
@@ -42,13 +43,13 @@ _AHEAD = 2
     metadata=table_metadata(METRICS),
     code_version="1",
 )
-def crypto_operational_metrics(database: DatabaseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def crypto_operational_metrics(database: DatabaseResource, ledger: LedgerResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Partitions ahead of need, maintenance, measurements."""
     moment = datetime.now(UTC)
     with stating_user_errors(), database.open() as opened:
         partitions = make_partitions_ahead(opened, moment)
         # First, so that the space they took is given back and not measured.
-        archived = archive_old_candles(opened, database, moment)
+        archived = archive_old_candles(opened, database, moment, ledger.policy)
         states = maintain(opened)
         use = index_use(opened)
         stored = record(opened, states, moment, {"index_use_share": use.share})
@@ -83,12 +84,14 @@ def verdict(found: Sequence[Vital]) -> dg.AssetCheckResult:
     )
 
 
-def archive_old_candles(opened: Database, resource: DatabaseResource, moment: datetime) -> list[ArchivedMonth]:
+def archive_old_candles(
+    opened: Database, resource: DatabaseResource, moment: datetime, policy: Policy
+) -> list[ArchivedMonth]:
     """Moves the whole months older than the setting into files; without the setting nothing."""
     if not resource.retention_days:
         return []
     before = moment - timedelta(days=resource.retention_days)
-    return apply_retention(opened, Path(resource.archive_directory), to_milliseconds(before))
+    return apply_retention(opened, Path(resource.archive_directory), to_milliseconds(before), policy.longest_hole)
 
 
 def make_partitions_ahead(database: Database, moment: datetime) -> int:

@@ -1,0 +1,114 @@
+"""Which partitions were collected without one being left out in between: the runs of neighbours of each symbol.
+
+Here belongs reading them from the coverage table, at a cost that allows every check to do so. What they and the holes
+between them mean belongs to `coverage` and `holes`, which call this. Spans are milliseconds UTC.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from crypto_assets.database.expressions import texts_in_order
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_span, to_milliseconds
+from crypto_assets.domain.spans import Span
+
+_COVERAGE = TABLES["crypto_kdata_coverage"]
+_RUNS_PER_STATEMENT = 400
+
+
+@dataclass(frozen=True)
+class CollectedRun:
+    """Neighbouring partitions of one symbol, all collected, and the exchange's clock when the last one was asked."""
+
+    first: str
+    last: str
+    clock: int
+
+    def closed(self, interval: Interval) -> Span:
+        """From the start of the first partition to the last candle closed by the clock of the last.
+
+        Asking for an earlier partition again says nothing about the last, so its clock does not count.
+        """
+        scheme, closed = interval.partition_scheme, interval.closed_before(self.clock)
+        start, end = partition_span(scheme, self.first)[0], partition_span(scheme, self.last)[1]
+        return Span(min(start, closed), min(end, closed))
+
+
+def collected_runs(
+    connection: Connection, entity_type: str, interval: Interval, entity_id: str | None = None
+) -> dict[str, list[CollectedRun]]:
+    """The runs of one symbol, or of all symbols of a type, at `interval`: by entity id in order, each in order of time.
+
+    One statement reads a text of keys for each symbol, which SQL makes quicker than it finds the first and the last;
+    another one the clocks.
+    """
+    c = _COVERAGE.c
+    texts = select(c.entity_id, texts_in_order(c.partition, c.partition).label("keys"))
+    texts = texts.where(*of_series(interval, entity_type, entity_id)).group_by(c.entity_id).order_by(c.entity_id)
+    ends = {row.entity_id: _neighbours(interval.partition_scheme, row.keys) for row in connection.execute(texts)}
+    # By key, so that each statement names few: SQLite looks every pair of an entity and a key up.
+    lasts = sorted((last, each) for each, runs in ends.items() for _, last in runs)
+    clocks: dict[tuple[str, str], int] = {}
+    for start in range(0, len(lasts), _RUNS_PER_STATEMENT):
+        keys, ids = (set(names) for names in zip(*lasts[start : start + _RUNS_PER_STATEMENT], strict=True))
+        asked = select(c.entity_id, c.partition, c.verified_at).where(
+            c.provider == PROVIDER,
+            c.level == interval.value,
+            c.entity_id.in_(sorted(ids)),
+            c.partition.in_(sorted(keys)),
+        )
+        clocks |= {
+            (row.entity_id, row.partition): to_milliseconds(row.verified_at) for row in connection.execute(asked)
+        }
+    return {
+        each: [CollectedRun(first, last, clocks[each, last]) for first, last in runs if (each, last) in clocks]
+        for each, runs in ends.items()
+    }
+
+
+def of_series(interval: Interval, entity_type: str, entity_id: str | None) -> list[Any]:
+    """The conditions for the coverage rows of one symbol, or of all symbols of a type, at `interval`."""
+    c = _COVERAGE.c
+    own = [c.provider == PROVIDER, c.level == interval.value]
+    if entity_id is not None:
+        return [*own, c.entity_id == entity_id]
+    # Ids begin with their type and an underscore, after which comes the backquote.
+    return [*own, c.entity_id >= f"{entity_type}_", c.entity_id < f"{entity_type}`"]
+
+
+@lru_cache(maxsize=32)  # the symbols of a table were mostly collected together
+def _neighbours(scheme: PartitionScheme, text: str) -> tuple[tuple[str, str], ...]:
+    """The first and the last key of each run in a text of partition keys in order."""
+    keys = text.split(",")
+    runs: list[tuple[str, str]] = []
+    start = 0
+    while start < len(keys):
+        end = _end_of_run(scheme, keys, start)
+        runs.append((keys[start], keys[end - 1]))
+        start = end
+    return tuple(runs)
+
+
+def _end_of_run(scheme: PartitionScheme, keys: Sequence[str], start: int) -> int:
+    """The index after the last of the keys that follow the one at `start` without one being left out."""
+    origin = _number(scheme, keys[start]) - start
+
+    def left_out(index: int) -> int:
+        return _number(scheme, keys[index]) - origin - index
+
+    return bisect_right(range(len(keys)), 0, lo=start, key=left_out)
+
+
+def _number(scheme: PartitionScheme, key: str) -> int:
+    """The partition's number: that of its neighbour is one higher."""
+    day = date.fromisoformat(key)
+    return day.toordinal() if scheme is PartitionScheme.DAILY else 12 * day.year + day.month
