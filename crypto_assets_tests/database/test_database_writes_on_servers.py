@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from crypto_assets.database.engines.mysql import MysqlDatabase
 from crypto_assets.database.errors import DatabaseError
+from crypto_assets.database.revisions import HEAD
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import WriteCounts, upsert
 from crypto_assets.database.writes.mysql import MysqlWrite
@@ -195,21 +197,30 @@ def test_generated_ids_hold_the_time_to_the_millisecond_cut_not_rounded(database
         assert ids == [f"{entity}_{text}" for text in texts]
 
 
-def test_a_server_that_forbids_local_files_is_written_to_by_insert(database, database_url, engine, monkeypatch):
-    if engine != "mysql":
-        pytest.skip("only MySQL reads local files")
-    allowed = MysqlDatabase._connect_arguments  # noqa: SLF001
-    monkeypatch.setattr(MysqlDatabase, "_connect_arguments", lambda self: allowed(self) | {"local_infile": False})
-    loads = []
-    load = MysqlWrite.load
-    monkeypatch.setattr(MysqlWrite, "load", lambda self: loads.append(1) or load(self))
-    database.dispose()
+class WithoutLoading(MysqlDatabase):
+    loads_rows = False
+
+
+class CountedLoads(MysqlWrite):
+    """A write that counts how often it tries to load."""
+
+    loads = 0
+
+    def load(self):
+        type(self).loads += 1
+        super().load()
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+def test_where_no_rows_may_be_loaded_they_are_inserted(database, database_url):
+    forbidding = WithoutLoading(make_url(database_url), "sandbox", "binance", HEAD)
     frame = candles(count=50).assign(name="tab\there \\N 'é🚀'")
-    with database.begin(CANDLES) as connection:
-        assert upsert(connection, TABLE, frame) == WriteCounts(inserted=50)
-        assert upsert(connection, TABLE, frame) == WriteCounts(unchanged=50)
+    with forbidding.begin(CANDLES) as connection:
+        assert CountedLoads(connection, TABLE, frame).store(only_existing=False) == WriteCounts(inserted=50)
+        assert CountedLoads(connection, TABLE, frame).store(only_existing=False) == WriteCounts(unchanged=50)
         assert set(connection.scalars(select(TABLE.c.name))) == {"tab\there \\N 'é🚀'"}
-    assert loads == [1]  # asked once, then remembered
+    assert CountedLoads.loads == 1  # asked once, then remembered
+    forbidding.dispose()
 
 
 def test_running_the_same_day_again_writes_almost_no_log(database):

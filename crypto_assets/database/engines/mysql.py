@@ -12,10 +12,16 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, text
+from sqlalchemy import URL, Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from crypto_assets.database.engines.base import BACKUP, BUSY_TIMEOUT_SECONDS, MIGRATION_TIMEOUT_SECONDS
+from crypto_assets.database.engines.mysql_connection import (
+    TLS_PARAMETERS,
+    FileRequested,
+    MysqlConnection,
+    tls_options,
+)
 from crypto_assets.database.engines.server import (
     STOPPED_TURN_SECONDS,
     TURN_SECONDS,
@@ -49,13 +55,20 @@ _SENTENCES = {
     (1317, 1927, 1969, 3024): "{where} stopped a statement ({detail}); run it again.",
     (1205,): "Another process has been writing {place} for too long; try again.",
     (2003, 2006, 2013, 2014): "{where} cannot be reached: {detail}.",
+    (2026,): "{where} has no TLS, which ssl_... in its URL demands; nothing was sent to it.",
 }
+_FILE_REQUESTED = (
+    "{where} asked for the file {file!r} of this machine, as no honest server does, and did not get it; find out who"
+    " answers there, and let ssl_ca in the URL make sure of it."
+)
 
 
 class MysqlDatabase(ServerDatabase):
     """The MySQL databases of one environment on one server."""
 
     engine = "mysql"
+    loads_rows = True
+    """Whether connections that write may load rows as one text; the server, too, has to allow it."""
     default_isolation = "REPEATABLE READ"
     _count_connections = "SELECT count(*), @@max_connections FROM information_schema.processlist"
 
@@ -63,9 +76,10 @@ class MysqlDatabase(ServerDatabase):
         prefix = url.query.get(PREFIX_PARAMETER, "")
         if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
             raise UnsupportedDatabase(f"prefix={prefix} in the URL must be at most 16 letters, digits and underscores.")
+        self._tls = tls_options(url)
         url = url.set(drivername="mysql+pymysql")
         super().__init__(url, environment, provider, revision)
-        self._url = url.difference_update_query([PREFIX_PARAMETER])
+        self._url = url.difference_update_query([PREFIX_PARAMETER, *TLS_PARAMETERS])
         self.schemas = {unit: f"{prefix}{unit}" for unit in (*self.units, BACKUP)}
         self._prefix = prefix
 
@@ -130,7 +144,7 @@ class MysqlDatabase(ServerDatabase):
             "read_timeout": seconds,
             "write_timeout": seconds,
             "charset": "utf8mb4",
-            "local_infile": True,
+            **self._tls,
             "init_command": "SET SESSION time_zone = '+00:00', sql_mode = 'TRADITIONAL',"
             f" innodb_lock_wait_timeout = {BUSY_TIMEOUT_SECONDS}, lock_wait_timeout = {BUSY_TIMEOUT_SECONDS},"
             # A month of candles as one text; by default MySQL cuts at a kilobyte, without a word.
@@ -145,6 +159,16 @@ class MysqlDatabase(ServerDatabase):
             f", innodb_lock_wait_timeout = {TURN_SECONDS}, wait_timeout = {STOPPED_TURN_SECONDS}"
         )
         return arguments
+
+    def _make_pool(self, *, for_turns: bool) -> Engine:
+        made = super()._make_pool(for_turns=for_turns)
+        may_load = self.loads_rows and not for_turns
+
+        @event.listens_for(made, "do_connect")
+        def connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> MysqlConnection:
+            return MysqlConnection(*arguments, may_load=may_load, **options)
+
+        return made
 
     def _connected(self, driver_connection: Any) -> None:
         driver_connection._read_timeout = driver_connection._write_timeout = None  # noqa: SLF001 - no other way
@@ -193,6 +217,8 @@ class MysqlDatabase(ServerDatabase):
         connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {self._quoted(schema)}")
 
     def _sentence(self, error: DBAPIError) -> str | None:
+        if isinstance(error.orig, FileRequested):
+            return _FILE_REQUESTED.format(where=f"The database {self.location}", file=error.orig.file)
         arguments = getattr(error.orig, "args", ())
         code, detail = (arguments[0], str(arguments[-1]).rstrip(".")) if arguments else (None, "")
         for codes, sentence in _SENTENCES.items():

@@ -5,13 +5,11 @@ Neither stores infinities, and a zero loses its sign; every other double comes b
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import pyarrow.compute as pc
 from sqlalchemy import Double
 from sqlalchemy.exc import DBAPIError
 
+from crypto_assets.database.engines.mysql_connection import MysqlConnection
 from crypto_assets.database.writes.server import ServerWrite
 from crypto_assets.database.writes.text_rows import text_rows
 
@@ -63,13 +61,13 @@ class MysqlWrite(ServerWrite):
         )
 
     def load(self) -> None:
-        """Loads the rows into the stage from a temporary file, which the driver sends."""
-        with TemporaryDirectory(prefix="crypto-assets-") as directory:
-            path = Path(directory) / "rows"
-            path.write_bytes(memoryview(text_rows(self.texts, self.table)))
+        """Loads the rows into the stage, from memory."""
+        driver = self.connection.connection.driver_connection
+        if not isinstance(driver, MysqlConnection):
+            raise TypeError(f"{type(driver).__name__} is no connection that can be offered rows")
+        with driver.offering(memoryview(text_rows(self.texts, self.table))) as name:
             self.connection.exec_driver_sql(
-                f"LOAD DATA LOCAL INFILE %s INTO TABLE {self.stage} CHARACTER SET utf8mb4 ({self.columns()})",
-                (str(path),),
+                f"LOAD DATA LOCAL INFILE %s INTO TABLE {self.stage} CHARACTER SET utf8mb4 ({self.columns()})", (name,)
             )
 
     def _insert_into_stage(self) -> None:
