@@ -21,6 +21,7 @@ from rich.console import Console
 
 from benchmarks.budget_section import BudgetSection
 from benchmarks.engine_section import EngineSection, EngineSize
+from benchmarks.history_section import measure_history
 from benchmarks.integrity_section import measure_integrity
 from benchmarks.kept_sections import KeptSections
 from benchmarks.kills_section import KillsSection
@@ -49,7 +50,7 @@ _STAGES = {
     "verification": "verification: read back, count, sum up",
     "rest": "other",
 }
-SECTIONS = ("speed", "memory", "queries", "checks", *ENGINES, "integrity", "budget", "kills", "rivals")
+SECTIONS = ("speed", "memory", "queries", "checks", *ENGINES, "integrity", "budget", "kills", "history", "rivals")
 _STORED = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
 
 
@@ -58,8 +59,8 @@ class Size:
     """How much is measured: days of two symbols for speed, of four for memory, and how often for the median.
 
     `looked_at` are days of twenty symbols, `minutes` is how long the request budget is spent, `kills` how often a
-    backfill of `killed_days` of four symbols is killed; `engines` says the same of the sections that measure one engine
-    each, `rivals` of the one named so.
+    backfill of `killed_days` of four symbols is killed, `partitions` how many a run has in Dagster's history; `engines`
+    says the same of the sections that measure one engine each, `rivals` of the one named so.
     """
 
     repeats: int
@@ -70,6 +71,7 @@ class Size:
     minutes: int
     kills: int
     killed_days: int
+    partitions: int
     engines: EngineSize
     rivals: RivalsSize
 
@@ -83,6 +85,7 @@ FULL = Size(  # 302,400, 40,320, 2,004,480 and 10,022,400 rows
     minutes=2,
     kills=100,
     killed_days=300,
+    partitions=400,
     engines=EngineSize(3, 300_000, (1_000_000, 10_000_000)),
     rivals=RivalsSize(repeats=3, few_days=25, days=200),
 )
@@ -95,6 +98,7 @@ QUICK = Size(
     minutes=1,
     kills=3,
     killed_days=8,
+    partitions=20,
     engines=EngineSize(1, 20_000, (20_000, 50_000)),
     rivals=RivalsSize(repeats=1, few_days=25, days=50),
 )
@@ -173,6 +177,10 @@ class Bench:
         with self._new_directory() as directory:
             section = KillsSection(parse_time(GENESIS), START, size.killed_days, size.kills, self._report, self._say)
             section.measure(Path(directory))
+
+    def history(self) -> None:
+        """What Dagster's own history costs a partition."""
+        measure_history(self._directory, self._size.partitions, self._size.repeats, self._report, self._say)
 
     def rivals(self) -> None:
         """CPU time per row, ours and that of others who collect the same."""
