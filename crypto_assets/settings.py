@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -23,13 +23,17 @@ from pydantic import (
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.symbols import named_without_listing
+from crypto_assets.domain.urls import host_url, without_password
+from crypto_assets.variables import ENV_FILE, PREFIX, mistakes, unknown_names
 
 _NO_ARCHIVE = "none"
+_LONGEST_DAYS = 36_500
 
 
 class SettingsError(ValueError):
@@ -49,44 +53,94 @@ _UNARCHIVED = (Environment.TESTNET, Environment.DEMO)
 
 
 class Settings(BaseSettings):
-    """What the `CRYPTO_ASSETS_*` variables say; unknown ones are ignored: later versions may share a machine."""
+    """What the `CRYPTO_ASSETS_*` variables say, and the file `.env` of the working directory where they say nothing.
+
+    Each has a description: `crypto-assets settings` prints it.
+    """
 
     # No input in errors: the traceback of a mistyped URL would show its password.
     model_config = SettingsConfigDict(
-        env_prefix="CRYPTO_ASSETS_", frozen=True, extra="ignore", hide_input_in_errors=True
+        env_prefix=PREFIX, env_file=ENV_FILE, frozen=True, extra="ignore", hide_input_in_errors=True
     )
 
-    environment: Environment = Environment.TESTNET
-    database: str = ""
-    pairs: Annotated[tuple[str, ...], NoDecode] = ("BTC/USDT", "ETH/USDT")
-    perps: Annotated[tuple[str, ...], NoDecode] = ("BTC/USDT:USDT", "ETH/USDT:USDT")
-    partitioned_intervals: Annotated[tuple[Interval, ...], NoDecode] = (Interval.M1, Interval.M5)
-    start: date = Field(default=date(2017, 8, 17))
-    spot_url: str | None = None
-    futures_url: str | None = None
-    spot_ws_url: str | None = None
-    futures_ws_url: str | None = None
-    # Where the exchange's archive of closed months and days is, "none" to ask none; only live has one by itself.
-    archive_url: str | None = None
-    # All processes that name the same directory spend one request budget, and leave this share of it for others.
-    state_directory: Path = Field(default=Path(), validate_default=True)
-    weight_reserve: float = Field(default=0.03, ge=0, le=0.9)
-    # Each address that requests leave by has a budget of its own. Who names none is taken for all others who do not.
-    outgoing_address: str = Field(default="", max_length=64)
-    # Pages of candles that one run over a table has asked for and not yet stored.
-    pages_in_flight: int = Field(default=16, ge=1, le=64)
-    # Candles older than this many days are moved into Parquet files below archive_directory; 0 keeps all.
-    retention_days: int = Field(default=0, ge=0)
-    # A gap is the exchange's own after so many answers without the candles, at least so far apart.
-    gap_answers: int = Field(default=3, ge=1)
-    gap_spacing: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
-    # A hole of so many days between collected partitions is owed by itself; a longer one waits for a decision.
-    hole_days: int = Field(default=7, ge=0, le=36_500)
-    # How far, as a share, an hourly candle may be from what its sixty minutes make.
-    agreement_tolerance: float = Field(default=1e-9, ge=0)
-    archive_directory: Path = Field(default=Path(), validate_default=True)
-    # Where failures are told, in Slack's shape. Whoever knows this URL may post there.
-    alert_webhook: Secret[HttpUrl] | None = None
+    environment: Environment = Field(
+        default=Environment.TESTNET, description="Which exchange is asked: testnet, live, demo or sandbox."
+    )
+    database: str = Field(
+        default="",
+        description="Where candles are stored: sqlite:///directory, postgresql+psycopg://, mysql+pymysql://.",
+    )
+    pairs: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("BTC/USDT", "ETH/USDT"), description="The spot pairs to collect, comma separated; empty for none."
+    )
+    perps: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("BTC/USDT:USDT", "ETH/USDT:USDT"),
+        description="The USDT-M perpetuals to collect, comma separated; empty for none.",
+    )
+    partitioned_intervals: Annotated[tuple[Interval, ...], NoDecode] = Field(
+        default=(Interval.M1, Interval.M5), description="The intervals whose tables a server partitions by month."
+    )
+    start: date = Field(
+        default=date(2017, 8, 17),
+        ge=date(1970, 1, 1),
+        description="The day or month that contains this date is the first partition.",
+    )
+    spot_url: str | None = Field(default=None, description="A spot host instead of the environment's.")
+    futures_url: str | None = Field(default=None, description="A USDT-M host instead of the environment's.")
+    spot_ws_url: str | None = Field(default=None, description="A host of spot streams instead of the environment's.")
+    futures_ws_url: str | None = Field(
+        default=None, description="A host of USDT-M streams instead of the environment's."
+    )
+    archive_url: str | None = Field(
+        default=None, description="Another archive of closed months and days; none to ask none."
+    )
+    state_directory: Path = Field(
+        default=Path(),
+        validate_default=True,
+        description="Where the processes of this machine share one request budget.",
+    )
+    weight_reserve: float = Field(
+        default=0.03, ge=0, le=0.9, allow_inf_nan=False, description="The share of that budget left to others."
+    )
+    outgoing_address: str = Field(
+        default="",
+        max_length=64,
+        description="A name for the address requests leave by; workers of one name share a budget.",
+    )
+    pages_in_flight: int = Field(
+        default=16, ge=1, le=64, description="Pages of candles one run over a table has asked for and not yet stored."
+    )
+    retention_days: int = Field(
+        default=0, ge=0, le=_LONGEST_DAYS, description="Older candles are moved into Parquet files; 0 keeps all."
+    )
+    gap_answers: int = Field(
+        default=3, ge=1, le=1000, description="Answers without the candles that make a gap the exchange's own."
+    )
+    gap_spacing: timedelta = Field(
+        default=timedelta(hours=1),
+        gt=timedelta(0),
+        le=timedelta(days=365),
+        description="The time that must lie between two of them.",
+    )
+    hole_days: int = Field(
+        default=7,
+        ge=0,
+        le=_LONGEST_DAYS,
+        description="Days between collected partitions that are owed by themselves; more wait for a decision.",
+    )
+    agreement_tolerance: float = Field(
+        default=1e-9,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="How far, as a share, an hour may be from what its sixty minutes make.",
+    )
+    archive_directory: Path = Field(
+        default=Path(), validate_default=True, description="Where the Parquet files of archived candles are."
+    )
+    alert_webhook: Secret[HttpUrl] | None = Field(
+        default=None, description="Where failures are told, in Slack's shape; whoever knows this URL may post there."
+    )
 
     @field_validator("pairs", "perps", "partitioned_intervals", mode="before")
     @classmethod
@@ -95,20 +149,17 @@ class Settings(BaseSettings):
             return tuple(dict.fromkeys(symbol.strip() for symbol in value.split(",") if symbol.strip()))
         return value
 
-    @field_validator("pairs")
+    @field_validator("pairs", "perps")
     @classmethod
-    def _pairs_are_spot_symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for symbol in value:
-            if "/" not in symbol or ":" in symbol:
-                raise ValueError(f"{symbol!r} is not a ccxt spot symbol such as BTC/USDT")
-        return value
+    def _symbols_are_of_their_market(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        market_type = MarketType.SPOT if info.field_name == "pairs" else MarketType.SWAP
+        return tuple(dict.fromkeys(named_without_listing(symbol, market_type) for symbol in value))
 
-    @field_validator("perps")
+    @field_validator("start")
     @classmethod
-    def _perps_are_swap_symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for symbol in value:
-            if "/" not in symbol or ":" not in symbol:
-                raise ValueError(f"{symbol!r} is not a ccxt perpetual symbol such as BTC/USDT:USDT")
+    def _start_has_come(cls, value: date) -> date:
+        if value > datetime.now(UTC).date():
+            raise ValueError(f"'{value}' has not come yet; no partition could begin there")
         return value
 
     @field_validator("spot_url", "futures_url", "spot_ws_url", "futures_ws_url", "archive_url")
@@ -118,24 +169,41 @@ class Settings(BaseSettings):
             return None
         if info.field_name == "archive_url" and value == _NO_ARCHIVE:
             return value
-        parts = urlsplit(value)
-        if not parts.scheme or not parts.netloc or parts.path.strip("/"):
-            raise ValueError(f"{value!r} is not scheme://host[:port]")
+        host = host_url(value, ("ws", "wss") if "ws" in str(info.field_name).split("_") else ("http", "https"))
         if info.field_name == "archive_url" and (of := info.data.get("environment")) in _UNARCHIVED:
             raise ValueError(
                 f"{of.value} has no archive, and candles of another market are not its own; leave it empty"
             )
-        return value.rstrip("/")
+        return host
+
+    @field_validator("database")
+    @classmethod
+    def _database_is_a_url(cls, value: str) -> str:
+        shown = repr(without_password(value))
+        if value and "://" not in value:
+            raise ValueError(f"{shown} is not a URL such as sqlite:///data/testnet")
+        try:
+            port = None if value.startswith("sqlite") else urlsplit(value).port
+        except ValueError:
+            port = 0
+        if port == 0:
+            raise ValueError(
+                f"{shown} has no port from 1 to 65535; signs such as @ : / in a password are written %40 %3A %2F"
+            )
+        return value
 
     @field_validator("gap_spacing", mode="wrap")
     @classmethod
     def _spacing_in_seconds_or_written_out(cls, value: object, validate: ValidatorFunctionWrapHandler) -> timedelta:
+        seconds = value
         with suppress(ValueError):
-            value = float(str(value))  # pydantic takes a number for seconds, and refuses the same as text
+            seconds = float(str(value))  # pydantic takes a number for seconds, and refuses the same as text
         try:
-            spacing: timedelta = validate(value)
-        except ValidationError:
-            raise ValueError(f"{value!r} is no time above 0, such as 3600 (seconds), 01:00:00 or PT1H") from None
+            spacing: timedelta = validate(seconds)
+        except (ValidationError, OverflowError):
+            raise ValueError(
+                f"{value!r} is no time above 0 and of at most a year, such as 3600 (seconds), 01:00:00 or PT1H"
+            ) from None
         return spacing
 
     @field_validator("alert_webhook", mode="before")
@@ -163,12 +231,6 @@ class Settings(BaseSettings):
         name = f"archive-{hashlib.blake2b(identity.encode(), digest_size=4).hexdigest()}" if database else "archive"
         return Path("data") / str(info.data.get("environment", "")) / name
 
-    @model_validator(mode="after")
-    def _database_has_a_scheme(self) -> Settings:
-        if self.database and "://" not in self.database:
-            raise ValueError(f"database {self.database!r} is not a URL such as sqlite:///data/testnet")
-        return self
-
     @property
     def database_url(self) -> str:
         """The database's URL; by default a directory of SQLite files named after the environment."""
@@ -194,9 +256,10 @@ def _sqlite_directory(url: str) -> Path:
 
 def load_settings() -> Settings:
     """The settings of this process's environment. Raises SettingsError with one sentence a user can act on."""
+    unknown = unknown_names(Settings)
+    if unknown:
+        raise SettingsError(unknown[0])
     try:
         return Settings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "CRYPTO_ASSETS_" + (str(first["loc"][0]).upper() if first["loc"] else "DATABASE")
-        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise SettingsError(next(iter(mistakes(error).values()))) from None

@@ -19,7 +19,8 @@ MAX_LINES = 300
 # What each part may import of ours, beside itself. `exchange.markets` is the one module of `exchange` open to `frames`.
 ALLOWED = {
     "domain": set(),
-    "settings": {"domain"},
+    "settings": {"domain", "variables"},
+    "variables": {"domain"},
     "exchange": {"domain"},
     "sandbox": {"domain"},
     "frames": {"domain", "exchange.markets"},
@@ -29,7 +30,7 @@ ALLOWED = {
     "orchestration": {"domain", "exchange", "frames", "database", "quality", "report"},
     "definitions": {"domain", "settings", "orchestration"},
     "cli": {
-        *("domain", "settings", "exchange", "database", "quality", "report", "sandbox"),
+        *("domain", "settings", "variables", "exchange", "database", "quality", "report", "sandbox"),
         *("orchestration", "definitions"),
     },
 }

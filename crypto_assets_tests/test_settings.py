@@ -47,7 +47,6 @@ def test_every_variable_is_read(read):
         PERPS="",
         START="2023-03-20",
         SPOT_URL="http://127.0.0.1:8730/",
-        UNKNOWN="ignored",
     ) == ["sandbox", "sqlite:///elsewhere", "SOL/USDT,BTC/USDT ", "2023-03-20", "http://127.0.0.1:8730"]
 
 
@@ -56,9 +55,12 @@ def test_every_variable_is_read(read):
     [
         ("ENVIRONMENT", "mainnet", "'testnet', 'live', 'demo' or 'sandbox'"),
         ("START", "yesterday", "date"),
-        ("PAIRS", "BTCUSDT", "'BTCUSDT' is not a ccxt spot symbol such as BTC/USDT"),
+        ("PAIRS", "BITCOIN", "'BITCOIN' is not a ccxt spot symbol such as BTC/USDT"),
+        ("PAIRS", "BTC/", "'BTC/' is not a ccxt spot symbol such as BTC/USDT"),
+        ("PAIRS", "*/USDT", "'*/USDT' is not a ccxt spot symbol such as BTC/USDT"),
+        ("PAIRS", "btcaeur", "'btcaeur' may be BTCA/EUR or BTC/AEUR; write it with its slash"),
         ("PAIRS", "BTC/USDT:USDT", "is not a ccxt spot symbol"),
-        ("PERPS", "BTC/USDT", "'BTC/USDT' is not a ccxt perpetual symbol such as BTC/USDT:USDT"),
+        ("PERPS", "BTC:USDT", "'BTC:USDT' is not a ccxt perpetual symbol such as BTC/USDT:USDT"),
         ("SPOT_URL", "localhost", "'localhost' is not scheme://host[:port]"),
         ("FUTURES_URL", "http://host/fapi", "'http://host/fapi' is not scheme://host[:port]"),
         ("ARCHIVE_URL", "none at all", "'none at all' is not scheme://host[:port]"),
@@ -66,8 +68,42 @@ def test_every_variable_is_read(read):
         ("DATABASE", "data/testnet", "is not a URL such as sqlite:///data/testnet"),
         ("RETENTION_DAYS", "-1", "greater than or equal to 0"),
         ("RETENTION_DAYS", "a year", "valid integer"),
-        ("GAP_SPACING", "2 hours", "'2 hours' is no time above 0, such as 3600 (seconds), 01:00:00 or PT1H"),
+        (
+            "GAP_SPACING",
+            "2 hours",
+            "'2 hours' is no time above 0 and of at most a year, such as 3600 (seconds), 01:00:00 or PT1H",
+        ),
         ("GAP_SPACING", "0", "is no time above 0"),
+        ("GAP_SPACING", "inf", "is no time above 0"),
+        ("GAP_SPACING", "-5", "'-5' is no time above 0"),
+        ("GAP_SPACING", "P999999D", "'P999999D' is no time above 0"),
+        ("GAP_ANSWERS", "0", "'0' cannot be used: input should be greater than or equal to 1"),
+        ("GAP_ANSWERS", "", "'' cannot be used: input should be a valid integer"),
+        ("ENVIRONMENT", "", "'' cannot be used: input should be 'testnet', 'live', 'demo' or 'sandbox'"),
+        ("START", "", "'' cannot be used: input should be a valid date"),
+        ("START", "1066-10-14", "'1066-10-14' cannot be used"),
+        ("START", "2999-01-01", "'2999-01-01' has not come yet"),
+        ("RETENTION_DAYS", "999999999999", "'999999999999' cannot be used"),
+        ("AGREEMENT_TOLERANCE", "inf", "'inf' cannot be used"),
+        ("AGREEMENT_TOLERANCE", "nan", "'nan' cannot be used"),
+        ("AGREEMENT_TOLERANCE", "-1", "'-1' cannot be used"),
+        ("AGREEMENT_TOLERANCE", "2", "'2' cannot be used"),
+        ("WEIGHT_RESERVE", "nan", "'nan' cannot be used"),
+        ("SPOT_URL", "ftp://host", "'ftp://host' is not scheme://host[:port] with the scheme http or https"),
+        (
+            "SPOT_URL",
+            "http://host:99999",
+            "'http://host:99999' is not scheme://host[:port] with the scheme http or https and a port from 1 to 65535",
+        ),
+        ("SPOT_URL", "http://host:0", "'http://host:0' is not scheme://host[:port]"),
+        ("FUTURES_URL", "https://", "'https://' is not scheme://host[:port]"),
+        ("FUTURES_URL", "https://:443", "'https://:443' is not scheme://host[:port]"),
+        ("SPOT_URL", "http://host?a=1", "'http://host?a=1' is not scheme://host[:port]"),
+        ("SPOT_URL", "http://[::1", "'http://[::1' is not scheme://host[:port]"),
+        ("SPOT_URL", "http://me:hunter2@host", "'http://me:***@host' is not scheme://host[:port]"),
+        ("SPOT_WS_URL", "http://host", "with the scheme ws or wss"),
+        ("DATABASE", " ", "' ' is not a URL such as sqlite:///data/testnet"),
+        ("DATABASE", "postgresql+psycopg://db:99999/market", "has no port from 1 to 65535"),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_the_variable(read, name, value, part):
@@ -77,6 +113,67 @@ def test_a_mistake_is_one_sentence_that_names_the_variable(read, name, value, pa
     assert said.startswith(f"CRYPTO_ASSETS_{name}: ")
     assert part in said
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "me:hunter2@db/market",
+        "postgresql:me:hunter2@db/market",
+        "postgresql//me:hunter2@db/market",
+        "postgresql+psycopg://me:hunter2@db:port/market",
+        "postgresql+psycopg://me:hunter2/@:x@db/market",
+        "postgresql+psycopg://me:p@hunter2@db:99999/market",
+        "postgresql+psycopg://db:hunter2",
+        "mysql+pymysql://db:99999/?password=hunter2",
+    ],
+)
+def test_a_mistyped_database_is_told_without_its_password(read, url):
+    with pytest.raises(SettingsError) as refused:
+        read(DATABASE=url)
+    said = "".join(traceback.format_exception(refused.value))
+    assert "hunter2" not in said
+    assert str(refused.value).startswith("CRYPTO_ASSETS_DATABASE: ")
+    assert "***" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("PAIR", "CRYPTO_ASSETS_PAIRS"),
+        ("WEIGHT_RESRVE", "CRYPTO_ASSETS_WEIGHT_RESERVE"),
+        ("SPOT_UR", "CRYPTO_ASSETS_SPOT_URL"),
+        ("ENV", "crypto-assets settings lists all"),
+    ],
+)
+def test_a_name_that_sets_nothing_is_an_error_with_the_nearest_that_do(read, name, meant):
+    with pytest.raises(SettingsError, match=f"CRYPTO_ASSETS_{name} is no setting; .*{meant}"):
+        read(**{name: "anything"})
+
+
+def test_what_only_the_tests_read_is_no_misspelling(read):
+    assert read(TEST_POSTGRES_URL="postgresql://x", TEST_MYSQL_URL="mysql://y", RECORDED_DATA="/z")[0] == "testnet"
+
+
+def test_a_file_of_the_directory_says_what_the_environment_does_not(read, monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("CRYPTO_ASSETS_ENVIRONMENT=sandbox\nCRYPTO_ASSETS_START=2023-03-20\nOTHER=1\n")
+    monkeypatch.chdir(tmp_path)
+    made = read(ENVIRONMENT="live")
+    assert (made[0], made[3]) == ("live", "2023-03-20")
+    (tmp_path / ".env").write_text("CRYPTO_ASSETS_STRAT=2023-03-20\n")
+    with pytest.raises(SettingsError, match="CRYPTO_ASSETS_STRAT is no setting; did you mean CRYPTO_ASSETS_START"):
+        read()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "perps"),
+    [
+        ("btcusdt, ETH/usdt,BTC/USDT", "btcusdt,ETH/USDT,ETHUSDT,eth/usdt:usdt"),
+        ("BTC/USDT,ETH/USDT", "BTC/USDT:USDT,ETH/USDT:USDT"),
+    ],
+)
+def test_symbols_are_read_in_both_spellings(read, pairs, perps):
+    assert read(PAIRS=pairs, PERPS=perps)[2] == "BTC/USDT,ETH/USDT BTC/USDT:USDT,ETH/USDT:USDT"
 
 
 @pytest.mark.parametrize("written", ["90", "90.0", "00:01:30", "PT1M30S"])

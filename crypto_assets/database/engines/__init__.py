@@ -20,6 +20,7 @@ from crypto_assets.database.engines.base import Database
 from crypto_assets.database.errors import UnsupportedDatabase
 from crypto_assets.database.revisions import HEAD
 from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.urls import without_password
 
 __all__ = ["Database", "open_database"]
 
@@ -32,8 +33,9 @@ def open_database(url: str, environment: str, provider: str = PROVIDER, revision
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
-        raise UnsupportedDatabase(f"{url!r} is not a database URL such as sqlite:///data/testnet.") from None
+    except (ArgumentError, ValueError):  # a port that is no number
+        shown = without_password(url)
+        raise UnsupportedDatabase(f"{shown!r} is not a database URL such as sqlite:///data/testnet.") from None
     backend = parsed.get_backend_name()
     # Each driver is loaded only where it is used.
     if backend == "sqlite":
@@ -49,6 +51,6 @@ def open_database(url: str, environment: str, provider: str = PROVIDER, revision
 
         return MysqlDatabase(parsed, environment, provider, revision)
     raise UnsupportedDatabase(
-        f"{parsed.render_as_string(hide_password=True)} is not supported; use sqlite:///directory,"
+        f"{without_password(url)} is not supported; use sqlite:///directory,"
         " postgresql+psycopg://... or mysql+pymysql://..."
     )

@@ -26,6 +26,7 @@ from crypto_assets.database.engines.server import (
 from crypto_assets.database.errors import UnsupportedDatabase
 from crypto_assets.database.tables import KDATA
 from crypto_assets.domain.intervals import to_datetime
+from crypto_assets.domain.urls import without_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,9 +76,8 @@ class PostgresqlDatabase(ServerDatabase):
 
     def __init__(self, url: URL, environment: str, provider: str, revision: str) -> None:
         if not url.database:
-            raise UnsupportedDatabase(
-                f"{url.render_as_string(hide_password=True)} names no database; create one and add its name to the URL."
-            )
+            shown = without_password(url.render_as_string(hide_password=True))
+            raise UnsupportedDatabase(f"{shown} names no database; create one and add its name to the URL.")
         super().__init__(url.set(drivername="postgresql+psycopg"), environment, provider, revision)
         self.schemas = {unit: unit for unit in (*self.units, BACKUP)}
 

@@ -27,6 +27,7 @@ from crypto_assets.database.tables import (
     logical_database,
     physical_database,
 )
+from crypto_assets.domain.urls import without_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,7 +52,7 @@ class ServerDatabase(Database):
 
     def __init__(self, url: URL, environment: str, provider: str, revision: str) -> None:
         super().__init__(environment, provider, revision)
-        self.location = url.render_as_string(hide_password=True)
+        self.location = without_password(url.render_as_string(hide_password=True))  # an option may hold one, too
         self.units = tuple(dict.fromkeys(str(table.schema) for table in TABLES.values()))
         self._url = url
         self._made: dict[bool, Engine] = {}  # by whether it is the one for turns
