@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import requests
 
-from crypto_assets.exchange.errors import ConfigurationError, ContractViolation
+from crypto_assets.exchange.errors import ConfigurationError, ContractViolation, TransientError
+from crypto_assets.exchange.proxies import proxy_fault
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """Several times the largest answer there is: exchangeInfo of spot has 20 MB, a monthly file of minutes 3 MB."""
@@ -28,8 +29,9 @@ class BoundedSession(requests.Session):
     """Follows no redirect, and reads at most `max_body_bytes` of a body, as they are after unpacking.
 
     `setting` is the environment variable that chooses the host; messages name it. Beside what requests raises, a
-    request raises ConfigurationError for a redirect, and ContractViolation for a body that is too large or packed in a
-    way that was not asked for. Both leave the connection closed, so that the rest is not read.
+    request raises TransientError or ConfigurationError for what ails a proxy, ConfigurationError for a redirect, and
+    ContractViolation for a body that is too large or packed in a way that was not asked for. The last two leave the
+    connection closed, so that the rest is not read.
     """
 
     def __init__(self, setting: str, max_body_bytes: int = MAX_BODY_BYTES) -> None:
@@ -43,9 +45,13 @@ class BoundedSession(requests.Session):
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """The answer, read to its end."""
-        response = super().send(request, **{**kwargs, "stream": True})
         parts = urlsplit(str(request.url))
         place = f"{parts.path} at {parts.scheme}://{parts.netloc}"
+        try:
+            response = super().send(request, **{**kwargs, "stream": True})
+        except requests.RequestException as error:
+            self._blame_the_proxy(error, place)
+            raise
         try:
             self._refuse_redirect(response, place)
             response._content = self._body(response, place)  # noqa: SLF001 - where requests keeps a body it has read
@@ -53,6 +59,14 @@ class BoundedSession(requests.Session):
             response.close()
             raise
         return response
+
+    def _blame_the_proxy(self, error: requests.RequestException, place: str) -> None:
+        fault = proxy_fault(error, place.partition(" at ")[2]) if self.trust_env else None
+        if fault is None:
+            return
+        # A proxy may come back; a package that is not there does not.
+        kind = ConfigurationError if isinstance(error, requests.exceptions.InvalidSchema) else TransientError
+        raise kind(f"{place} cannot be reached: {fault}") from error
 
     def _refuse_redirect(self, response: requests.Response, place: str) -> None:
         if response.status_code in _REDIRECTS:

@@ -29,6 +29,8 @@ class Webhook:
         """Delivers one message, or raises NotDelivered. One that timed out may have arrived all the same."""
         import requests  # noqa: PLC0415 - loaded where something is to be told only
 
+        from crypto_assets.exchange.proxies import proxy_fault  # noqa: PLC0415 - likewise
+
         # At level DEBUG urllib3 writes down the path of every request; the path of a webhook is its password.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
         host = urlsplit(self.url).hostname
@@ -43,7 +45,9 @@ class Webhook:
                     status = answer.status_code
             except requests.RequestException as error:
                 # Its own text holds the URL.
-                raise NotDelivered(f"The webhook at {host} did not answer ({type(error).__name__}).") from None
+                fault = proxy_fault(error, self.url) if session.trust_env else None
+                why = f"could not be reached: {fault}" if fault else f"did not answer ({type(error).__name__})"
+                raise NotDelivered(f"The webhook at {host} {why}.") from None
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise NotDelivered(f"The webhook at {host} answered {status}.")
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:

@@ -10,10 +10,11 @@ import pytest
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange import ConfigurationError, ContractViolation
+from crypto_assets.exchange import ConfigurationError, ContractViolation, TransientError
 from crypto_assets.exchange.archive import BinanceArchive
 from crypto_assets.exchange.archive_files import ArchiveFile
 from crypto_assets.exchange.bounded_session import MAX_BODY_BYTES, BoundedSession
+from crypto_assets_tests.webhook_receiver import closed_url
 
 SPOT = MarketType.SPOT
 MEGABYTE = 1_000_000
@@ -105,3 +106,47 @@ def test_a_body_that_was_refused_is_not_read_to_its_end(session, server, answer)
         session.get(server.url, timeout=5)
     server.answers.append(answer(b"again"))
     assert session.get(server.url, timeout=5).content == b"again"
+
+
+@pytest.fixture
+def through(monkeypatch):
+    """Sets the proxy of the environment, and no other."""
+
+    def set_proxy(name, proxy):
+        for each in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+            monkeypatch.delenv(each, raising=False)
+            monkeypatch.delenv(each.upper(), raising=False)
+        monkeypatch.setenv(name, proxy)
+
+    return set_proxy
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("https_proxy", "https://exchange.invalid"),
+        ("HTTP_PROXY", "http://exchange.invalid"),
+        ("ALL_PROXY", "https://exchange.invalid"),
+    ],
+)
+def test_a_dead_proxy_is_blamed_by_its_variable_and_tried_again(make_exchange, make_archive, through, name, url):
+    through(name, closed_url().replace("//", "//me:hunter2@"))
+    with pytest.raises(TransientError) as failed:
+        make_exchange(spot_url=url).server_time(SPOT)
+    said = str(failed.value)
+    assert "the proxy 'http://me:***@127.0.0.1:" in said
+    assert f"of {name} does not let it through; start or mend that, or unset {name}" in said
+    assert "SPOT_URL" not in said
+    with pytest.raises(TransientError, match=f"of {name} does not let it through"):
+        make_archive(url).fetch(DAY)
+
+
+def test_a_proxy_of_a_kind_that_is_not_installed_is_told_at_once(make_exchange, make_archive, through, fake_time):
+    through("ALL_PROXY", "socks5://127.0.0.1:9")
+    for ask in (
+        lambda: make_exchange(spot_url="https://exchange.invalid").server_time(SPOT),
+        lambda: make_archive("https://archive.invalid").fetch(DAY),
+    ):
+        with pytest.raises(ConfigurationError, match=r"of ALL_PROXY speaks SOCKS, .* PySocks; .* unset ALL_PROXY"):
+            ask()
+    assert fake_time.slept == []

@@ -59,6 +59,15 @@ def test_a_proxy_of_the_environment_is_not_asked_for_the_own_machine(receiver, m
     assert receiver.taken == ["direct"]
 
 
+def test_a_dead_proxy_is_blamed_by_its_variable(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", closed_url().removesuffix(SECRET))
+    said = refusal("https://receiver.invalid/secret")
+    assert said.startswith("The webhook at receiver.invalid could not be reached: the proxy 'http://127.0.0.1:")
+    assert "unset HTTPS_PROXY" in said
+
+
 def test_the_url_is_in_no_log_and_no_repr(receiver, caplog):
     caplog.set_level(logging.DEBUG)
     Webhook(receiver.url).post("hello")
