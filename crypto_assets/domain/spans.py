@@ -6,6 +6,7 @@ What a span means (a gap, a listing, a partition) belongs to its user. Called by
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -20,6 +21,26 @@ class Span(NamedTuple):
         """The times in both; an empty span where there are none."""
         start = max(self.start, other.start)
         return Span(start, max(start, min(self.end, other.end)))
+
+
+class SpanIndex:
+    """Spans that many others are held against, each by one look-up: a walk over all of them for each costs a square."""
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self._spans = merge(spans)
+        self._ends = [span.end for span in self._spans]
+
+    def touches(self, span: Span) -> bool:
+        """Whether they have a time in common with `span`."""
+        found = bisect_right(self._ends, span.start)
+        return span.start < span.end and found < len(self._spans) and self._spans[found].start < span.end
+
+    def holds(self, span: Span) -> bool:
+        """Whether all times of `span` are in them; those of an empty one are."""
+        found = bisect_right(self._ends, span.start)
+        return span.start >= span.end or (
+            found < len(self._spans) and self._spans[found].start <= span.start and span.end <= self._ends[found]
+        )
 
 
 def merge(spans: Iterable[Span]) -> list[Span]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, partition_keys, partition_span
-from crypto_assets.domain.spans import Span, intersect, merge, subtract
+from crypto_assets.domain.spans import Span, SpanIndex, intersect, merge, subtract
 from crypto_assets.exchange.archive import files_for
 from crypto_assets.frames.candles import LOOKBACK
 from crypto_assets.quality.coverage import askable
@@ -48,7 +48,8 @@ class Asking:
 
     def asked_whole(self, interval: Interval) -> list[str]:
         """The partitions of which all was asked for that can be."""
-        return [key for key in self.partitions if not subtract(intersect(self.due, [_span(interval, key)]), self.asked)]
+        unasked = SpanIndex(subtract(self.due, self.asked))
+        return [key for key in self.partitions if not unasked.touches(_span(interval, key))]
 
     def ask_whole(self, interval: Interval, partitions: Sequence[str]) -> None:
         """Asks for all of these partitions next, and suspects nothing any more."""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS, Interval, partition_key
-from crypto_assets.domain.spans import subtract
+from crypto_assets.domain.spans import SpanIndex
 from crypto_assets.exchange.archive_files import ArchiveFile
 from crypto_assets.orchestration.asking import Asking
 from crypto_assets.orchestration.collected import Symbol
@@ -59,5 +59,6 @@ def settle_sources(
     provenance.replace_sources(connection, symbol.entity_id, interval, delivered)
     known = set(provenance.remembered_periods(connection, symbol.entity_id, interval)) - asking.files
     files = [ArchiveFile(market_type, symbol.exchange_id, interval, period) for period in sorted(known)]
-    past = [file.period for file in files if not subtract([file.span], asking.asked)]
+    asked = SpanIndex(asking.asked)
+    past = [file.period for file in files if asked.holds(file.span)]
     provenance.forget_files(connection, symbol.entity_id, interval, past)

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Row, Table, case, func, select, update
+from sqlalchemy import Connection, Row, Table, case, func, or_, select, update
 
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
@@ -100,34 +100,42 @@ def covered_partitions(
 ) -> dict[str, dict[str, Row[Any]]]:
     """The rows of the coverage table by entity id and partition key: expected, present, verified_at, digest."""
     c = _COVERAGE.c
+    own = [] if entity_id is None else [c.entity_id == entity_id]
+    chosen = [] if partitions is None else [c.partition.in_(partitions)]
+    return _rows_by_entity(connection, interval, market_type.entity_type, *own, *chosen)
+
+
+def _rows_by_entity(
+    connection: Connection, interval: Interval, entity_type: str, *where: Any
+) -> dict[str, dict[str, Row[Any]]]:
+    c = _COVERAGE.c
     columns = (c.entity_id, c.partition, c.expected, c.present, c.verified_at, c.digest)
-    statement: Any = select(*columns).where(*of_series(interval, market_type.entity_type, entity_id))
-    if partitions is not None:
-        statement = statement.where(c.partition.in_(partitions))
     found: dict[str, dict[str, Row[Any]]] = {}
+    statement: Any = select(*columns).where(*of_series(interval, entity_type, None), *where)
     for row in connection.execute(statement).all():
         found.setdefault(row.entity_id, {})[row.partition] = row
     return found
 
 
-def verified_counts(
+def uneven_partitions(
     connection: Connection, market_type: MarketType, interval: Interval
-) -> dict[str, dict[str, int | None]]:
-    """How many candles each collected partition was verified to have, by entity id and key; None while it is not."""
+) -> dict[str, dict[str, Row[Any]]]:
+    """The rows of the coverage table, as `covered_partitions` has them, that are unverified or lack candles."""
     c = _COVERAGE.c
-    statement = select(c.entity_id, c.partition, case((c.digest != "", c.present)))
-    found: dict[str, dict[str, int | None]] = {}
-    for entity_id, partition, present in connection.execute(
-        statement.where(*of_series(interval, market_type.entity_type, None))
-    ):
-        found.setdefault(entity_id, {})[partition] = present
-    return found
+    return _rows_by_entity(connection, interval, market_type.entity_type, or_(c.digest == "", c.present != c.expected))
 
 
-def count_verified(connection: Connection, market_type: MarketType, interval: Interval) -> int:
-    """How many candles all collected partitions were last found to have."""
-    statement = select(func.coalesce(func.sum(_COVERAGE.c.present), 0))
-    return int(connection.scalars(statement.where(*of_series(interval, market_type.entity_type, None))).one())
+def verified_totals(connection: Connection, market_type: MarketType, interval: Interval) -> dict[str, int]:
+    """How many candles the verified partitions of each collected entity have together, by entity id.
+
+    Added up where the rows are: so many of them are there that none may be brought here to be counted.
+    """
+    c = _COVERAGE.c
+    total = func.sum(case((c.digest != "", c.present), else_=0))
+    statement = (
+        select(c.entity_id, total).where(*of_series(interval, market_type.entity_type, None)).group_by(c.entity_id)
+    )
+    return {entity_id: int(present) for entity_id, present in connection.execute(statement).all()}
 
 
 def claim_coverage(

@@ -7,6 +7,7 @@ in whose file a candle is lacking after all counts as absent, so that it is aske
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from crypto_assets.database.expressions import as_written, epoch_milliseconds, w
 from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER
 from crypto_assets.domain.intervals import Interval, PartitionScheme, to_datetime
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
-from crypto_assets.quality.coverage import owed_spans
+from crypto_assets.quality.coverage import Owed, owed_spans
 from crypto_assets.quality.gap_rows import load_gaps
 from crypto_assets.quality.holes import LONGEST_HOLE
 from crypto_assets.quality.ledger import OPEN, Gap
@@ -57,10 +58,18 @@ def completeness(
     connection: Connection, table_name: str, entities: Table, longest_hole: timedelta = LONGEST_HOLE
 ) -> list[Completeness]:
     """What the ledger says of every collected entity of a candle table, by entity id; no candle is read."""
+    interval = KDATA_TABLES[table_name][1]
+    return completeness_of(
+        connection, table_name, owed_spans(connection, entities, interval, longest_hole=longest_hole)
+    )
+
+
+def completeness_of(connection: Connection, table_name: str, every_owed: Iterable[Owed]) -> list[Completeness]:
+    """The same for a caller who knows what is owed."""
     market_type, interval = KDATA_TABLES[table_name]
     known = load_gaps(connection, market_type, interval)
     result = []
-    for owed in owed_spans(connection, entities, interval, longest_hole=longest_hole):
+    for owed in every_owed:
         gaps = known.get(owed.entity_id, [])
         of_status = {
             is_open: [gap for gap in gaps if (gap.status == OPEN) is is_open and owed.within(gap.span)]

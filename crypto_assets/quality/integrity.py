@@ -1,15 +1,14 @@
 """All that is to be said about one candle table, at a cost that grows with what changed since it was last looked at.
 
-Looked at, row by row, are partitions with a mark (a trigger's), without a checksum (we were changing them), and those
-for which coverage and ledger do not add up. A deep examination looks at all of them. What else there is was verified,
-and nobody changed it. How a partition is verified belongs to `verification`. Called by `orchestration.checks` and the
-benchmarks.
+Looked at, row by row, is what `suspects` names; a deep examination looks at all partitions. What else there is was
+verified, and nobody changed it. How a partition is verified belongs to `verification`. Called by `orchestration.checks`
+and the benchmarks.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -24,7 +23,6 @@ from crypto_assets.domain.intervals import (
     Interval,
     PartitionScheme,
     is_partition_key,
-    partition_keys,
     partition_span,
     to_datetime,
 )
@@ -39,11 +37,11 @@ from crypto_assets.quality.candles import (
     unknown_entities,
 )
 from crypto_assets.quality.changes import marks
-from crypto_assets.quality.coverage import Owed, count_verified, owed_spans, verified_counts
+from crypto_assets.quality.coverage import Owed, covered_partitions, owed_spans, verified_totals
 from crypto_assets.quality.findings import Finding
-from crypto_assets.quality.gap_rows import load_gaps
-from crypto_assets.quality.gaps import Completeness, archived_spans, completeness, within, written_within
-from crypto_assets.quality.ledger import Gap, Policy
+from crypto_assets.quality.gaps import Completeness, completeness_of, within, written_within
+from crypto_assets.quality.ledger import Policy
+from crypto_assets.quality.suspects import suspects
 from crypto_assets.quality.verification import PARTITIONS_PER_TRANSACTION, Look, Series
 
 QUALITY = "crypto_quality"
@@ -78,15 +76,18 @@ def examine(database: Database, table_name: str, now: datetime, policy: Policy, 
 
     `now` is our clock, naive UTC, for the ledger. `deep` looks at every partition. Asks the database only.
     """
+    market_type, interval = KDATA_TABLES[table_name]
     with database.connect(table_name) as connection:
-        suspects = _suspects(connection, table_name, policy)
+        owed = owed_spans(connection, TABLES[market_type.entity_table], interval, longest_hole=policy.longest_hole)
+        verified = verified_totals(connection, market_type, interval)
+        sure = suspects(connection, table_name, owed, verified)
         every = _every_partition(connection, table_name) if deep else {}
         for entity_id, strays in (_uncollected(connection, table_name) if deep else {}).items():
-            suspects.setdefault(entity_id, set()).update(strays)
+            sure.setdefault(entity_id, set()).update(strays)
     looks: list[tuple[str, Look]] = []
     looked_at = 0
-    for entity_id in sorted({*suspects, *every}):
-        surely = suspects.get(entity_id, set())
+    for entity_id in sorted({*sure, *every}):
+        surely = sure.get(entity_id, set())
         chosen = sorted(surely | every.get(entity_id, set()))
         looked_at += len(chosen)
         for first in range(0, len(chosen), PARTITIONS_PER_TRANSACTION):
@@ -101,7 +102,9 @@ def examine(database: Database, table_name: str, now: datetime, policy: Policy, 
             if chunk:
                 looks.append((entity_id, _settle(database, table_name, entity_id, chunk, now, policy)))
     with database.connect(table_name) as connection:
-        return _said(connection, table_name, looks, looked_at, policy)
+        if looks:
+            verified = verified_totals(connection, market_type, interval)
+        return _said(connection, table_name, owed, sum(verified.values()), looks, looked_at)
 
 
 def settle_marks(database: Database, table_name: str, now: datetime, policy: Policy, limit: int) -> int:
@@ -129,62 +132,10 @@ def _settle(
     return look
 
 
-def _suspects(connection: Connection, table_name: str, policy: Policy) -> dict[str, set[str]]:
-    """The partitions that are to be looked at, by entity: marked, unverified, or of which the sums do not add up."""
-    market_type, interval = KDATA_TABLES[table_name]
-    found: dict[str, set[str]] = {}
-    for mark in marks(connection, table_name):
-        found.setdefault(mark.entity_id, set()).add(mark.partition)
-    present = verified_counts(connection, market_type, interval)
-    gaps = load_gaps(connection, market_type, interval)
-    archived = archived_spans(connection, TABLES[table_name], interval)
-    entities = TABLES[market_type.entity_table]
-    for owed in owed_spans(connection, entities, interval, longest_hole=policy.longest_hole):
-        unsettled = _unsettled(
-            interval,
-            owed,
-            present[owed.entity_id],
-            gaps.get(owed.entity_id, []),
-            archived.get(owed.entity_id, []),
-        )
-        if unsettled:
-            found.setdefault(owed.entity_id, set()).update(unsettled)
-    return found
-
-
-def _unsettled(
-    interval: Interval,
-    owed: Owed,
-    present: Mapping[str, int | None],
-    gaps: Sequence[Gap],
-    archived: Sequence[Span],
-) -> set[str]:
-    """The partitions of an entity that are unverified, or lack other candles than the ledger says."""
-    expected = _by_partition(interval, owed.spans)
-    lacking = _by_partition(interval, [gap.span for gap in gaps])
-    # One that is in a file cannot be verified before it is restored, and the triggers tell when that happens.
-    blank = {key for key, count in present.items() if count is None}
-    scheme = interval.partition_scheme
-    unsettled = {key for key in blank if not intersect([Span(*partition_span(scheme, key))], archived)}
-    for key, count in expected.items():
-        if key not in blank and count - (present.get(key) or 0) != lacking.get(key, 0):
-            unsettled.add(key)
-    return unsettled | (lacking.keys() - expected.keys())
-
-
-def _by_partition(interval: Interval, spans: Iterable[Span]) -> dict[str, int]:
-    """How many grid points of `spans` lie in each partition."""
-    counts: dict[str, int] = {}
-    for span in spans:
-        for key in partition_keys(interval.partition_scheme, *span):
-            own = span.intersect(Span(*partition_span(interval.partition_scheme, key)))
-            counts[key] = counts.get(key, 0) + interval.count(*own)
-    return counts
-
-
 def _every_partition(connection: Connection, table_name: str) -> dict[str, set[str]]:
     """Every partition that was ever collected, by entity."""
-    return {entity_id: set(rows) for entity_id, rows in verified_counts(connection, *KDATA_TABLES[table_name]).items()}
+    covered = covered_partitions(connection, *KDATA_TABLES[table_name])
+    return {entity_id: set(rows) for entity_id, rows in covered.items()}
 
 
 def _uncollected(connection: Connection, table_name: str) -> dict[str, set[str]]:
@@ -207,11 +158,16 @@ def _uncollected(connection: Connection, table_name: str) -> dict[str, set[str]]
 
 
 def _said(
-    connection: Connection, table_name: str, looks: Iterable[tuple[str, Look]], looked_at: int, policy: Policy
+    connection: Connection,
+    table_name: str,
+    owed: Sequence[Owed],
+    rows: int,
+    looks: Iterable[tuple[str, Look]],
+    looked_at: int,
 ) -> Examination:
     market_type, interval = KDATA_TABLES[table_name]
     table, entities = TABLES[table_name], TABLES[market_type.entity_table]
-    found = completeness(connection, table_name, entities, policy.longest_hole)
+    found = completeness_of(connection, table_name, owed)
     open_gaps = {each.entity_id: [gap.span for gap in each.gaps] for each in found}
     findings = {check: Finding(0, 0) for check in ROW_CHECKS}
     offending: Counter[str] = Counter()
@@ -230,7 +186,6 @@ def _said(
     listed = set(connection.scalars(select(entities.c.id)))
     if not listed.issuperset(entity_ids(connection, table)):
         findings["known_entities"] = unknown_entities(connection, table, entities)
-    rows = count_verified(connection, market_type, interval)
     findings = {check: replace(finding, rows=rows) for check, finding in findings.items()}
     return Examination(table_name, found, findings, altered, rows, looked_at, dict(+offending))
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_assets.domain.spans import Span, intersect, merge, subtract
+from crypto_assets.domain.spans import Span, SpanIndex, intersect, merge, subtract
 
 # Reversed and empty ones included: both contain nothing.
 spans = st.lists(st.builds(Span, st.integers(0, 40), st.integers(0, 40)), max_size=8)
@@ -55,6 +55,13 @@ def test_two_spans_share_what_their_sets_share_and_never_end_before_they_start(o
     shared = one.intersect(other)
     assert times([shared]) == times([one]) & times([other])
     assert shared.end >= shared.start
+
+
+@given(spans, st.builds(Span, st.integers(0, 40), st.integers(0, 40)))
+def test_an_index_says_of_any_span_what_the_sets_say(some, span):
+    index = SpanIndex(some)
+    assert index.touches(span) == bool(times([span]) & times(some))
+    assert index.holds(span) == (times([span]) <= times(some))
 
 
 def test_touching_spans_become_one():

@@ -448,3 +448,16 @@ def test_a_mark_set_while_a_partition_was_looked_at_is_kept(any_database):
         connection.execute(insert(CHANGES), {"candles": DAILY, "entity_id": BTC, "partition": "2023-03-01"})
         note_found(connection, DAILY, BTC, [("2023-03-01", "digest"), ("2023-04-01", "digest")])
         assert [mark.found for mark in marks(connection, DAILY)] == [None, "digest"]
+
+
+def test_what_a_corrected_listing_owes_no_more_is_looked_at_once(any_database):
+    verified(any_database)
+    pairs = TABLES["crypto_pair"]
+    with any_database.begin("crypto_pair") as connection:
+        of_btc = pairs.c.id == BTC
+        connection.execute(update(pairs).where(of_btc).values(list_date=naive(parse_time("2023-03-01"))))
+    first = examine(any_database, DAILY, NOW, POLICY)
+    assert (first.looked_at, first.altered) == (1, [])
+    assert first.rows == 2 * D1.count(*MONTHS) - 28
+    again = examine(any_database, DAILY, NOW, POLICY)
+    assert (again.looked_at, again.rows) == (0, first.rows)
