@@ -281,13 +281,21 @@ class Project:
 
 
 def figures(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
-    """The metadata of an asset's (first) materialization in a run."""
-    for event in result.all_events:
-        if event.is_step_materialization and event.asset_key == dg.AssetKey(asset):
-            return {
-                name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
-            }
+    """The metadata of an asset's (first) materialization in a run; what is the whole run's without its `run_`."""
+    for shown in partition_figures(result, asset).values():
+        return {name.removeprefix("run_"): value for name, value in shown.items()}
     raise AssertionError(f"{asset} was not materialized in this run")
+
+
+def partition_figures(result: dg.ExecuteInProcessResult, asset: str) -> dict[str | None, dict[str, Any]]:
+    """The metadata of an asset's materializations in a run, by partition."""
+    return {
+        event.partition: {
+            name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
+        }
+        for event in result.all_events
+        if event.is_step_materialization and event.asset_key == dg.AssetKey(asset)
+    }
 
 
 def red_checks(result: dg.ExecuteInProcessResult) -> set[str]:

@@ -32,6 +32,7 @@ from crypto_assets.orchestration.deliveries import ArchiveInUse
 from crypto_assets.orchestration.population import note_first_candle, symbols_to_collect
 from crypto_assets.orchestration.progress import Tally, Tell, nobody
 from crypto_assets.quality.ledger import USUAL, Policy, our_clock
+from crypto_assets.quality.partition_figures import PartitionFigures, partition_figures
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class TableRun:
     row_count: int
     archive: ArchiveInUse
     archive_requests: int
+    partitions: dict[str, PartitionFigures]
+    """All partitions of the window by key, with all symbols that were ever collected."""
 
     @property
     def total(self) -> Collected:
@@ -115,6 +118,7 @@ def collect_table(
         collected, failed = _each(collect, planned, exchange.readers, collector.stop)
     with database.connect(table) as connection:
         stored = row_count(connection, TABLES[table])
+        partitions = partition_figures(connection, table, window)
     return TableRun(
         table,
         window,
@@ -128,6 +132,7 @@ def collect_table(
         row_count=stored,
         archive=files,
         archive_requests=files.requests - files_before,
+        partitions=partitions,
     )
 
 
