@@ -100,6 +100,7 @@ class ImpatientExchange(ExchangeResource):
             spot_url=self.spot_url,
             futures_url=self.futures_url,
             in_flight=self.pages_in_flight,
+            close_margin_s=self.close_margin_seconds,
             retry=RetryPolicy(attempts=self.attempts),
             sleep=hasty.sleep,
             clock=hasty.clock,
@@ -145,6 +146,7 @@ class Project:
     archive_url: str | None = None
     attempts: int = 2
     in_flight: int = 1
+    close_margin_seconds: float = 15.0
 
     @cached_property
     def settings(self) -> Settings:
@@ -158,6 +160,7 @@ class Project:
             spot_url=self.spot_url or self.url,
             futures_url=self.url,
             archive_url=self.archive_url,
+            close_margin_seconds=self.close_margin_seconds,
         )
 
     @cached_property
@@ -169,6 +172,7 @@ class Project:
             futures_url=self.settings.futures_url,
             attempts=self.attempts,
             pages_in_flight=self.in_flight,
+            close_margin_seconds=self.close_margin_seconds,
         )
         archive = ImpatientArchive(environment="sandbox", url=self.settings.archive_url)
         ledger = ledger_at(self.our_clock)

@@ -89,7 +89,9 @@ def collect_table(
     chosen = symbols_to_collect(database, market_type, symbols)
     clock = exchange.server_time(market_type) if chosen else 0
     tally = Tally(table, {symbol.name: 0 for symbol in chosen}, progress)
-    collector = CandleCollector(exchange, database, table, clock, policy, now, tally, files)
+    # What closed after this may still change: it is neither asked for nor owed.
+    settled = clock - exchange.close_margin_ms
+    collector = CandleCollector(exchange, database, table, settled, policy, now, tally, files)
 
     def plan(symbol: Symbol) -> Asking:
         chosen_spans = None if spans is None else spans.get(symbol.name, ())

@@ -59,7 +59,7 @@ def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
             return
         with stating_user_errors(), exchange.open() as asked, archive.open() as files, database.open() as opened:
             symbols = tracked_now(opened, market_type, tracked)
-            window = refresh_window(opened, table, symbols, asked.server_time(market_type))
+            window = refresh_window(opened, table, symbols, asked.server_time(market_type) - asked.close_margin_ms)
             run = collect_table(
                 asked,
                 opened,
