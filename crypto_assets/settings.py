@@ -33,7 +33,7 @@ from crypto_assets.domain.urls import host_url, without_password
 from crypto_assets.variables import ENV_FILE, PREFIX, mistakes, unknown_names
 
 _NO_ARCHIVE = "none"
-_LONGEST_DAYS = 36_500
+_LONGEST_DAYS = 100_000
 
 
 class SettingsError(ValueError):
@@ -132,7 +132,7 @@ class Settings(BaseSettings):
     hole_days: int = Field(
         default=7,
         ge=0,
-        le=_LONGEST_DAYS,
+        le=36_500,
         description="Days between collected partitions that are owed by themselves; more wait for a decision.",
     )
     agreement_tolerance: float = Field(

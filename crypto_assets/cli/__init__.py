@@ -6,7 +6,6 @@ Dagster, ccxt and pandera are loaded by the commands that need them, so that `qu
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from pathlib import Path
 
 import click
@@ -15,10 +14,10 @@ from rich.console import Console
 from crypto_assets.cli.archive import archive
 from crypto_assets.cli.migrate import migrate
 from crypto_assets.cli.plan import plan
+from crypto_assets.cli.query import query
 from crypto_assets.cli.report import report
 from crypto_assets.cli.rollback import rollback
 from crypto_assets.cli.selection import selecting
-from crypto_assets.domain.intervals import parse_time, to_datetime
 from crypto_assets.settings import SettingsError, load_settings
 
 
@@ -53,6 +52,7 @@ def main() -> None:
 main.add_command(archive)
 main.add_command(migrate)
 main.add_command(plan)
+main.add_command(query)
 main.add_command(report)
 main.add_command(rollback)
 
@@ -106,51 +106,6 @@ def sandbox(port: int, data: Path | None, faults: tuple[str, ...], latency_ms: i
 
 
 @main.command()
-@click.argument("table")
-@click.option("--codes", help="Comma separated, e.g. btcusdt,ethusdt.")
-@click.option("--entity-ids", help="Comma separated, e.g. cryptopair_binance_btcusdt.")
-@click.option("--start", help="First timestamp, UTC.")
-@click.option("--end", help="Last timestamp, UTC, included.")
-@click.option("--limit", type=click.IntRange(1), help="At most this many rows.")
-@click.option("--columns", help="Comma separated; all by default.")
-@click.option("--order", type=click.Choice(["asc", "desc"]), default="asc", show_default=True)
-@click.option("--format", "form", type=click.Choice(["table", "csv", "json", "parquet"]), default="table")
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead of stdout.")
-def query(
-    table: str,
-    codes: str | None,
-    entity_ids: str | None,
-    start: str | None,
-    end: str | None,
-    limit: int | None,
-    columns: str | None,
-    order: str,
-    form: str,
-    as_json: bool,
-    output: Path | None,
-) -> None:
-    """Print rows of TABLE, e.g. cryptopair_1m_kdata or CryptoPair1mKdata."""
-    from crypto_assets.cli.show import show_frame  # noqa: PLC0415
-    from crypto_assets.database.queries import query_data  # noqa: PLC0415 - loads pandas
-
-    try:
-        frame = query_data(
-            table,
-            codes=_split(codes),
-            entity_ids=_split(entity_ids),
-            start_timestamp=_moment(start),
-            end_timestamp=_moment(end),
-            limit=limit,
-            columns=_split(columns),
-            order=order,
-        )
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
-    show_frame(frame, "json" if as_json else form, output)
-
-
-@main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def health(as_json: bool) -> None:
     """Is the database sound, of this environment, at the newest revision and quick to answer? Exit code 1 if not."""
@@ -186,11 +141,3 @@ def gaps(only: str | None, as_json: bool) -> None:
         show_rows(rows, as_json=as_json, console=Console())
     else:
         click.echo("no gaps" if only is None else f"no gaps that are {only}")
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else to_datetime(parse_time(text))
-
-
-def _split(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

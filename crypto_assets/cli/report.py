@@ -24,6 +24,7 @@ from crypto_assets.settings import load_settings
 def report(output: Path | None, *, as_json: bool) -> None:
     """Write one HTML page: completeness by symbol and month, gaps, quality over time, freshness."""
     from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
+    from crypto_assets.database.errors import DatabaseNotReady  # noqa: PLC0415
     from crypto_assets.report.figures import quality_figures  # noqa: PLC0415 - loads pandas
     from crypto_assets.report.page import PageNotWritten, write_page  # noqa: PLC0415
 
@@ -31,6 +32,8 @@ def report(output: Path | None, *, as_json: bool) -> None:
     path = (output or settings.report_file).absolute()
     database = open_database(settings.database_url, settings.environment)
     try:
+        if not database.exists():
+            raise DatabaseNotReady(f"There is no database at {database.location}; run crypto-assets migrate.")
         figures = quality_figures(database, datetime.now(UTC))
     finally:
         database.dispose()

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from crypto_assets.cli.misuse import Misuse, named, stating_misuse
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import (
     MINUTE_MS,
@@ -21,7 +22,11 @@ from crypto_assets.domain.intervals import (
     partition_span,
 )
 from crypto_assets.domain.spans import Span
+from crypto_assets.domain.symbols import Ambiguous, NoSuchSymbol, find_listed
 from crypto_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from crypto_assets.database.engines import Database
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -51,7 +56,11 @@ def selecting(command: _Command) -> _Command:
         click.option("--select", required=True, metavar="TABLE[,TABLE]", help="E.g. cryptopair_1m_kdata."),
         click.option("--start", required=True, help="First day or time, UTC; its whole partition is taken."),
         click.option("--end", help="Last day or time, UTC, its whole partition included; now by default."),
-        click.option("--symbols", metavar="SYMBOL[,SYMBOL]", help="ccxt symbols instead of the configured ones."),
+        click.option(
+            "--symbols",
+            metavar="SYMBOL[,SYMBOL]",
+            help="Instead of the configured ones, in either spelling, e.g. ETH/USDT,btcusdt or */USDT.",
+        ),
         click.option(
             "--only-missing/--all",
             default=True,
@@ -67,55 +76,78 @@ def selecting(command: _Command) -> _Command:
 def choose(
     settings: Settings, clock: int, *, select: str, start: str, end: str | None, symbols: str | None
 ) -> Selection:
-    """The selection that the options name, up to `clock` (ms UTC). Raises ClickException with what is wrong."""
+    """The selection that the options name, up to `clock` (ms UTC). Raises Misuse with what is wrong."""
     tables = _tables(select)
-    try:
+    with stating_misuse():
         first, last = parse_time(start), clock if end is None else parse_time(end)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
     if first > clock:
         now = format_time(clock - clock % MINUTE_MS)
-        raise click.ClickException(f"--start {start} has not come yet; it is {now} UTC.")
+        raise Misuse(f"--start {start} has not come yet; it is {now} UTC.")
     if first > last:
-        raise click.ClickException(f"--start {start} is after --end {end}.")
+        raise Misuse(f"--start {start} is after --end {end}.")
     earliest = partition_span(PartitionScheme.DAILY, settings.start.isoformat())[0]
     if first < earliest:
-        raise click.ClickException(
-            f"--start {start} is before the first partition, {settings.start}; CRYPTO_ASSETS_START sets it."
-        )
-    return Selection(tables, _by_market(tables, symbols), first, min(last, clock))
+        raise Misuse(f"--start {start} is before the first partition, {settings.start}; CRYPTO_ASSETS_START sets it.")
+    return Selection(tables, _by_market(settings, tables, named("--symbols", symbols)), first, min(last, clock))
 
 
 def _tables(select: str) -> tuple[str, ...]:
     from crypto_assets.database.tables import find_table  # noqa: PLC0415 - loads SQLAlchemy
 
-    try:
-        names = dict.fromkeys(find_table(name).name for name in _split(select))
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+    with stating_misuse():
+        names = dict.fromkeys(find_table(name).name for name in named("--select", select) or ())
     for name in names:
         if name not in KDATA_TABLES:
-            raise click.ClickException(f"{name} is no candle table; only candles are collected by range.")
-    if not names:
-        raise click.ClickException("--select names no table; e.g. --select cryptopair_1m_kdata.")
+            raise Misuse(f"{name} is no candle table; only candles are collected by range.")
     return tuple(names)
 
 
-def _by_market(tables: tuple[str, ...], symbols: str | None) -> dict[MarketType, tuple[str, ...]] | None:
-    """The named symbols by market: a perpetual's has a settlement currency after a colon."""
-    if symbols is None:
+def _by_market(
+    settings: Settings, tables: tuple[str, ...], texts: list[str] | None
+) -> dict[MarketType, tuple[str, ...]] | None:
+    """The symbols that the texts mean in the markets of the tables, by their names; None where there are no texts.
+
+    A text must mean one in some of these markets, and each of them must have one.
+    """
+    if texts is None:
         return None
-    named = tuple(dict.fromkeys(_split(symbols)))
-    of = {
-        MarketType.SPOT: tuple(symbol for symbol in named if ":" not in symbol),
-        MarketType.SWAP: tuple(symbol for symbol in named if ":" in symbol),
-    }
+    from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
+
+    markets = dict.fromkeys(KDATA_TABLES[table][0] for table in tables)
+    database = open_database(settings.database_url, settings.environment)
+    try:
+        found = {market_type: _meant(database, market_type, texts) for market_type in markets}
+    finally:
+        database.dispose()
+    unknown = [errors for _, errors in found.values()]
+    for text, error in unknown[0].items():
+        if all(text in errors for errors in unknown):
+            raise Misuse(str(error))
+    of_market = {market_type: names for market_type, (names, _) in found.items()}
     for table in tables:
-        if not of[KDATA_TABLES[table][0]]:
+        if not of_market[KDATA_TABLES[table][0]]:
             example = "BTC/USDT" if KDATA_TABLES[table][0] is MarketType.SPOT else "BTC/USDT:USDT"
-            raise click.ClickException(f"--symbols {symbols} names none for {table}, such as {example}.")
-    return of
+            raise Misuse(f"--symbols {','.join(texts)} names none for {table}, such as {example}.")
+    return of_market
 
 
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+def _meant(
+    database: Database, market_type: MarketType, texts: list[str]
+) -> tuple[tuple[str, ...], dict[str, NoSuchSymbol]]:
+    """The names of the listed symbols that the texts mean in a market, and the errors of those that mean none."""
+    from crypto_assets.database.symbols import listed_symbols  # noqa: PLC0415 - loads SQLAlchemy
+    from crypto_assets.database.tables import TABLES  # noqa: PLC0415 - likewise
+
+    table = TABLES[market_type.entity_table]
+    with database.connect(table.name) as connection:
+        listed = listed_symbols(connection, table)
+    names: list[str] = []
+    unknown: dict[str, NoSuchSymbol] = {}
+    for text in texts:
+        try:
+            names += [each.name for each in find_listed([text], listed, table.name)]
+        except NoSuchSymbol as error:
+            unknown[text] = error
+        except Ambiguous as error:
+            raise Misuse(str(error)) from error
+    return tuple(dict.fromkeys(names)), unknown

@@ -27,6 +27,7 @@ from crypto_assets.database.engines.sqlite import SqliteDatabase
 from crypto_assets.database.entity_reads import entity_scan, latest_rows, rows_by_entity
 from crypto_assets.database.errors import DatabaseError
 from crypto_assets.database.result_frames import read_frame
+from crypto_assets.database.symbols import codes_of
 from crypto_assets.database.tables import QUALITY, find_table, key_columns, time_column
 from crypto_assets.domain.entities import KDATA_TABLES, entity_code, entity_id
 
@@ -37,6 +38,9 @@ Moment = str | date | datetime
 """A time as users write it: ISO text, date, datetime or pandas Timestamp; without an offset it is UTC."""
 
 ORDERS = ("asc", "desc")
+
+MOST_ROWS = 2**63 - 1
+"""The largest limit that the engines can count to."""
 
 
 def query_data(
@@ -55,18 +59,23 @@ def query_data(
     """The rows of a table (named by table or class name) that meet all conditions; an empty frame keeps its columns.
 
     Both ends of the time range belong to it. Rows are ordered by time, then entity: `order` is asc (the default) or
-    desc, and `limit` keeps the first rows of that order. Times are naive UTC datetime64. Without `database`, the one
-    that the environment's settings name. Raises ValueError for an unknown table, column or order, naming the nearest.
+    desc, and `limit` keeps the first rows of that order. `codes` may be names, too, and have wildcards: `BTC/USDT`,
+    `*/USDT`. Times are naive UTC datetime64. Without `database`, the one
+    that the environment's settings name. Raises ValueError for an unknown table, column or order, naming the nearest,
+    and for a start after the end.
 
     Archived candles are read from their files in `archive_directory`: by default the settings' one, or for a SQLite
     database that is given the directory `archive` within its own. Raises DatabaseError where one is needed and cannot
     be read: there are never silently fewer rows.
     """
     found = find_table(table)
+    start, end = _moment(start_timestamp), _moment(end_timestamp)
+    if start is not None and end is not None and start > end:
+        raise ValueError(f"the start {start:%Y-%m-%d %H:%M:%S} is after the end {end:%Y-%m-%d %H:%M:%S}")
     # Made before anything is opened, so that a misspelt name is reported as such.
     options: dict[str, Any] = {
-        "start": _moment(start_timestamp),
-        "end": _moment(end_timestamp),
+        "start": start,
+        "end": end,
         "limit": limit,
         "columns": columns,
         "order": order or "asc",
@@ -107,6 +116,7 @@ def _query(
     """
     for _ in range(_ATTEMPTS):
         with database.connect(table.name) as connection:
+            codes = None if codes is None else codes_of(connection, table, codes)
             months = _archived(connection, database, table, codes, chosen, options)
             ids = chosen
             if codes is not None:
@@ -201,8 +211,10 @@ def select_data(
     """
     if order not in ORDERS:
         raise ValueError(f"order {order!r} is neither {' nor '.join(ORDERS)}")
-    if limit is not None and limit < 0:
-        raise ValueError(f"limit {limit} is negative")
+    if limit is not None and not 0 <= limit <= MOST_ROWS:
+        raise ValueError(f"limit {limit} is not from 0 to {MOST_ROWS}")
+    if columns is not None and not columns:
+        raise ValueError(f"no column of {table.name} is named; it has {', '.join(table.columns.keys())}")
     if entity_ids is not None and "entity_id" not in table.columns:
         raise ValueError(f"{table.name} has no entities to choose by")
     shown = [_column(table, name) for name in columns] if columns is not None else list(table.columns)

@@ -101,8 +101,9 @@ def parse_time(text: str) -> int:
     if not _ISO.match(text.strip()):
         raise ValueError(refusal)
     try:
-        return to_milliseconds(datetime.fromisoformat(text.strip()))
-    except ValueError:
+        moment = datetime.fromisoformat(text.strip())
+        return to_milliseconds(moment if moment.tzinfo is None else moment.astimezone(UTC))
+    except (ValueError, OverflowError):  # also of a day before the first or after the last that there is
         raise ValueError(refusal) from None
 
 

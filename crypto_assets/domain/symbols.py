@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -87,7 +88,8 @@ def find_listed(texts: Iterable[str], listed: Iterable[Listed], where: str) -> l
     """The listed symbols that `texts` mean, each once, in the order of the texts and of their names.
 
     A text is a name, a name without its settlement currency, a code or an entity id, in any case, or any of these with
-    the wildcards `*` and `?`. Raises NoSuchSymbol, which says `where` it was looked for, and Ambiguous.
+    the wildcards `*` and `?`. One of several markets is meant in each. Raises NoSuchSymbol, which says `where` it was
+    looked for, and Ambiguous.
     """
     known = sorted(listed, key=lambda each: (each.name, each.code))
     found: dict[str, Listed] = {}
@@ -97,12 +99,24 @@ def find_listed(texts: Iterable[str], listed: Iterable[Listed], where: str) -> l
             names = {each.name.upper(): each.name for each in known} | {each.code.upper(): each.name for each in known}
             near = difflib.get_close_matches(text.upper(), names, n=5)
             raise NoSuchSymbol(text, list(dict.fromkeys(names[each] for each in near))[:3], where)
-        if len(meant) > 1 and not _WILDCARD.search(text):
+        of_one_market = Counter(each.entity_id.partition("_")[0] for each in meant)
+        if max(of_one_market.values()) > 1 and not _WILDCARD.search(text):
             raise Ambiguous(
                 f"{text!r} may be {' or '.join(f'{each.code} ({each.name})' for each in meant)}; name its code"
             )
         found |= {each.entity_id: each for each in meant}
     return list(found.values())
+
+
+def matching(texts: Iterable[str], listed: Iterable[Listed]) -> list[Listed]:
+    """The listed symbols that any of `texts` means; what means none, or several, is no error."""
+    known = sorted(listed, key=lambda each: (each.name, each.code))
+    return list({each.entity_id: each for text in texts for each in _matches(text, known)}.values())
+
+
+def is_spelled_out(text: str) -> bool:
+    """Whether a text is a name or has a wildcard: only a listing tells which codes it means."""
+    return "/" in text or _WILDCARD.search(text) is not None
 
 
 def _matches(text: str, known: Sequence[Listed]) -> list[Listed]:

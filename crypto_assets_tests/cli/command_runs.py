@@ -35,9 +35,9 @@ def type_line(line: str, *arguments: str, url: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def sentence(result: Result) -> str:
-    """The one sentence that a command ended with."""
-    assert result.exit_code == 1, result.output
+def sentence(result: Result, code: int = 1) -> str:
+    """The one sentence that a command ended with: 1 is red or failed, 2 is misused."""
+    assert result.exit_code == code, result.output
     assert isinstance(result.exception, SystemExit)
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from crypto_assets.cli.show import row_lines
 from crypto_assets_tests.cli.command_runs import run_command, sentence
 from crypto_assets_tests.report.quality_rows import BTC, BTC_PERP, ETH
 
@@ -86,3 +87,23 @@ def test_a_database_that_was_never_migrated_is_one_sentence(tmp_path):
 def test_another_environments_database_is_refused(quality_example_url):
     said = sentence(run_command("gaps", url=quality_example_url, CRYPTO_ASSETS_ENVIRONMENT="live"))
     assert "holds sandbox data and cannot be used for live" in said
+
+
+def test_in_a_pipe_each_gap_is_one_whole_line(quality_example_url):
+    head, *lines = run_command("gaps", url=quality_example_url).stdout.splitlines()
+    rows = listed(quality_example_url)
+    assert head.split() == [name for name in rows[0] if name != "evidence"]
+    assert len(lines) == len(rows)
+    for line, row in zip(lines, rows, strict=True):
+        assert all(str(value) in line for name, value in row.items() if name != "evidence")
+
+
+@pytest.mark.parametrize("width", [80, 120, 400])
+def test_in_a_terminal_nothing_is_cut_and_no_line_is_too_long(quality_example_url, width):
+    rows = [{k: v for k, v in row.items() if k != "evidence"} for row in listed(quality_example_url)]
+    lines = row_lines(rows, width)
+    assert max(map(len, lines)) <= width
+    assert (len(lines) == 1 + len(rows)) is (width == 400)
+    text = "\n".join(lines)
+    for row in rows:
+        assert all(f"{value}" in text for value in row.values())

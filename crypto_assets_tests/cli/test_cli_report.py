@@ -31,10 +31,18 @@ def test_json_prints_the_figures_and_output_names_the_file(quality_example_url, 
     }
 
 
-def test_a_database_that_is_not_there_yet_has_a_page_too(tmp_path):
-    result = run_command("report", url=f"sqlite:///{tmp_path / 'new'}")
+def test_a_database_that_is_not_there_has_no_page_and_is_not_made(tmp_path):
+    for options in ((), ("--json",), ("--output", str(tmp_path / "page.html"))):
+        said = sentence(run_command("report", *options, url=f"sqlite:///{tmp_path / 'new'}"))
+        assert said == f"There is no database at {tmp_path / 'new'}; run crypto-assets migrate."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_that_holds_nothing_yet_has_a_page(migrated_directory, tmp_path):
+    page = tmp_path / "page.html"
+    result = run_command("report", "--output", str(page), url=f"sqlite:///{migrated_directory}")
     assert result.exit_code == 0
-    assert "Nothing has been collected yet." in (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
+    assert "Nothing has been collected yet." in page.read_text(encoding="utf-8")
 
 
 def test_another_environments_database_is_refused(quality_example_url):

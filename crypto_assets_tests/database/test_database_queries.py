@@ -136,7 +136,9 @@ def test_times_may_be_spelt_in_every_usual_way(filled, moment):
     assert minutes(query_data(CANDLES, end_timestamp=moment, database=filled)) == [("btc", 0)]
 
 
-@pytest.mark.parametrize("codes", ["btcusdt", "BTCUSDT", ["btcusdt"], ("btcusdt", "nosuchusdt")])
+@pytest.mark.parametrize(
+    "codes", ["btcusdt", "BTCUSDT", ["btcusdt"], ("btcusdt", "nosuchusdt"), "BTC/USDT", "btc/*", ["B*", "NO/SUCH"]]
+)
 def test_codes_are_matched_whole_and_in_any_case(filled, codes):
     assert set(query_data(CANDLES, codes=codes, database=filled)["entity_id"]) == {BTC}
     assert query_data(CANDLES, codes="usdt", database=filled).empty
@@ -217,7 +219,10 @@ def test_columns_are_those_asked_for_in_that_order(filled):
         ({"table": "cryptopair_2m_kdata"}, "cryptopair_1m_kdata"),
         ({"columns": ["clsoe"]}, "did you mean close"),
         ({"order": "ascending"}, "asc"),
-        ({"limit": -1}, "negative"),
+        ({"limit": -1}, "limit -1 is not from 0 to"),
+        ({"limit": 10**20}, "limit 100000000000000000000 is not from 0 to"),
+        ({"columns": []}, "no column of cryptopair_1m_kdata is named; it has "),
+        ({"start_timestamp": "2024-08-02", "end_timestamp": "2024-08-01"}, "the start 2024-08-02 00:00:00 is after"),
         ({"table": "crypto_operational_metrics", "codes": "x"}, "no entities"),
         ({"start_timestamp": "yesterday-ish"}, "yesterday-ish"),
     ],
