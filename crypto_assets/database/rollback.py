@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 ARCHIVE = "crypto_kdata_archive"
 _SOURCE_FILE = "crypto_source_file"
-_LEDGERS = ("crypto_kdata_gap", "crypto_kdata_coverage", ARCHIVE, _SOURCE_FILE)
+_LEDGERS = ("crypto_kdata_gap", "crypto_kdata_coverage", "crypto_kdata_decision", ARCHIVE, _SOURCE_FILE)
 """What speaks of candles, by entity and interval."""
 
 _ENTITIES = ("crypto_perp", "crypto_pair", "crypto_asset")
@@ -201,7 +201,12 @@ def _rows_of(name: str, provider: str, since: datetime | None) -> tuple[ColumnEl
         later = or_(*(and_(c.level.in_(levels[scheme]), c.partition >= keys[scheme]) for scheme in PartitionScheme))
     else:
         # Of the ledgers the times of their candles count, not when they were written.
-        of_candles = {"crypto_kdata_gap": "end", ARCHIVE: "last_timestamp", _SOURCE_FILE: "last_timestamp"}
+        of_candles = {
+            "crypto_kdata_gap": "end",
+            "crypto_kdata_decision": "end",
+            ARCHIVE: "last_timestamp",
+            _SOURCE_FILE: "last_timestamp",
+        }
         last = of_candles.get(name, time_column(TABLES[name]))
         later = c[last] >= since
     return owner == provider, later

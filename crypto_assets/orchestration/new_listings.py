@@ -49,15 +49,19 @@ def build_new_listing_sensor(tracked: Mapping[MarketType, tuple[str, ...]]) -> d
             if not opened.exists():
                 yield dg.SkipReason(f"There is no database at {opened.location} yet; run job bootstrap.")
                 return
-            yield from requests(context.instance, opened, tracked, ledger.now())
+            yield from requests(context.instance, opened, tracked, ledger)
 
     return new_listing_sensor
 
 
 def requests(
-    instance: dg.DagsterInstance, database: Database, tracked: Mapping[MarketType, tuple[str, ...]], now: datetime
+    instance: dg.DagsterInstance,
+    database: Database,
+    tracked: Mapping[MarketType, tuple[str, ...]],
+    ledger: LedgerResource,
 ) -> Requests:
     """The run requests of one tick, or the reason why there are none."""
+    now = ledger.now()
     try:
         unknown, oldest = _unknown(database, tracked), _listed_at(database, tracked)
     except DatabaseNotReady as error:
@@ -75,7 +79,7 @@ def requests(
             asked += 1
             tags = {REQUEST: digest, **BOUNDED}
             yield dg.RunRequest(run_key=f"{digest} {tried}", job_name=list_symbols.name, tags=tags)
-    owing = _arrears(instance, database, tracked, now)
+    owing = _arrears(instance, database, tracked, ledger)
     for each in owing:
         if asked == REQUESTS_PER_TICK:
             break
@@ -92,9 +96,12 @@ def requests(
 
 
 def _arrears(
-    instance: dg.DagsterInstance, database: Database, tracked: Mapping[MarketType, tuple[str, ...]], now: datetime
+    instance: dg.DagsterInstance,
+    database: Database,
+    tracked: Mapping[MarketType, tuple[str, ...]],
+    ledger: LedgerResource,
 ) -> list[Arrears]:
-    busy = tables_under_way(instance, now)
+    busy = tables_under_way(instance, ledger.now())
     found = []
     symbols = {market_type: tracked_now(database, market_type, tracked[market_type]) for market_type in tracked}
     for table, (market_type, _) in KDATA_TABLES.items():
@@ -102,7 +109,7 @@ def _arrears(
             continue
         try:
             with database.connect(table) as connection:
-                found += arrears(connection, table, symbols[market_type])
+                found += arrears(connection, table, symbols[market_type], ledger.policy.longest_hole)
         except DatabaseNotReady:
             continue  # not migrated: job bootstrap says more
     return sorted(found, key=lambda each: each.partitions[1], reverse=True)

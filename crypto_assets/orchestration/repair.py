@@ -20,7 +20,7 @@ from crypto_assets.orchestration.jobs import backfills
 from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource
 from crypto_assets.orchestration.run_requests import collection_request, tables_under_way, tries
 from crypto_assets.orchestration.spans_in_config import span_text
-from crypto_assets.quality.integrity import settle_marks
+from crypto_assets.quality.integrity import settle_ledger, settle_marks
 from crypto_assets.quality.repairs import Repair, outlook
 
 REPAIRS_PER_TICK = 5
@@ -59,6 +59,7 @@ def requests(
         try:
             if table not in busy:
                 settle_marks(database, table, now, policy, PARTITIONS_PER_TICK)
+            settle_ledger(database, table, now, policy)
             with database.connect(table) as connection:
                 seen = outlook(connection, table, now, policy)
         except DatabaseNotReady:

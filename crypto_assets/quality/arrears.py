@@ -1,7 +1,8 @@
 """Histories that some symbols of a candle table have and others lack: what a new, relisted or lagging one owes in fact.
 
-What lies between the first and the last collected partition of a symbol is owed and belongs to the gap ledger; here is
-what lies outside, as far as the table reaches. Called by `orchestration.new_listings`. Reads the database only.
+What lies between the first and the last collected partition of a symbol belongs to the gap ledger, or is a long hole
+and waits for a decision; here is what lies outside, as far as the table was collected. Called by
+`orchestration.new_listings`. Reads the database only.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, select
@@ -18,10 +19,14 @@ from sqlalchemy import Connection, Row, Table, func, select
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER
 from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_milliseconds
-from crypto_assets.domain.spans import Span, intersect
-from crypto_assets.quality.coverage import listed_spans
+from crypto_assets.domain.spans import Span, intersect, merge
+from crypto_assets.quality.collected_runs import collected_runs
+from crypto_assets.quality.coverage import listed_spans, owed_spans
+from crypto_assets.quality.holes import LONGEST_HOLE
 
 PARTITIONS_PER_RUN = 100
+_COUNTED = 3
+_COVERAGE = TABLES["crypto_kdata_coverage"]
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,12 @@ class Arrears:
         return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
 
-def arrears(connection: Connection, table_name: str, tracked: Collection[str]) -> list[Arrears]:
-    """What `tracked` symbols lack of the range that the table was collected in by any of them; newest first.
+def arrears(
+    connection: Connection, table_name: str, tracked: Collection[str], longest_hole: timedelta = LONGEST_HOLE
+) -> list[Arrears]:
+    """What `tracked` symbols lack of what was collected of the table, or is owed, by any of them; newest first.
+
+    What nobody collected between two partitions waits for a decision if it is longer than `longest_hole`.
 
     A table that nobody collected lacks nothing, nor does a symbol of which no candle is known, as it does not trade
     yet, nor one that the exchange lists no more, even as ended: it cannot be asked for.
@@ -59,12 +68,18 @@ def arrears(connection: Connection, table_name: str, tracked: Collection[str]) -
     edges = [*(partition_span(scheme, key)[0] for key in reached), end]
     listed = listed_spans(connection, entities, [symbol.id for symbol in symbols], interval)
     lacking: dict[tuple[str, str], set[str]] = {}
+    meant: list[Span] | None = None
     for symbol in symbols:
         outside = [range(len(reached))]
         if symbol.first is not None:
             ends_too_soon = _ends_too_soon(interval, symbol.last, symbol.asked_at, listed[symbol.id], last)
             outside = [range(position[symbol.first]), range(position[symbol.last] + (not ends_too_soon), len(reached))]
-        for chunk in _chunks(_listed_within(outside, listed[symbol.id], edges)):
+        within = _listed_within(outside, listed[symbol.id], edges)
+        if within and meant is None:  # nearly always nothing is lacking
+            is_whole = _is_collected_whole(connection, interval, collected, reached)
+            spans = [Span(start, end)] if is_whole else _meant(connection, entities, interval, symbols, longest_hole)
+            meant = _partitions_of(spans, edges)
+        for chunk in _chunks(intersect(within, meant or [])):
             lacking.setdefault((reached[chunk[0]], reached[chunk[-1]]), set()).add(symbol.name)
     found = [Arrears(table_name, tuple(sorted(names)), partitions) for partitions, names in lacking.items()]
     return sorted(found, key=lambda each: each.partitions, reverse=True)
@@ -77,7 +92,7 @@ def _symbols(
 
     Three lookups in the key of the coverage table each, however long the history: a minimum of a group reads all of it.
     """
-    c = TABLES["crypto_kdata_coverage"].c
+    c = _COVERAGE.c
     own = (c.entity_id == entities.c.id, c.provider == PROVIDER, c.level == interval.value)
     first = select(c.partition).where(*own).order_by(c.partition).limit(1).scalar_subquery()
     last = select(c.partition).where(*own).order_by(c.partition.desc()).limit(1).scalar_subquery()
@@ -107,8 +122,44 @@ def _ends_too_soon(interval: Interval, key: str, asked_at: datetime, listed: Seq
 
 def _listed_within(ranges: Iterable[range], listed: Iterable[Span], edges: Sequence[int]) -> list[Span]:
     """The positions in `ranges` of the partitions, which meet at `edges`, in which something was listed."""
-    touched = [Span(max(0, bisect_right(edges, span.start) - 1), bisect_left(edges, span.end)) for span in listed]
-    return intersect([Span(each.start, each.stop) for each in ranges], touched)
+    return intersect([Span(each.start, each.stop) for each in ranges], _partitions_of(listed, edges))
+
+
+def _partitions_of(spans: Iterable[Span], edges: Sequence[int]) -> list[Span]:
+    """The positions of the partitions, which meet at `edges`, that `spans` touch."""
+    return [Span(max(0, bisect_right(edges, span.start) - 1), bisect_left(edges, span.end)) for span in spans]
+
+
+def _is_collected_whole(
+    connection: Connection, interval: Interval, collected: Iterable[Row[Any]], reached: Sequence[str]
+) -> bool:
+    """Whether a symbol was collected in all the partitions that the table reached: a few are counted, none is read."""
+    c = _COVERAGE.c
+    ends = reached[0], reached[-1]
+    for symbol in [each for each in collected if (each.first, each.last) == ends][:_COUNTED]:
+        own = (c.entity_id == symbol.id, c.provider == PROVIDER, c.level == interval.value)
+        if connection.scalar(select(func.count()).select_from(_COVERAGE).where(*own)) == len(reached):
+            return True
+    return False
+
+
+def _meant(
+    connection: Connection,
+    entities: Table,
+    interval: Interval,
+    symbols: Iterable[Row[Any]],
+    longest_hole: timedelta,
+) -> list[Span]:
+    """What was collected of any of these symbols, listed then or not, and what is owed of them."""
+    ids, scheme = {symbol.id for symbol in symbols}, interval.partition_scheme
+    collected = (
+        Span(partition_span(scheme, run.first)[0], partition_span(scheme, run.last)[1])
+        for entity_id, runs in collected_runs(connection, entities.name.replace("_", ""), interval).items()
+        for run in runs
+        if entity_id in ids
+    )
+    owed = owed_spans(connection, entities, interval, longest_hole=longest_hole)
+    return merge([*collected, *(span for each in owed if each.entity_id in ids for span in each.spans)])
 
 
 def _chunks(runs: Iterable[Span]) -> Iterator[range]:

@@ -22,6 +22,7 @@ from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_datetime, to_milliseconds
 from crypto_assets.domain.spans import Span, intersect, merge
 from crypto_assets.quality.collected_runs import collected_runs, of_series
+from crypto_assets.quality.decisions import decisions
 from crypto_assets.quality.holes import LONGEST_HOLE, meant
 
 _COVERAGE = TABLES["crypto_kdata_coverage"]
@@ -33,11 +34,13 @@ _FOREVER = 253_402_300_800_000  # the year 10000, later than any candle
 class Owed:
     """One entity's owed spans of one candle table; none where it was never listed within what was collected.
 
-    `waiting` are the long holes between them that nobody decided about, `left` those that somebody decided to leave.
+    `chosen` are long holes among them that somebody decided to have collected. Not owed are `waiting`, those that
+    nobody decided about, and `left`, those that somebody decided to leave.
     """
 
     entity_id: str
     spans: list[Span]
+    chosen: list[Span] = field(default_factory=list)
     waiting: list[Span] = field(default_factory=list)
     left: list[Span] = field(default_factory=list)
 
@@ -81,13 +84,14 @@ def owed_spans(
 
     `longest_hole` is how long a hole between collected partitions may be to be owed without a decision.
     """
+    decided = decisions(connection, _kind(entities), interval, entity_id)
     collected = collected_runs(connection, _kind(entities), interval, entity_id)
     listed = listed_spans(connection, entities, list(collected), interval)
     owed = []
     for each, runs in collected.items():
         closed = [run.closed(interval) for run in runs]
-        found = meant(closed, listed[each], longest_hole=longest_hole)
-        owed.append(Owed(each, found.owed, found.waiting, found.left))
+        found = meant(closed, listed[each], decided.get(each, ()), longest_hole)
+        owed.append(Owed(each, found.owed, found.chosen, found.waiting, found.left))
     return owed
 
 

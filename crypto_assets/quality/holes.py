@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
@@ -25,17 +25,26 @@ LONGEST_HOLE = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Decision:
-    """What somebody decided about a span that lies between collected partitions: to `collect` it, or to `leave` it."""
+    """What somebody decided about a span that lies between collected partitions: to `collect` it, or to `leave` it.
+
+    When is naive UTC by our own clock.
+    """
 
     span: Span
     decision: str
+    decided_at: datetime
+    decided_by: str
 
 
 @dataclass(frozen=True)
 class Meant:
-    """What somebody meant to have, and what waits for a decision or was left by one. All three are disjoint."""
+    """What somebody meant to have, and what waits for a decision or was left by one. These three are disjoint.
+
+    `chosen` is that part of what is owed which is owed because somebody decided so, and was not collected yet.
+    """
 
     owed: list[Span] = field(default_factory=list)
+    chosen: list[Span] = field(default_factory=list)
     waiting: list[Span] = field(default_factory=list)
     left: list[Span] = field(default_factory=list)
 
@@ -60,4 +69,4 @@ def meant(
         intersect(every, [each.span for each in decisions if each.decision == word]) for word in (COLLECT, LEAVE)
     )
     owed = merge([*intersect(runs, listed), *subtract(short, leave), *collect])
-    return Meant(owed, subtract(every, [*short, *collect, *leave]), subtract(leave, collect))
+    return Meant(owed, subtract(collect, short), subtract(every, [*short, *collect, *leave]), subtract(leave, collect))

@@ -38,7 +38,9 @@ from crypto_assets.quality.candles import (
 )
 from crypto_assets.quality.changes import marks
 from crypto_assets.quality.coverage import Owed, covered_partitions, owed_spans, verified_totals
+from crypto_assets.quality.deciding import close_disowned
 from crypto_assets.quality.findings import Finding
+from crypto_assets.quality.gap_rows import load_gaps
 from crypto_assets.quality.gaps import Completeness, completeness_of, within, written_within
 from crypto_assets.quality.ledger import Policy
 from crypto_assets.quality.suspects import suspects
@@ -79,6 +81,8 @@ def examine(database: Database, table_name: str, now: datetime, policy: Policy, 
     market_type, interval = KDATA_TABLES[table_name]
     with database.connect(table_name) as connection:
         owed = owed_spans(connection, TABLES[market_type.entity_table], interval, longest_hole=policy.longest_hole)
+    close_disowned(database, table_name, owed, now, policy)
+    with database.connect(table_name) as connection:
         verified = verified_totals(connection, market_type, interval)
         sure = suspects(connection, table_name, owed, verified)
         every = _every_partition(connection, table_name) if deep else {}
@@ -120,6 +124,17 @@ def settle_marks(database: Database, table_name: str, now: datetime, policy: Pol
     for entity_id, partitions in chosen.items():
         _settle(database, table_name, entity_id, sorted(partitions), now, policy)
     return len(fresh)
+
+
+def settle_ledger(database: Database, table_name: str, now: datetime, policy: Policy) -> None:
+    """Takes out of the ledger what is not owed any more."""
+    market_type, interval = KDATA_TABLES[table_name]
+    with database.connect(table_name) as connection:
+        if not load_gaps(connection, market_type, interval):
+            return
+        entities = TABLES[market_type.entity_table]
+        owed = owed_spans(connection, entities, interval, longest_hole=policy.longest_hole)
+    close_disowned(database, table_name, owed, now, policy)
 
 
 def _settle(

@@ -66,6 +66,21 @@ def test_what_lies_between_is_a_gap_and_not_in_arrears(quality_database):
     assert lacking(quality_database, [*with_hole, (ETH, whole), (SOL, whole)]) == []
 
 
+def test_a_new_symbol_lacks_what_was_collected_and_nothing_of_the_years_in_between(quality_database):
+    clicked = [(BTC, days("2018-01-01", "2018-01-02")), (BTC, days("2023-03-01", "2023-03-05"))]
+    found = lacking(quality_database, [*clicked, (SOL, days("2023-03-01", "2023-03-05"))])
+    assert found == [
+        (("ETH/USDT",), ("2023-03-01", "2023-03-04")),
+        (("ETH/USDT", "SOL/USDT"), ("2018-01-01", "2018-01-01")),
+    ]
+
+
+def test_a_long_hole_of_its_own_waits_for_a_decision_though_others_collected_it(quality_database):
+    whole = days("2023-03-01", "2023-03-30")
+    with_hole = [(BTC, days("2023-03-01", "2023-03-02")), (BTC, days("2023-03-29", "2023-03-30"))]
+    assert lacking(quality_database, [*with_hole, (ETH, whole), (SOL, whole)]) == []
+
+
 def test_symbols_that_lack_the_same_are_asked_for_together(quality_database):
     found = lacking(quality_database, [(BTC, days("2023-03-01", "2023-03-03"))])
     assert found == [(("ETH/USDT", "SOL/USDT"), ("2023-03-01", "2023-03-02"))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from hypothesis import given
@@ -20,9 +20,13 @@ def days(first, end):
     return Span(first * DAY_MS, end * DAY_MS)
 
 
+def decision(span, word):
+    return Decision(span, word, datetime(2023, 4, 10), "the test")  # noqa: DTZ001 - our clock is naive UTC
+
+
 spans = st.tuples(st.integers(0, 60), st.integers(1, 30)).map(lambda each: days(each[0], each[0] + each[1]))
 several_spans = st.lists(spans, max_size=6).map(merge)
-decisions = st.lists(st.builds(Decision, spans, st.sampled_from([COLLECT, LEAVE])), max_size=4)
+decisions = st.lists(st.builds(decision, spans, st.sampled_from([COLLECT, LEAVE])), max_size=4)
 limits = st.integers(0, 20).map(lambda count: timedelta(days=count))
 
 
@@ -41,7 +45,7 @@ def test_what_was_not_listed_makes_no_hole_long():
 
 def test_a_decision_holds_for_its_part_of_a_hole_alone():
     runs = [days(0, 1), days(100, 101)]
-    chosen = [Decision(days(50, 120), COLLECT), Decision(days(10, 20), LEAVE)]
+    chosen = [decision(days(50, 120), COLLECT), decision(days(10, 20), LEAVE)]
     found = meant(runs, ALWAYS, chosen, WEEK)
     assert found.owed == [days(0, 1), days(50, 101)]
     assert found.waiting == [days(1, 10), days(20, 50)]
@@ -49,13 +53,13 @@ def test_a_decision_holds_for_its_part_of_a_hole_alone():
 
 
 def test_what_was_left_stays_left_when_so_much_is_collected_that_it_is_short():
-    found = meant([days(0, 50), days(53, 101)], ALWAYS, [Decision(days(1, 100), LEAVE)], WEEK)
+    found = meant([days(0, 50), days(53, 101)], ALWAYS, [decision(days(1, 100), LEAVE)], WEEK)
     assert (found.owed, found.waiting, found.left) == ([days(0, 50), days(53, 101)], [], [days(50, 53)])
 
 
 def test_no_decision_reaches_beyond_what_was_collected():
-    assert meant([days(5, 6)], ALWAYS, [Decision(days(0, 100), COLLECT)], WEEK).owed == [days(5, 6)]
-    assert meant([], ALWAYS, [Decision(days(0, 100), COLLECT)], WEEK).owed == []
+    assert meant([days(5, 6)], ALWAYS, [decision(days(0, 100), COLLECT)], WEEK).owed == [days(5, 6)]
+    assert meant([], ALWAYS, [decision(days(0, 100), COLLECT)], WEEK).owed == []
 
 
 @given(several_spans, several_spans, decisions, limits)

@@ -85,11 +85,7 @@ crypto_kdata_coverage = Table(
     required("partition", string(16), "Key of the partition: 2023-03-20, or 2023-03-01 for a month"),
     required("expected", Integer, "Candles owed when last asked"),
     required("present", Integer, "Candles stored then"),
-    required(
-        "verified_at",
-        UtcTimestamp,
-        "Candles closed by then are owed: the exchange's clock when it was last asked, less the margin, UTC",
-    ),
+    required("verified_at", UtcTimestamp, "The exchange's clock when the partition was last asked, UTC"),
     required("digest", string(64), "Checksum of the candles that were verified"),
     required(
         "source",
@@ -101,6 +97,24 @@ crypto_kdata_coverage = Table(
     schema=QUALITY,
     comment="What was ever collected, per symbol, interval and partition",
     info={"time": "verified_at"},
+    sqlite_with_rowid=False,
+)
+
+crypto_kdata_decision = Table(
+    "crypto_kdata_decision",
+    metadata,
+    required("entity_id", string(128), "The symbol"),
+    required("provider", string(32), "Whose data"),
+    required("level", string(32), "The interval"),
+    required("start", UtcTimestamp, "First open time that is meant, UTC"),
+    required("end", UtcTimestamp, "Last open time that is meant, UTC"),
+    required("decision", string(16), "collect or leave"),
+    required("decided_at", UtcTimestamp, "When it was decided, UTC"),
+    required("decided_by", string(255), "Who decided it, and where"),
+    PrimaryKeyConstraint("entity_id", "provider", "level", "start"),
+    schema=QUALITY,
+    comment="What was decided about long holes between collected partitions: to collect them, or to leave them",
+    info={"time": "start"},
     sqlite_with_rowid=False,
 )
 
@@ -149,6 +163,7 @@ TABLES = (
     crypto_price_consistency,
     crypto_kdata_gap,
     crypto_kdata_coverage,
+    crypto_kdata_decision,
     crypto_kdata_archive,
     crypto_source_file,
 )
