@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 from sqlalchemy import func, select
 
+from crypto_assets.database.engines import open_database
 from crypto_assets.database.index_evidence import SMALL, STANDARD_QUERIES, explain, index_use
 from crypto_assets.database.maintenance import maintain
+from crypto_assets.database.migrations import migrate
 from crypto_assets.database.queries import latest_candles, query_data, select_data
 from crypto_assets.database.tables import TABLES
 from crypto_assets_tests.database.filled_tables import CANDLES, START, STEP, store_candles, store_entities, store_others
+from crypto_assets_tests.database_servers import ENGINES, database_of_its_own
 
 BTC, ETH = "cryptopair_binance_btcusdt", "cryptopair_binance_ethusdt"
 SERIES = {"crypto_trade", "crypto_orderbook", "crypto_funding", CANDLES}
 
 
-@pytest.fixture
-def large(any_database):
-    store_entities(any_database)
-    store_candles(any_database)
-    store_others(any_database)
-    maintain(any_database)
-    return any_database
+@pytest.fixture(scope="module", params=ENGINES)
+def large(request, servers, tmp_path_factory):
+    """A large database of its own on each engine, which the tests leave as they found it."""
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path_factory.mktemp('large')}/data"
+        else:
+            url = stack.enter_context(database_of_its_own(servers[request.param]()))
+        database = open_database(url, "sandbox")
+        stack.callback(database.dispose)
+        migrate(database)
+        store_entities(database)
+        store_candles(database)
+        store_others(database)
+        maintain(database)
+        yield database
 
 
 def plans(database, names):
@@ -70,6 +84,7 @@ def test_without_its_index_a_query_counts_as_not_served(large):
         name = "ix_crypto_asset_symbol"
         on = {"sqlite": f"{name}", "postgresql": f"{schema}.{name}", "mysql": f"{name} ON {schema}.crypto_asset"}
         connection.exec_driver_sql(f"DROP INDEX {on[large.engine]}")
+    large.dispose()  # sqlite3 keeps an EXPLAIN that it has prepared, and with it the plan of before
     try:
         use = index_use(large)
         assert use.not_served == ["crypto_asset: symbol"]

@@ -16,7 +16,7 @@ from crypto_assets.database.engines import open_database
 from crypto_assets.database.errors import DatabaseError, EnvironmentMismatch
 from crypto_assets.database.migrations import current_revisions, migrate
 from crypto_assets.database.queries import query_data
-from crypto_assets.database.revisions import HEAD, REVISIONS
+from crypto_assets.database.revisions import REVISIONS
 from crypto_assets.database.tables import CHANGES, PHYSICAL_DATABASES, TABLES, physical_database
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.entities import KDATA_TABLES
@@ -150,37 +150,6 @@ def test_a_failed_migration_leaves_the_file_as_it_was(database):
     with closing(sqlite3.connect(database.path("crypto_quality"))) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
         assert schema(connection).keys() == {"crypto_kdata_coverage"}
-
-
-def test_eight_processes_starting_at_once_on_an_empty_machine_all_succeed(tmp_path):
-    code = f"""
-import sys
-from crypto_assets.database.engines import open_database
-from crypto_assets.database.migrations import migrate
-database = open_database("sqlite:///{tmp_path}/data", "sandbox")
-sys.stdin.readline()
-migrate(database)
-with database.begin("crypto_asset") as connection:
-    connection.exec_driver_sql(
-        "INSERT INTO crypto_asset (id, entity_id, entity_type, exchange, code, name, symbol, timestamp)"
-        " VALUES (?1, ?1, 'crypto', 'binance', ?1, ?1, ?1, '')", (sys.argv[1],))
-"""
-    started = [
-        subprocess.Popen([sys.executable, "-c", code, f"p{number}"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-        for number in range(8)
-    ]
-    for process in started:
-        process.stdin.write(b"go\n")
-        process.stdin.flush()
-    errors = [process.communicate()[1] for process in started]
-    assert [process.returncode for process in started] == [0] * 8, errors
-    database = open_database(f"sqlite:///{tmp_path}/data", "sandbox")
-    assert set(current_revisions(database).values()) == {HEAD}
-    with database.connect("crypto_meta") as connection:
-        assert connection.exec_driver_sql("SELECT count(*) FROM crypto_asset").scalar_one() == 8
-        assert connection.exec_driver_sql("SELECT environment FROM crypto_database_identity").scalars().all() == [
-            "sandbox"
-        ]
 
 
 def test_migrating_prints_nothing_and_leaves_logging_alone(tmp_path):

@@ -26,6 +26,7 @@ from crypto_assets.database.revisions import HEAD, REVISIONS
 from crypto_assets.database.tables import CHANGES, KDATA, META, TABLES, metadata
 from crypto_assets.domain.spans import Span
 from crypto_assets_tests.database.database_frames import CANDLES, assets, pairs
+from crypto_assets_tests.processes_at_once import run_at_once
 
 KILL_AT = 40
 AUGUST = Span(1_722_470_400_000, 1_725_148_800_000)
@@ -235,34 +236,28 @@ def test_each_change_leaves_a_record(empty_url):
     assert all(row.version and row.seconds >= 0 for row in rows)
 
 
-EIGHT = """
-import sys
+MIGRATE_IMPORTS = """
+import alembic.command, os
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
+from crypto_assets.database.tables import TABLES
+from crypto_assets_tests.database.database_frames import assets
+"""
+MIGRATE = """
 database = open_database({url!r}, "sandbox")
-sys.stdin.readline()
 migrate(database)
-with database.connect("crypto_meta") as connection:
-    connection.exec_driver_sql("SELECT 1")
+with database.begin("crypto_meta") as connection:
+    connection.execute(TABLES["crypto_asset"].insert(), assets(f"P{{os.getpid()}}").to_dict("records"))
 """
 
 
 def test_eight_processes_starting_at_once_on_an_empty_machine_all_succeed(empty_url):
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", EIGHT.format(url=empty_url)], stdin=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        for _ in range(8)
-    ]
-    for process in started:
-        process.stdin.write(b"go\n")
-        process.stdin.flush()
-    errors = [process.communicate()[1] for process in started]
-    assert [process.returncode for process in started] == [0] * 8, errors
+    run_at_once(8, MIGRATE_IMPORTS, MIGRATE.format(url=empty_url))
     with opened(empty_url) as database:
         assert set(current_revisions(database).values()) == {HEAD}
         with database.connect(META) as connection:
-            assert connection.scalar(select(func.count()).select_from(TABLES["crypto_database_identity"])) == 1
+            for table, rows in {"crypto_database_identity": 1, "crypto_asset": 8}.items():
+                assert connection.scalar(select(func.count()).select_from(TABLES[table])) == rows
 
 
 KILLED = """
