@@ -246,8 +246,8 @@ class Project:
         """Runs what a sensor asked for, as the daemon would, here and now."""
         chosen = self.definitions.resolve_job_def(request.job_name)
         if request.asset_selection is not None:
-            selection = frozenset(request.asset_selection)
-            chosen = chosen.get_subset(asset_selection=selection, asset_check_selection=frozenset())
+            checks = None if request.asset_check_keys is None else frozenset(request.asset_check_keys)
+            chosen = chosen.get_subset(asset_selection=frozenset(request.asset_selection), asset_check_selection=checks)
         return chosen.execute_in_process(
             instance=self.instance,
             run_config=QUIET | request.run_config,

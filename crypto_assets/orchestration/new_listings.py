@@ -21,7 +21,7 @@ from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.orchestration.jobs import backfills, list_symbols
 from crypto_assets.orchestration.population import tracked_now
 from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource
-from crypto_assets.orchestration.run_requests import BOUNDED, REQUEST, collection_request, tables_under_way, tries
+from crypto_assets.orchestration.run_requests import BOUNDED, REQUEST, collection_request, next_try, tables_under_way
 from crypto_assets.quality.arrears import Arrears, arrears
 
 REQUESTS_PER_TICK = 5
@@ -74,20 +74,20 @@ def requests(
     due = oldest + (_LISTED_EVERY_WHILE_UNKNOWN if unknown else _LISTED_EVERY)
     if due <= now:
         digest = hashlib.blake2b(f"{oldest} {unknown}".encode(), digest_size=8).hexdigest()
-        tried = tries(instance, digest, now)
-        if tried is not None:
+        run_key = next_try(instance, digest, now)
+        if run_key is not None:
             asked += 1
             tags = {REQUEST: digest, **BOUNDED}
-            yield dg.RunRequest(run_key=f"{digest} {tried}", job_name=list_symbols.name, tags=tags)
+            yield dg.RunRequest(run_key=run_key, job_name=list_symbols.name, tags=tags)
     owing = _arrears(instance, database, tracked, ledger)
     for each in owing:
         if asked == REQUESTS_PER_TICK:
             break
-        tried = tries(instance, each.digest, now)
-        if tried is not None:
+        run_key = next_try(instance, each.digest, now)
+        if run_key is not None:
             asked += 1
             config = {"symbols": list(each.symbols), "only_missing": True}
-            yield collection_request(each.table, each.partitions, config, "new_listing_sensor", each.digest, tried)
+            yield collection_request(each.table, each.partitions, config, "new_listing_sensor", each.digest, run_key)
     if not asked:
         when = f"at {due:%Y-%m-%d %H:%M} UTC" if due > now else "now, or that failed a short time ago"
         missing = f" No candle is known of {', '.join(unknown)}." if unknown else ""

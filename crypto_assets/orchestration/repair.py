@@ -18,7 +18,7 @@ from crypto_assets.database.errors import DatabaseNotReady
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.orchestration.jobs import backfills
 from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource
-from crypto_assets.orchestration.run_requests import collection_request, tables_under_way, tries
+from crypto_assets.orchestration.run_requests import collection_request, next_try, tables_under_way
 from crypto_assets.orchestration.spans_in_config import span_text
 from crypto_assets.quality.integrity import settle_ledger, settle_marks
 from crypto_assets.quality.repairs import Repair, outlook
@@ -69,18 +69,18 @@ def requests(
         repairs += [] if table in busy else seen.repairs
     asked = 0
     for repair in sorted(repairs, key=lambda each: each.newest, reverse=True):
-        tried = tries(instance, repair.digest, now)
-        if tried is not None and asked < REPAIRS_PER_TICK:
+        run_key = next_try(instance, repair.digest, now)
+        if run_key is not None and asked < REPAIRS_PER_TICK:
             asked += 1
-            yield _request(repair, tried)
+            yield _request(repair, run_key)
     if not asked:
         yield dg.SkipReason(_why_nothing(waiting, len(repairs), busy, min(next_due, default=None)))
 
 
-def _request(repair: Repair, tried: int) -> dg.RunRequest:
+def _request(repair: Repair, run_key: str) -> dg.RunRequest:
     spans = {symbol: [span_text(span) for span in spans] for symbol, spans in repair.spans.items()}
     return collection_request(
-        repair.table, repair.partitions, {"spans": spans}, "gap_backfill_sensor", repair.digest, tried
+        repair.table, repair.partitions, {"spans": spans}, "gap_backfill_sensor", repair.digest, run_key
     )
 
 

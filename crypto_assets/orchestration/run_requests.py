@@ -32,16 +32,22 @@ _FORGOTTEN_AFTER = timedelta(hours=6)
 """A run under way for longer keeps nobody waiting: one that was killed without a daemon never ends in the history."""
 
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=1), timedelta(days=1)
+_REMEMBERED = 20
+"""So many tries are looked at, newest first: the wait is the longest long before."""
 
 
 def collection_request(
-    table: str, partitions: tuple[str, str], config: dict[str, Any], sensor: str, digest: str, tried: int
+    table: str, partitions: tuple[str, str], config: dict[str, Any], sensor: str, digest: str, run_key: str
 ) -> dg.RunRequest:
-    """A run over a range of partitions of one candle table, without its checks; `config` is the asset's."""
+    """A run over a range of partitions of one candle table; `config` is the asset's, `run_key` what `next_try` said.
+
+    Without the table's checks: they judge all of it, and a run fails for what it was asked to do alone.
+    """
     return dg.RunRequest(
-        run_key=f"{digest} {tried}",
+        run_key=run_key,
         job_name=backfill_of(table),
         asset_selection=[dg.AssetKey(table)],
+        asset_check_keys=[],  # a selection of assets brings their checks along, though the job has none
         run_config={"ops": {table: {"config": config}}},
         tags={
             "dagster/asset_partition_range_start": partitions[0],
@@ -73,15 +79,19 @@ def tables_under_way(instance: dg.DagsterInstance, now: datetime) -> set[str]:
     return busy & set(KDATA_TABLES)
 
 
-def tries(instance: dg.DagsterInstance, digest: str, now: datetime) -> int | None:
-    """How often this very request was tried in vain; None while it is tried, or is to be left alone for now."""
-    records = instance.get_run_records(dg.RunsFilter(tags={REQUEST: digest}), limit=50)
+def next_try(instance: dg.DagsterInstance, digest: str, now: datetime) -> str | None:
+    """The run key of the next try of this very request; None while it is tried, or is to be left alone for now.
+
+    Dagster runs a key once for ever. So it names the run that it follows: it stays the same as long as no run came of
+    it, and then never comes again.
+    """
+    records = instance.get_run_records(dg.RunsFilter(tags={REQUEST: digest}), limit=_REMEMBERED)
     since = now.replace(tzinfo=UTC) - _FORGOTTEN_AFTER
     if any(each.dagster_run.status in _UNDER_WAY and each.create_timestamp > since for each in records):
         return None
     ended = [each.end_time for each in records if each.end_time is not None]
     if len(records) > 1 and ended:
-        wait = min(_FIRST_WAIT * 2 ** min(len(records) - 2, 20), _LONGEST_WAIT)
+        wait = min(_FIRST_WAIT * 2 ** (len(records) - 2), _LONGEST_WAIT)
         if datetime.fromtimestamp(max(ended), UTC).replace(tzinfo=None) + wait > now:
             return None
-    return len(records)
+    return f"{digest} after {max((each.storage_id for each in records), default=0)}"

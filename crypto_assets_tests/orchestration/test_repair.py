@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from crypto_assets.orchestration.repair import REPAIRS_PER_TICK
+from crypto_assets.orchestration.run_requests import REQUEST, next_try
 from crypto_assets_tests.sandboxed_project import BTC, ETH, Project, evaluation
 
 TABLE = "cryptopair_5m_kdata"
@@ -149,6 +150,33 @@ def test_a_failed_repair_is_asked_for_on_the_next_tick_then_after_growing_waits(
         project.record(request, dg.DagsterRunStatus.FAILURE)
     assert len(set(keys)) == 5
     assert "failed a short time ago" in reason(project)
+
+
+def test_a_request_that_failed_often_has_a_new_key_each_time(project):
+    instance, keys = project.instance, []
+    for number in range(60):
+        run_key = next_try(instance, "digest", project.our_clock.now())
+        keys.append(run_key)
+        failed = dg.DagsterRunStatus.FAILURE
+        run = dg.DagsterRun(job_name="backfill_daily_kdata", status=failed, tags={REQUEST: "digest"})
+        instance.add_run(run)
+        assert next_try(instance, "digest", project.our_clock.now()) not in (None, run_key), number
+    assert len(set(keys)) == 60
+
+
+def test_a_repair_is_not_judged_for_what_it_was_not_asked_to_repair(project, sandbox):
+    sandbox.faults.add(HIDDEN)
+    project.sql(TABLE, HOUR_LOST)
+    (request,) = requests(project)
+    assert project.carry_out(request).success
+    assert [row[-2:] for row in ledger(project)] == [("open", 1)]
+    project.sql(TABLE, f"DELETE FROM {TABLE} WHERE entity_id = '{ETH}' AND timestamp LIKE '2023-03-20 0%'")
+    (request,) = requests(project)
+    result = project.carry_out(request)
+    assert result.success
+    assert result.get_asset_check_evaluations() == []
+    assert [row[-2:] for row in ledger(project)] == [("open", 1), ("repaired", 0)]
+    assert not project.check(TABLE).success, "what is missing elsewhere is told by job integrity"
 
 
 def test_a_request_that_never_became_a_run_is_made_again_under_the_same_key(project):
