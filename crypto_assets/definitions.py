@@ -66,6 +66,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             outgoing_address=settings.outgoing_address,
             weight_reserve=settings.weight_reserve,
             pages_in_flight=settings.pages_in_flight,
+            close_margin_seconds=settings.close_margin_seconds,
         ),
         "archive": ArchiveResource(environment=settings.environment.value, url=settings.archive_url),
         "database": DatabaseResource(

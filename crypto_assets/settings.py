@@ -110,6 +110,13 @@ class Settings(BaseSettings):
     pages_in_flight: int = Field(
         default=16, ge=1, le=64, description="Pages of candles one run over a table has asked for and not yet stored."
     )
+    close_margin_seconds: float = Field(
+        default=15.0,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="How long after its close, by the exchange's clock, a candle may still change.",
+    )
     retention_days: int = Field(
         default=0, ge=0, le=_LONGEST_DAYS, description="Older candles are moved into Parquet files; 0 keeps all."
     )

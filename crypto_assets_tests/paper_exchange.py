@@ -70,6 +70,7 @@ class PaperExchange:
     name: str = "binance"
     requests: int = 0
     readers: int = 1
+    close_margin_ms: int = 0
 
     def publish(self, symbol: str, interval: Interval, span: Span, seed: int = 0) -> None:
         of = next(each for each in self.listed if each.symbol == symbol)

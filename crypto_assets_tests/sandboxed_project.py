@@ -100,6 +100,7 @@ class ImpatientExchange(ExchangeResource):
             spot_url=self.spot_url,
             futures_url=self.futures_url,
             in_flight=self.pages_in_flight,
+            close_margin_s=self.close_margin_seconds,
             retry=RetryPolicy(attempts=self.attempts),
             sleep=hasty.sleep,
             clock=hasty.clock,
@@ -145,6 +146,7 @@ class Project:
     archive_url: str | None = None
     attempts: int = 2
     in_flight: int = 1
+    close_margin_seconds: float = 15.0
 
     @cached_property
     def settings(self) -> Settings:
@@ -158,6 +160,7 @@ class Project:
             spot_url=self.spot_url or self.url,
             futures_url=self.url,
             archive_url=self.archive_url,
+            close_margin_seconds=self.close_margin_seconds,
         )
 
     @cached_property
@@ -169,6 +172,7 @@ class Project:
             futures_url=self.settings.futures_url,
             attempts=self.attempts,
             pages_in_flight=self.in_flight,
+            close_margin_seconds=self.close_margin_seconds,
         )
         archive = ImpatientArchive(environment="sandbox", url=self.settings.archive_url)
         ledger = ledger_at(self.our_clock)
@@ -281,13 +285,21 @@ class Project:
 
 
 def figures(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
-    """The metadata of an asset's (first) materialization in a run."""
-    for event in result.all_events:
-        if event.is_step_materialization and event.asset_key == dg.AssetKey(asset):
-            return {
-                name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
-            }
+    """The metadata of an asset's (first) materialization in a run; what is the whole run's without its `run_`."""
+    for shown in partition_figures(result, asset).values():
+        return {name.removeprefix("run_"): value for name, value in shown.items()}
     raise AssertionError(f"{asset} was not materialized in this run")
+
+
+def partition_figures(result: dg.ExecuteInProcessResult, asset: str) -> dict[str | None, dict[str, Any]]:
+    """The metadata of an asset's materializations in a run, by partition."""
+    return {
+        event.partition: {
+            name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
+        }
+        for event in result.all_events
+        if event.is_step_materialization and event.asset_key == dg.AssetKey(asset)
+    }
 
 
 def red_checks(result: dg.ExecuteInProcessResult) -> set[str]:

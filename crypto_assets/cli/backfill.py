@@ -95,11 +95,11 @@ def _figures(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
     for event in result.all_events:
         if event.is_step_materialization and event.asset_key is not None:
             metadata = event.step_materialization_data.materialization.metadata
-            found.setdefault(event.asset_key.path[-1], {name: metadata[name].value for name in _FIGURES})
+            found.setdefault(event.asset_key.path[-1], {name: metadata[f"run_{name}"].value for name in _FIGURES})
         elif event.is_step_failure and event.step_failure_data.user_failure_data and event.step_key:
             metadata = event.step_failure_data.user_failure_data.metadata
             if metadata:
-                found[event.step_key] = {name: metadata[name].value for name in _FIGURES}
+                found[event.step_key] = {name: metadata[f"run_{name}"].value for name in _FIGURES}
     return found
 
 

@@ -76,7 +76,9 @@ def run_demo(given: Settings, data: Path | None, days: int, *, as_json: bool) ->
                     result = run_job(definitions, instance, backfills[scheme].name, missing, (first, last))
                     for table in tables:
                         event = result.asset_materializations_for_node(table)[0]
-                        figures.setdefault(table, []).append({k: v.value for k, v in event.metadata.items()})
+                        figures.setdefault(table, []).append(
+                            {name.removeprefix("run_"): each.value for name, each in event.metadata.items()}
+                        )
                 for table in tables:
                     progress.update(bars[table], completed=progress.tasks[bars[table]].total)
         _confirm_gaps(settings, database, instance)

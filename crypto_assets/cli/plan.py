@@ -60,7 +60,7 @@ def planned(settings: Settings, selection: Selection, clock: int, *, only_missin
                 table,
                 _symbols(database, settings, selection, table),
                 selection.window(KDATA_TABLES[table][1].partition_scheme),
-                clock,
+                clock - round(settings.close_margin_seconds * 1000),
                 only_missing=only_missing,
                 has_archive=host is not None,
             )

@@ -62,7 +62,8 @@ class BinanceExchange:
     `state_directory`, in this and other processes, spend one request budget together and leave the share
     `weight_reserve` of it for others; without one, this object has a budget of its own. `wider_store` is spent from as
     well, by other machines, too; it is closed with this object. Who names another `outgoing_address` shares with none
-    of them. `sleep` and `clock` (seconds since 1970) are for tests.
+    of them. A candle may change until `close_margin_s` after its close. `sleep` and `clock` (seconds since 1970) are
+    for tests.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class BinanceExchange:
         outgoing_address: str = "",
         weight_reserve: float = 0.0,
         in_flight: int = 1,
+        close_margin_s: float = 15.0,
         retry: RetryPolicy | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
@@ -100,6 +102,7 @@ class BinanceExchange:
         }
         self._of_thread = threading.local()
         self._connections: list[Connection] = []
+        self.close_margin_ms = round(close_margin_s * 1000)
         self._ahead = Ahead(in_flight) if in_flight > 1 else None
         self._listed: dict[MarketType, list[str]] = {}
 

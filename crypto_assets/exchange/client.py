@@ -33,6 +33,10 @@ class Exchange(Protocol):
     def readers(self) -> int:
         """How many series of candles are best read side by side, each by a thread of its own."""
 
+    @property
+    def close_margin_ms(self) -> int:
+        """How long after its close, by the exchange's clock, a candle may still change: the last trades come late."""
+
     def server_time(self, market_type: MarketType) -> int:
         """The exchange's clock in UTC ms."""
 

@@ -26,10 +26,10 @@ class Asking:
     `due` is all that can be asked for in the window, `spans` what is asked for. `altered` are partitions that are not
     as they were verified: what they were is not forgotten before they are verified anew, or a run that is killed would
     make ours what somebody else wrote. `suspects` are those of which candles are missing: when these came, the rest
-    must be as it was. `following` are those after the window whose candles look back into it. `missing` is what has no
-    candle, where it was looked for: not where all is asked for anyway. `asked` is all that was asked for so far,
-    `delivered` how many candles came from which source by partition, `files` the periods of the archive's files among
-    these.
+    must be as it was. `around` are those outside the window in which stored candles may be replaced by what comes with
+    it, or look back at such ones, `rewritten` those in which candles were. `missing` is what has no candle, where it
+    was looked for: not where all is asked for anyway. `asked` is all that was asked for so far, `delivered` how many
+    candles came from which source by partition, `files` the periods of the archive's files among these.
     """
 
     window: Span
@@ -38,13 +38,14 @@ class Asking:
     spans: list[Span]
     altered: set[str]
     suspects: set[str]
-    following: list[str]
+    around: list[str]
     missing: list[Span] | None = None
     answers: list[Answer] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     asked: list[Span] = field(default_factory=list)
     delivered: dict[str, Counter[str]] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
+    rewritten: set[str] = field(default_factory=set)
 
     def asked_whole(self, interval: Interval) -> list[str]:
         """The partitions of which all was asked for that can be."""
@@ -81,16 +82,18 @@ def plan(series: Series, window: Span, clock: int, *, only_missing: bool, spans:
     interval, scheme = series.interval, series.interval.partition_scheme
     partitions = partition_keys(scheme, window.start, window.end)
     due = askable(interval, window, series.listed(), clock)
-    following = sorted(series.covered(partition_keys(scheme, window.end, window.end + reach(interval))))
-    altered = series.suspects([*partitions, *following])
+    # The context after the window may be replaced, and then what looks back at that is derived anew.
+    sides = (max(0, window.start - reach(interval)), window.start), (window.end, window.end + 2 * reach(interval))
+    around = sorted(series.covered([key for side in sides for key in partition_keys(scheme, *side)]))
+    altered = series.suspects([*partitions, *around])
     if not only_missing and spans is None:
-        return Asking(window, partitions, due, due, altered, set(), following)
+        return Asking(window, partitions, due, due, altered, set(), around)
     missing = series.missing(due if spans is None else intersect(due, spans))
     suspects = {key for key in altered.intersection(partitions) if intersect([_span(interval, key)], missing)}
     wanted = missing if spans is not None else subtract(missing, series.source_gaps())
     whole = (_span(interval, key) for key in altered.intersection(partitions).difference(suspects))
     asked = merge([*wanted, *intersect(due, whole)])
-    return Asking(window, partitions, due, asked, altered, suspects, following, missing)
+    return Asking(window, partitions, due, asked, altered, suspects, around, missing)
 
 
 def reach(interval: Interval) -> int:

@@ -5,6 +5,7 @@ missing to `quality`. Called by `kdata_run` and the benchmarks.
 
 The stored bytes depend on the exchange's history alone. So a window is fetched with the `LOOKBACK` candles before it,
 and the `LOOKBACK` stored candles after it are written again, because their derived columns look back into the window.
+What comes on either side other than it is stored replaces that as well.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ _QUALITY = "crypto_quality"
 class CandleCollector(OfCandleTable):
     """Collects the candles of one table from one exchange, as of one moment of the exchange's clock (ms).
 
+    Whoever makes this has taken the exchange's margin off the `clock`: what closed by then is final.
     `policy` and `now`, our clock (naive UTC), are the gap ledger's. `tally` counts what comes. What the `archive` has,
     and REST would take more requests for, is taken from there.
     """
@@ -90,7 +92,7 @@ class CandleCollector(OfCandleTable):
         """Whether nobody altered, since it was planned, what the plan takes for granted."""
         with self.database.connect(self.table_name) as connection:
             series = Series(connection, self.table_name, symbol.entity_id)
-            return series.suspects([*asking.partitions, *asking.following]) <= asking.altered
+            return series.suspects([*asking.partitions, *asking.around]) <= asking.altered
 
     def collect(self, symbol: Symbol, asking: Asking) -> Collected:
         """Stores the closed candles that are asked for, committing as pages come, and notes the coverage.
@@ -132,9 +134,9 @@ class CandleCollector(OfCandleTable):
                 changed = series.changed(still) if still else set()
                 asking.looks.append(series.verify_asked([key for key in keys if key not in changed], self.clock))
                 doubtful += sorted(changed)
-        if asking.following:
+        if outside := sorted(asking.rewritten.difference(asking.partitions)):
             with self._writing() as connection:
-                Series(connection, self.table_name, symbol.entity_id).examine(asking.following)
+                Series(connection, self.table_name, symbol.entity_id).examine(outside)
         return doubtful
 
     def _account(self, symbol: Symbol, asking: Asking) -> None:
@@ -209,9 +211,9 @@ class CandleCollector(OfCandleTable):
 
     def _store(self, symbol: Symbol, span: Span, batch: Batch, asking: Asking, *, is_first: bool) -> Collected:
         """Commits a batch; with the first one the window is claimed."""
-        # Those before the span are derived from what is not in the answer, and were not changed.
-        first, last = batch.candles["open_time"].to_numpy().searchsorted(span)
-        inside, after = batch.candles.iloc[first:last], batch.candles.iloc[last:]
+        since, first, last = batch.candles["open_time"].to_numpy().searchsorted([batch.since, *span])
+        inside = batch.candles.iloc[first:last]
+        outside = [batch.candles.iloc[since:first], batch.candles.iloc[last:]]
         with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
             if is_first:
                 claimed = claim_coverage(
@@ -220,9 +222,11 @@ class CandleCollector(OfCandleTable):
                 note_unverified(connection, self.table_name, symbol.entity_id, claimed)
             record_rejections(connection, self.table_name, symbol.entity_id, batch.rejections, self.clock)
             counts = self._upsert(connection, symbol, inside, only_existing=False)
-            following = self._upsert(connection, symbol, after, only_existing=True)
-            if counts.written or following.written:
-                ours = self._keys_of(batch.candles, span.start).difference(asking.altered)
+            around = [self._upsert(connection, symbol, part, only_existing=True) for part in outside]
+            if counts.written or any(part.written for part in around):
+                rewritten = self._keys_of(batch.candles, batch.since)
+                asking.rewritten |= rewritten
+                ours = rewritten.difference(asking.altered)
                 unverify(connection, symbol.entity_id, self.interval, ours)
                 note_unverified(connection, self.table_name, symbol.entity_id, ours)
             delivered = note_delivered(connection, self.interval, symbol, batch, asking, self.now())
@@ -230,7 +234,7 @@ class CandleCollector(OfCandleTable):
             received=len(batch.delivered) + len(batch.rejections),
             rejected=len(batch.rejections),
             inserted=counts.inserted,
-            changed=counts.changed + following.changed,
+            changed=counts.changed + sum(part.changed for part in around),
             unchanged=counts.unchanged,
             archived=delivered[ARCHIVE],
             first=None if inside.empty else int(inside["open_time"].iloc[0]),

@@ -122,11 +122,14 @@ def build_refresh_job(tracked: dict[MarketType, tuple[str, ...]], resources: dic
 
 
 def build_refresh_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
-    """Hourly, off by default: whoever collects continuously turns it on in the UI."""
+    """Hourly, off by default: whoever collects continuously turns it on in the UI.
+
+    At a minute in which no candle closes but the 1m one, so that the margin after a close keeps no other one waiting.
+    """
     return dg.ScheduleDefinition(
         name="refresh_schedule",
         job=job,
-        cron_schedule="5 * * * *",
+        cron_schedule="2 * * * *",
         execution_timezone="UTC",
         description="Every hour: collect the candles that closed since. Off until you turn it on.",
     )

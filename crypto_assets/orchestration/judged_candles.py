@@ -1,8 +1,8 @@
 """Deliveries on their way into a table: parsed, judged, in order, derived; batch after batch of one series.
 
-Here belongs what a batch remembers of those before it, and what stands in for a candle that a delivery spoilt or left
-out and that is stored. What the rules are belongs to `frames`, storing to `collection`, which calls this. No Dagster
-here. Times are milliseconds UTC.
+Here belongs what a batch remembers of those before it, what stands in for a candle that a delivery spoilt or left out
+and that is stored, and from where to where stored candles around a span are to be replaced. What the rules are belongs
+to `frames`, storing to `collection`, which calls this. No Dagster here. Times are milliseconds UTC.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
-from crypto_assets.frames.candles import LOOKBACK, derive, in_order, parse_candles
+from crypto_assets.frames.candles import CANDLE_COLUMNS, LOOKBACK, derive, in_order, parse_candles
 from crypto_assets.frames.contracts import judge_candles
 from crypto_assets.orchestration.deliveries import Delivery, FileRows, RestRows
 from crypto_assets.quality.rejections import Rejection
@@ -58,7 +58,7 @@ class Batch:
 
     Among the candles are stored ones that did not come: what they derive from may have changed. `delivered` are the
     open times of the candles of the span that came, `archived` whether each is from a file, `files` the deliveries from
-    the archive.
+    the archive. Candles that open before `since` are not to be written: they are stored as they came.
     """
 
     candles: pd.DataFrame
@@ -66,6 +66,7 @@ class Batch:
     archived: np.ndarray[Any, np.dtype[np.bool_]]
     rejections: list[Rejection]
     files: list[FileRows]
+    since: int
     lacks_context: bool = False
     """Whether a candle before the span was refused and is not stored: those after it look back at nothing."""
 
@@ -81,6 +82,8 @@ class JudgedCandles:
         self._stored = stored
         self._before: pd.DataFrame | None = None
         self._seen: int | None = None
+        self._since = span.start
+        self._stored_before = parse_candles([])
 
     @property
     def has_begun(self) -> bool:
@@ -114,20 +117,42 @@ class JudgedCandles:
     def follow(self, judged: Judged) -> Batch:
         """The next batch: each candle once, in order."""
         kept = in_order(judged.kept, after=self._seen)
+        if not self.has_begun:
+            self._recall()
         start, self._seen = self._reached, max(self._seen or 0, judged.newest)
+        self._compare(kept)
         times, archived = kept["open_time"].to_numpy(), kept["archived"].to_numpy()
         inside = slice(*times.searchsorted(self._span))
         derived = self._derived(kept, Span(start, self._reached))
         files = [delivery for delivery in judged.deliveries if isinstance(delivery, FileRows)]
         lacks_context = not judged.spoilt.issubset(derived["open_time"])
-        return Batch(derived, times[inside], archived[inside], judged.rejections, files, lacks_context)
+        return Batch(derived, times[inside], archived[inside], judged.rejections, files, self._since, lacks_context)
 
     def finish(self) -> Batch:
         """What comes of the rest of the context, in which the exchange had nothing more."""
         start, self._seen = self._reached, self._context.end
         none = parse_candles([])
         derived = self._derived(none, Span(start, self._context.end))
-        return Batch(derived, none["open_time"].to_numpy(), none["archived"].to_numpy(), [], [])
+        return Batch(derived, none["open_time"].to_numpy(), none["archived"].to_numpy(), [], [], self._since)
+
+    def _recall(self) -> None:
+        """Reads what is stored before the span, and what those candles look back at."""
+        start = max(0, self._context.start - LOOKBACK * self._interval.milliseconds)
+        stored = self._stored(Span(start, self._span.start))
+        history, self._stored_before = _cut(stored, self._context.start)
+        self._before = history if len(history) else None
+
+    def _compare(self, kept: pd.DataFrame) -> None:
+        """Notes from where on, and how far beyond the span, stored candles are other than those that came."""
+        before, later = _cut(kept, self._span.start)
+        self._since = min([self._since, *_differing(before, self._stored_before)])
+        after = later[later["open_time"] >= self._span.end]
+        if after.empty:
+            return
+        differing = _differing(after, self._stored(Span(self._span.end, self._context.end)))
+        if differing:
+            # Up to here stored candles look back at one that is replaced.
+            self._seen = max(self._seen or 0, max(differing) + LOOKBACK * self._interval.milliseconds)
 
     @property
     def _reached(self) -> int:
@@ -147,3 +172,17 @@ class JudgedCandles:
         derived = derive(history, self._interval, self._supply).iloc[len(history) - len(kept) :]
         self._before = history.iloc[-LOOKBACK:]
         return derived
+
+
+def _cut(candles: pd.DataFrame, at: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The candles that open before, and those from then on; both in order of time."""
+    position = candles["open_time"].to_numpy().searchsorted(at)
+    return candles.iloc[:position], candles.iloc[position:]
+
+
+def _differing(came: pd.DataFrame, stored: pd.DataFrame) -> list[int]:
+    """The open times of candles that are stored with other values than they came with."""
+    both = np.intersect1d(came["open_time"], stored["open_time"])
+    values = [frame.loc[frame["open_time"].isin(both), list(CANDLE_COLUMNS)].to_numpy() for frame in (came, stored)]
+    differing: list[int] = both[(values[0] != values[1]).any(axis=1)].tolist()
+    return differing

@@ -32,6 +32,7 @@ from crypto_assets.orchestration.deliveries import ArchiveInUse
 from crypto_assets.orchestration.population import note_first_candle, symbols_to_collect
 from crypto_assets.orchestration.progress import Tally, Tell, nobody
 from crypto_assets.quality.ledger import USUAL, Policy, our_clock
+from crypto_assets.quality.partition_figures import PartitionFigures, partition_figures
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class TableRun:
     row_count: int
     archive: ArchiveInUse
     archive_requests: int
+    partitions: dict[str, PartitionFigures]
+    """All partitions of the window by key, with all symbols that were ever collected."""
 
     @property
     def total(self) -> Collected:
@@ -86,7 +89,9 @@ def collect_table(
     chosen = symbols_to_collect(database, market_type, symbols)
     clock = exchange.server_time(market_type) if chosen else 0
     tally = Tally(table, {symbol.name: 0 for symbol in chosen}, progress)
-    collector = CandleCollector(exchange, database, table, clock, policy, now, tally, files)
+    # What closed after this may still change: it is neither asked for nor owed.
+    settled = clock - exchange.close_margin_ms
+    collector = CandleCollector(exchange, database, table, settled, policy, now, tally, files)
 
     def plan(symbol: Symbol) -> Asking:
         chosen_spans = None if spans is None else spans.get(symbol.name, ())
@@ -115,6 +120,7 @@ def collect_table(
         collected, failed = _each(collect, planned, exchange.readers, collector.stop)
     with database.connect(table) as connection:
         stored = row_count(connection, TABLES[table])
+        partitions = partition_figures(connection, table, window)
     return TableRun(
         table,
         window,
@@ -128,6 +134,7 @@ def collect_table(
         row_count=stored,
         archive=files,
         archive_requests=files.requests - files_before,
+        partitions=partitions,
     )
 
 

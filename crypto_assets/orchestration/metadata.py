@@ -66,29 +66,32 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 
 def run_metadata(run: TableRun) -> dict[str, Any]:
-    """The figures of a run over a candle table. They are totals of the whole range, not of a partition."""
+    """The figures of a run over a candle table: totals of its whole range, which each of its partitions shows.
+
+    So their names begin with `run_`. Those of a partition are `partition_metadata`.
+    """
     total = run.total
     metadata: dict[str, Any] = {
-        "window_start": format_time(run.window.start),
-        "window_end": format_time(run.window.end),
-        "planned_rows": run.planned_rows,
-        "rows_received": total.received,
-        "percent_of_plan": round(100 * total.received / run.planned_rows, 1) if run.planned_rows else 100.0,
-        "rows_inserted": total.inserted,
-        "rows_changed": total.changed,
-        "rows_unchanged": total.unchanged,
-        "rows_rejected": total.rejected,
-        "planned_requests": run.planned_requests,
-        "requests": run.requests,
-        "seconds": round(run.seconds, 3),
-        "rows_per_second": round(total.received / run.seconds) if run.seconds else 0,
+        "run_window_start": format_time(run.window.start),
+        "run_window_end": format_time(run.window.end),
+        "run_planned_rows": run.planned_rows,
+        "run_rows_received": total.received,
+        "run_percent_of_plan": round(100 * total.received / run.planned_rows, 1) if run.planned_rows else 100.0,
+        "run_rows_inserted": total.inserted,
+        "run_rows_changed": total.changed,
+        "run_rows_unchanged": total.unchanged,
+        "run_rows_rejected": total.rejected,
+        "run_planned_requests": run.planned_requests,
+        "run_requests": run.requests,
+        "run_seconds": round(run.seconds, 3),
+        "run_rows_per_second": round(total.received / run.seconds) if run.seconds else 0,
         "dagster/row_count": run.row_count,
     }
     metadata |= _archive_metadata(run)
     if run.clock:
-        metadata["exchange_clock"] = dg.MetadataValue.timestamp(to_datetime(run.clock))
+        metadata["run_exchange_clock"] = dg.MetadataValue.timestamp(to_datetime(run.clock))
     if run.collected:
-        metadata["symbols"] = table_value(
+        metadata["run_symbols"] = table_value(
             [
                 {
                     "symbol": symbol,
@@ -105,23 +108,38 @@ def run_metadata(run: TableRun) -> dict[str, Any]:
     return metadata
 
 
+def partition_metadata(run: TableRun) -> dict[str, dict[str, Any]]:
+    """What there is of each partition of a run's range, by key, all symbols together."""
+    return {
+        key: {
+            "dagster/partition_row_count": each.rows,
+            "rows": each.rows,
+            "expected": each.expected,
+            "missing": each.missing,
+            "source_candles": each.source_candles,
+            "sources": ", ".join(sorted(each.sources)),
+        }
+        for key, each in run.partitions.items()
+    }
+
+
 def _archive_metadata(run: TableRun) -> dict[str, Any]:
     """What came from the exchange's archive; nothing where no file was asked for."""
     if not run.archive_requests:
         return {}
     metadata: dict[str, Any] = {
-        "rows_from_archive": run.total.archived,
-        "rows_from_rest": run.total.received - run.total.archived,
-        "archive_requests": run.archive_requests,
-        "archive_files": len(run.archive.used),
-        "archive_files_lacking": run.archive.lacking,
-        "archive_files_refused": len(run.archive.refused),
+        "run_rows_from_archive": run.total.archived,
+        "run_rows_from_rest": run.total.received - run.total.archived,
+        "run_archive_requests": run.archive_requests,
+        "run_archive_files": len(run.archive.used),
+        "run_archive_files_lacking": run.archive.lacking,
+        "run_archive_files_refused": len(run.archive.refused),
     }
     if run.archive.refused:
         shown = run.archive.refused[:_SHOWN]
-        metadata["refused_files"] = table_value([{"file": name, "reason": reason} for name, reason in shown])
+        metadata["run_refused_files"] = table_value([{"file": name, "reason": reason} for name, reason in shown])
     if run.archive.given_up:
-        metadata["archive_given_up"] = run.archive.given_up
+        metadata["run_archive_given_up"] = run.archive.given_up
     return metadata
 
 

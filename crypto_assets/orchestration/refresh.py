@@ -12,11 +12,11 @@ from sqlalchemy import func, select
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
-from crypto_assets.domain.intervals import partition_key, partition_keys, partition_span
+from crypto_assets.domain.intervals import partition_key, partition_span
 from crypto_assets.domain.spans import Span
 from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
 from crypto_assets.orchestration.kdata_run import TableRun, collect_table
-from crypto_assets.orchestration.metadata import run_metadata
+from crypto_assets.orchestration.metadata import partition_metadata, run_metadata
 from crypto_assets.orchestration.population import populate_markets, tracked_now
 from crypto_assets.orchestration.resources import (
     ArchiveResource,
@@ -59,7 +59,7 @@ def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
             return
         with stating_user_errors(), exchange.open() as asked, archive.open() as files, database.open() as opened:
             symbols = tracked_now(opened, market_type, tracked)
-            window = refresh_window(opened, table, symbols, asked.server_time(market_type))
+            window = refresh_window(opened, table, symbols, asked.server_time(market_type) - asked.close_margin_ms)
             run = collect_table(
                 asked,
                 opened,
@@ -80,9 +80,9 @@ def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
 def report_partitions(context: dg.OpExecutionContext, run: TableRun) -> None:
     """Tells Dagster of each partition of a run that it was materialized. Raises Failure where a symbol failed."""
     fail_if_incomplete(run)
-    scheme = KDATA_TABLES[run.table][1].partition_scheme
-    for key in partition_keys(scheme, run.window.start, run.window.end):
-        context.log_event(dg.AssetMaterialization(asset_key=run.table, partition=key, metadata=run_metadata(run)))
+    total = run_metadata(run)
+    for key, figures in partition_metadata(run).items():
+        context.log_event(dg.AssetMaterialization(asset_key=run.table, partition=key, metadata=total | figures))
 
 
 def refresh_window(database: Database, table: str, tracked: tuple[str, ...], clock: int) -> Span:

@@ -46,6 +46,7 @@ class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     )
     weight_reserve: float = Field(default=0.0, description="The share of the exchange's limits left for others.")
     pages_in_flight: int = Field(default=16, description="Pages of candles asked for and not yet stored.")
+    close_margin_seconds: float = Field(default=15.0, description="How long a candle that closed may still change.")
 
     @contextmanager
     def open(self) -> Iterator[Exchange]:
@@ -59,6 +60,7 @@ class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             outgoing_address=self.outgoing_address,
             weight_reserve=self.weight_reserve,
             in_flight=self.pages_in_flight,
+            close_margin_s=self.close_margin_seconds,
         )
         with closing(made) as exchange:
             yield exchange

@@ -133,7 +133,7 @@ class Archives:
         page = self._pages.page(
             asked.market, info, asked.interval, asked.span, _ALL_ROWS, newest=False, clock_ms=clock, hidden=hidden
         )
-        rows = _csv(damaged(page, faults), asked)
+        rows = _csv(damaged(page, faults, clock), asked)
         if not rows:
             return b""
         made = _zipped(f"{asked.name}.csv", rows)

@@ -13,26 +13,28 @@ import orjson
 
 from crypto_assets.sandbox.faults import ROW_KINDS, Fault
 
-_OPEN_TIME, _OPEN, _HIGH, _LOW, _CLOSE = range(5)
+_OPEN_TIME, _OPEN, _HIGH, _LOW, _CLOSE, _VOLUME, _CLOSE_TIME, _, _TRADES = range(9)
 HTML_BODY = b"<!DOCTYPE html><html><head><title>Maintenance</title></head><body>We will be back soon.</body></html>"
 
 Row = list[Any]
 
 
-def damaged(page: bytes, faults: Sequence[Fault]) -> bytes:
-    """The page after all faults that change rows, in the order they were added."""
+def damaged(page: bytes, faults: Sequence[Fault], clock_ms: int) -> bytes:
+    """The page at this time of the exchange's clock after all faults that change rows, in the order they were added."""
     relevant = [fault for fault in faults if fault.kind in ROW_KINDS]
     if not relevant:
         return page
     rows: list[Row] = orjson.loads(page)
     for fault in relevant:
         if rows:
-            rows = _damage(rows, fault)
+            rows = _damage(rows, fault, clock_ms)
     return orjson.dumps(rows)
 
 
-def _chosen(rows: list[Row], fault: Fault) -> list[int]:
+def _chosen(rows: list[Row], fault: Fault, clock_ms: int) -> list[int]:
     """The positions a fault is about: its open times or span, otherwise its n-th row, if the page has one."""
+    if fault.kind == "unsettled":
+        return [index for index, row in enumerate(rows) if 0 < clock_ms - row[_CLOSE_TIME] <= fault.settle_ms]
     if fault.kind == "revised":
         return [index for index, row in enumerate(rows) if fault.start <= row[_OPEN_TIME] < fault.end]
     if fault.open_times:
@@ -40,10 +42,10 @@ def _chosen(rows: list[Row], fault: Fault) -> list[int]:
     return [fault.row % len(rows)] if -len(rows) <= fault.row < len(rows) else []
 
 
-def _damage(rows: list[Row], fault: Fault) -> list[Row]:
+def _damage(rows: list[Row], fault: Fault, clock_ms: int) -> list[Row]:
     if fault.kind == "rows_out_of_order":
         return rows[::-1]
-    chosen = _chosen(rows, fault)
+    chosen = _chosen(rows, fault, clock_ms)
     if fault.kind == "duplicate_rows":
         return [row for index, row in enumerate(rows) for _ in range(2 if index in chosen else 1)]
     for index in chosen:
@@ -58,6 +60,8 @@ def _damage(rows: list[Row], fault: Fault) -> list[Row]:
             row[_OPEN_TIME] += fault.shift_ms
         elif fault.kind == "revised":
             _revise(row)
+        elif fault.kind == "unsettled":
+            _without_last_trade(row)
     return rows
 
 
@@ -76,3 +80,11 @@ def _revise(row: Row) -> None:
     close = Decimal(row[_CLOSE]) + max(_tick(row[_OPEN]), _tick(row[_CLOSE]))
     row[_CLOSE] = f"{close:.{len(row[_CLOSE].partition('.')[2])}f}"
     row[_HIGH] = max(row[_HIGH], row[_CLOSE], key=Decimal)
+
+
+def _without_last_trade(row: Row) -> None:
+    """One trade and a tick of volume less; a candle without trades stays as it is."""
+    if row[_TRADES]:
+        row[_TRADES] -= 1
+        volume = Decimal(row[_VOLUME]) - _tick(row[_VOLUME])
+        row[_VOLUME] = f"{volume:.{len(row[_VOLUME].partition('.')[2])}f}"

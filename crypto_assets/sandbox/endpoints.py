@@ -173,7 +173,7 @@ class Endpoints:
             clock_ms=self._dataset.clock_ms(),
             hidden=[fault.span for fault in question.faults if fault.kind == "hidden_span"],
         )
-        return damaged(page, question.faults)
+        return damaged(page, question.faults, self._dataset.clock_ms())
 
     def _last_close(self, market: MarketType, info: SymbolInfo, clock_ms: int) -> str:
         """The last price: the close of the newest minute."""

@@ -35,6 +35,7 @@ KINDS: dict[str, frozenset[str]] = {
     "off_grid": _ROWS | {"shift_ms"},
     "hidden_span": frozenset({"start", "end"}),
     "revised": frozenset({"start", "end"}),
+    "unsettled": frozenset({"settle_ms"}),
     "delisted_symbol": frozenset({"start"}),
     "vanished_symbol": frozenset(),
     "archive_missing": frozenset({"start", "end"}),
@@ -48,7 +49,11 @@ KINDS: dict[str, frozenset[str]] = {
 ARCHIVES = "/data/"
 """What the path of every archive file starts with."""
 
-ROW_KINDS = frozenset(kind for kind, own in KINDS.items() if own >= _ROWS) | {"rows_out_of_order", "revised"}
+ROW_KINDS = frozenset(kind for kind, own in KINDS.items() if own >= _ROWS) | {
+    "rows_out_of_order",
+    "revised",
+    "unsettled",
+}
 _KLINES_ONLY = ROW_KINDS | {"hidden_span"}
 _ARCHIVES_ONLY = frozenset(kind for kind in KINDS if kind.startswith("archive_")) | {"checksum_mismatch"}
 _WORLD_KINDS = frozenset({"delisted_symbol", "vanished_symbol"})
@@ -69,7 +74,8 @@ class Fault:
 
     `path` is any part of the URL's path: `path=/data/` means the archive, `path=api/` REST; without it a fault of rows
     hits both alike. `times` is the number of requests it still hits, None until it is removed. `row` counts from 0,
-    negative from the end; `open_times` and `start <= open < end` are milliseconds UTC.
+    negative from the end; `open_times` and `start <= open < end` are milliseconds UTC. An `unsettled` candle lacks its
+    last trade until `settle_ms` after its close.
     Raises ValueError, one sentence, for what cannot be meant.
     """
 
@@ -88,6 +94,7 @@ class Fault:
     row: int = 0
     open_times: tuple[int, ...] = ()
     shift_ms: int = 789
+    settle_ms: int = 5_000
     start: int = 0
     end: int = 0
     id: int = field(default=0, compare=False)
@@ -114,6 +121,8 @@ class Fault:
         if self.kind in _KLINES_ONLY and not archived and not path.endswith(("/klines", "/uiKlines")):
             return False
         if self.kind in _ARCHIVES_ONLY and not archived:
+            return False
+        if self.kind == "unsettled" and archived:
             return False
         # What a symbol is shows in exchangeInfo too, which is asked for without naming it.
         same_symbol = self.symbol in (None, symbol) or (self.kind in _WORLD_KINDS and symbol is None)

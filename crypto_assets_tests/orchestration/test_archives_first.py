@@ -171,7 +171,7 @@ def archived(sandbox) -> int:
 
 def figures(run: TableRun) -> dict[str, Any]:
     """Its metadata; of a table the rows."""
-    shown = {name: getattr(value, "value", value) for name, value in run_metadata(run).items()}
+    shown = {name.removeprefix("run_"): getattr(each, "value", each) for name, each in run_metadata(run).items()}
     return shown | {
         name: [dict(row.data) for row in value.records] for name, value in shown.items() if hasattr(value, "records")
     }

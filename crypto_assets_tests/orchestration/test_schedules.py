@@ -6,8 +6,11 @@ import dagster as dg
 
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
+from crypto_assets.definitions import build_definitions
+from crypto_assets.domain.intervals import MINUTE_MS, Interval
 from crypto_assets.orchestration.jobs import integrity_schedule
 from crypto_assets.orchestration.resources import DatabaseResource
+from crypto_assets.settings import Settings
 
 
 def tick(directory):
@@ -24,3 +27,10 @@ def test_an_integrity_run_is_skipped_with_its_reason_while_there_is_no_database(
 def test_an_integrity_run_is_asked_for_once_there_is_one(tmp_path):
     migrate(open_database(f"sqlite:///{tmp_path}", "testnet"), ["crypto_meta"])
     assert isinstance(tick(tmp_path), dg.RunRequest)
+
+
+def test_a_refresh_starts_when_nothing_closes_but_minutes():
+    schedule = build_definitions(Settings()).resolve_schedule_def("refresh_schedule")
+    minute, *rest = schedule.cron_schedule.split()
+    assert rest == ["*"] * 4
+    assert [each for each in Interval if each.on_grid(int(minute) * MINUTE_MS)] == [Interval.M1]

@@ -85,7 +85,11 @@ crypto_kdata_coverage = Table(
     required("partition", string(16), "Key of the partition: 2023-03-20, or 2023-03-01 for a month"),
     required("expected", Integer, "Candles owed when last asked"),
     required("present", Integer, "Candles stored then"),
-    required("verified_at", UtcTimestamp, "The exchange's clock when the partition was last asked, UTC"),
+    required(
+        "verified_at",
+        UtcTimestamp,
+        "Candles closed by then are owed: the exchange's clock when it was last asked, less the margin, UTC",
+    ),
     required("digest", string(64), "Checksum of the candles that were verified"),
     required(
         "source",

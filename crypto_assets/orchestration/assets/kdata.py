@@ -16,7 +16,7 @@ from crypto_assets.domain.intervals import Interval
 from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
 from crypto_assets.orchestration.kdata_run import collect_table
-from crypto_assets.orchestration.metadata import run_metadata, table_metadata
+from crypto_assets.orchestration.metadata import partition_metadata, run_metadata, table_metadata
 from crypto_assets.orchestration.partitions import partition_window, partitions_definition
 from crypto_assets.orchestration.population import tracked_now
 from crypto_assets.orchestration.resources import (
@@ -100,6 +100,8 @@ def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.A
                 archive=files,
             )
         fail_if_incomplete(run)
+        for key, figures in partition_metadata(run).items():
+            context.add_asset_metadata(figures, partition_key=key)
         return dg.MaterializeResult(metadata=run_metadata(run))
 
     return kdata
