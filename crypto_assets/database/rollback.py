@@ -7,9 +7,9 @@ Here belongs which rows a rollback means and in what order they go. The copies b
 `cli` and `orchestration`, which call this. Times are UTC, naive or aware.
 
 Rows go table by table, what refers to others before them, each table in one transaction: a run that is interrupted is
-simply run again. With candles go the coverage, gaps, archived months and loaded files that speak of them, in the same
-transaction: a removed candle is no longer owed. Parquet files stay on disk. Collect nothing meanwhile: rows that are
-written after their table was copied are in no backup.
+simply run again. With candles go the coverage, findings, gaps, archived months and loaded files that speak of them, in
+the same transaction: a removed candle is no longer owed. Parquet files stay on disk. Collect nothing meanwhile: rows
+that are written after their table was copied are in no backup.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
 ARCHIVE = "crypto_kdata_archive"
 _SOURCE_FILE = "crypto_source_file"
-_LEDGERS = ("crypto_kdata_gap", "crypto_kdata_coverage", "crypto_kdata_decision", ARCHIVE, _SOURCE_FILE)
+_OF_PARTITIONS = ("crypto_kdata_coverage", "crypto_kdata_finding")
+_LEDGERS = ("crypto_kdata_gap", *_OF_PARTITIONS, "crypto_kdata_decision", ARCHIVE, _SOURCE_FILE)
 """What speaks of candles, by entity and interval."""
 
 _ENTITIES = ("crypto_perp", "crypto_pair", "crypto_asset")
@@ -193,7 +194,7 @@ def _rows_of(name: str, provider: str, since: datetime | None) -> tuple[ColumnEl
     if since is None:
         return (owner == provider,)
     c = TABLES[name].c
-    if name == "crypto_kdata_coverage":
+    if name in _OF_PARTITIONS:
         keys = {scheme: partition_key(scheme, to_milliseconds(since)) for scheme in PartitionScheme}
         levels = {
             scheme: [each.value for each in Interval if each.partition_scheme is scheme] for scheme in PartitionScheme

@@ -118,7 +118,8 @@ def _lookups() -> dict[str, StandardQuery]:
         session.provider == PROVIDER,
         session.updated_timestamp > _now() - _DAY,
     ]
-    for name in ("crypto_kdata_coverage", "crypto_kdata_decision", "crypto_kdata_archive", "crypto_source_file"):
+    of_candles = ("coverage", "decision", "archive", "finding")
+    for name in (*(f"crypto_kdata_{each}" for each in of_candles), "crypto_source_file"):
         conditions[name, "of an entity"] = _equal(name, *key_columns(TABLES[name])[:3])
     conditions["crypto_api_keys", "of an environment"] = _equal("crypto_api_keys", "provider", "environment")
     return {

@@ -26,14 +26,13 @@ from crypto_assets.orchestration.verdicts import (
     row_verdict,
     simple_verdict,
 )
-from crypto_assets.quality.agreement import CHECK as AGREES
 from crypto_assets.quality.agreement import compare_hours
 from crypto_assets.quality.entities import duplicate_ids, null_ids, unresolved_references
 from crypto_assets.quality.findings import Finding
 from crypto_assets.quality.integrity import examine
-from crypto_assets.quality.plausibility import CHECK as PLAUSIBLE
 from crypto_assets.quality.plausibility import look_for_implausible
 from crypto_assets.quality.scores import record_scores
+from crypto_assets.quality.standing import AGREES, PLAUSIBLE
 
 DEEP = "crypto_assets/deep"
 """The run tag with which the checks look at every row again, instead of at what changed."""

@@ -1,32 +1,43 @@
 """Hourly candles beside the sixty minutes they cover: the first open, extremes, last close and sums must agree.
 
-Compared where all sixty minutes are stored, once for every partition that was collected of either table. The exchange's
-own early history disagrees: of ten pairs 6,646 hours before 2025, nearly all of them before 2021 and in the open alone
-(a public study of Binance's archives, see docs/decisions/0014). Called by `orchestration.checks`.
+Compared where all sixty minutes are stored, day by day, and again where a day's minutes or hours are other than they
+were; what was found stands under what tells these candles from others. The exchange's own early history disagrees: of
+ten pairs 6,646 hours before 2025, nearly all of them before 2021 and in the open alone (a public study of Binance's
+archives, see docs/decisions/0014). Called by `orchestration.checks`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Row, Table, select
+from sqlalchemy import Connection, Table, select
 
 from crypto_assets.database.engines import Database
 from crypto_assets.database.errors import DatabaseNotReady
 from crypto_assets.database.expressions import epoch_milliseconds
 from crypto_assets.database.tables import QUALITY, TABLES
-from crypto_assets.domain.entities import KDATA_TABLES, kdata_table
+from crypto_assets.domain.entities import KDATA_TABLES, MarketType, kdata_table
 from crypto_assets.domain.intervals import Interval, PartitionScheme, format_time, partition_keys, partition_span
-from crypto_assets.domain.spans import Span, merge
+from crypto_assets.domain.spans import Span, SpanIndex
 from crypto_assets.quality.coverage import covered_partitions
-from crypto_assets.quality.gaps import within
-from crypto_assets.quality.standing import Standing, load_standing, store_standing
+from crypto_assets.quality.gaps import archived_spans, within
+from crypto_assets.quality.standing import (
+    AGREES,
+    Looked,
+    Standing,
+    checked_partitions,
+    fresh_partitions,
+    load_standing,
+    note_looked,
+    start_of,
+)
 
-CHECK = "agrees_with_minutes"
 RELIABLE_SINCE = "2021-01-01"
 """Before it hours that disagree are the exchange's own more often than not."""
 
@@ -36,92 +47,162 @@ _FIELDS = ("open", "high", "low", "close", "volume", "volume_quote", "trade_coun
 Hours = dict[int, npt.NDArray[np.float64]]
 
 
+@dataclass(frozen=True)
+class _Tables:
+    """The two tables of a market, and what is compared with which tolerance, a share of the larger of two values."""
+
+    database: Database
+    market_type: MarketType
+    tolerance: float
+
+    @property
+    def hours(self) -> str:
+        return kdata_table(self.market_type, Interval.H1)
+
+    @property
+    def minutes(self) -> str:
+        return kdata_table(self.market_type, Interval.M1)
+
+
 def compare_hours(database: Database, table_name: str, now: datetime, tolerance: float) -> list[Standing]:
-    """Compares the hours that were collected since the last time; what is known of every series of an hourly table.
+    """Compares the days of an hourly table whose hours or minutes are other than when they were compared.
 
-    `tolerance` is a share of the larger of two values. Found is told by month.
+    What stands of its symbols, told by month. `tolerance` is a share of the larger of two values.
     """
-    market_type, hourly = KDATA_TABLES[table_name]
-    minutes_table = kdata_table(market_type, Interval.M1)
+    market_type, _ = KDATA_TABLES[table_name]
+    tables = _Tables(database, market_type, tolerance)
     with database.connect(table_name) as connection:
-        hours_covered = covered_partitions(connection, market_type, hourly)
-        minutes_covered = covered_partitions(connection, market_type, Interval.M1)
-        known = load_standing(connection, CHECK, table_name)
-    changed = []
-    for entity_id in sorted(hours_covered.keys() & minutes_covered.keys()):
-        standing = known.setdefault(entity_id, Standing(entity_id))
-        hours, minutes = hours_covered[entity_id], minutes_covered[entity_id]
-        days = standing.fresh(Interval.M1.value, minutes)
-        months = {key for key in hours if key in {f"{day[:7]}-01" for day in days}}
-        months.update(standing.fresh(hourly.value, hours))
-        if not days and not months:
-            continue
-        found = {}
-        for month in sorted(months):
-            found[month] = _compare(database, table_name, minutes_table, entity_id, month, minutes, tolerance)
-        standing.looked_at(hourly.value, hours, found)
-        standing.looked_at(Interval.M1.value, minutes, {})
-        changed.append(standing)
-    if changed:
+        hours = fresh_partitions(connection, AGREES, market_type, Interval.H1, Interval.M1)
+        minutes = fresh_partitions(connection, AGREES, market_type, Interval.M1, Interval.H1)
+        standing, outlived = load_standing(connection, AGREES, market_type, Interval.M1)
+        outlived |= _without_hours(connection, market_type, standing)
+    if outlived:
         with database.begin(QUALITY) as connection:
-            store_standing(connection, CHECK, table_name, changed, now)
-    return sorted(known.values(), key=lambda each: each.entity_id)
+            again = [Looked(entity_id, key, "") for entity_id, key in sorted(outlived)]
+            note_looked(connection, AGREES, Interval.M1, again, now)
+    months = {(entity_id, key): start_of(digest) for entity_id, key, digest in hours}
+    for entity_id, month in sorted({*months, *((each, f"{day[:7]}-01") for each, day, _ in minutes)}):
+        compared = _compare(tables, entity_id, month)
+        if compared is None:
+            continue
+        with database.begin(QUALITY) as connection:
+            note_looked(connection, AGREES, Interval.M1, compared, now)
+            if (entity_id, month) in months:
+                done = [Looked(entity_id, month, months[entity_id, month])]
+                note_looked(connection, AGREES, Interval.H1, done, now)
+    with database.connect(table_name) as connection:
+        standing, _ = load_standing(connection, AGREES, market_type, Interval.M1)
+    return [Standing(each.entity_id, _by_month(each.found)) for each in standing]
 
 
-def _compare(
-    database: Database,
-    hourly: str,
-    minutes: str,
-    entity_id: str,
-    month: str,
-    days: Mapping[str, Row[Any]],
-    tolerance: float,
-) -> dict[str, Any] | None:
+def _without_hours(
+    connection: Connection, market_type: MarketType, standing: Iterable[Standing]
+) -> set[tuple[str, str]]:
+    """The (entity id, day) of what was found in hours that are collected no more."""
+    gone = set()
+    for each in standing:
+        months = {f"{day[:7]}-01" for day in each.found}
+        there = covered_partitions(connection, market_type, Interval.H1, each.entity_id, months).get(each.entity_id, {})
+        gone |= {(each.entity_id, day) for day in each.found if f"{day[:7]}-01" not in there}
+    return gone
+
+
+def _by_month(found: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What was found by day, together: how many hours of each month, and the first of them."""
+    months: dict[str, dict[str, Any]] = {}
+    for day, what in sorted(found.items()):
+        month = months.setdefault(f"{day[:7]}-01", {**what, "count": 0})
+        month["count"] += what["count"]
+    return months
+
+
+def _compare(tables: _Tables, entity_id: str, month: str) -> list[Looked] | None:
+    """Compares the days of a month that are other than they were compared; None while its hours are not verified.
+
+    Of a day that is in a file nothing can be compared: what was found in it stands while its minutes are the same.
+    """
     span = Span(*partition_span(PartitionScheme.MONTHLY, month))
-    collected = [Span(*partition_span(PartitionScheme.DAILY, key)) for key in _days(span, days)]
+    with tables.database.connect(tables.hours) as connection:
+        of_month = covered_partitions(connection, tables.market_type, Interval.H1, entity_id, [month])
+        if any(not row.digest for rows in of_month.values() for row in rows.values()):
+            return None
+        days = checked_partitions(connection, AGREES, entity_id, Interval.M1, _keys(span))
+        archived = [
+            each
+            for table, interval in ((tables.hours, Interval.H1), (tables.minutes, Interval.M1))
+            for each in archived_spans(connection, TABLES[table], interval, [entity_id]).get(entity_id, [])
+        ]
+        published = _rows(connection, TABLES[tables.hours], entity_id, span)
+    in_files = SpanIndex(archived)
+    changed: dict[str, str] = {}
+    kept: list[Looked] = []
+    for key, (digest, checked) in days.items():
+        own = Span(*partition_span(PartitionScheme.DAILY, key))
+        if in_files.touches(own):
+            if start_of(checked) != start_of(digest):
+                kept.append(Looked(entity_id, key, start_of(digest)))
+            continue
+        state = start_of(digest) + _state_of(_within(published, own))
+        if state != checked:
+            changed[key] = state
     try:
-        with database.connect(minutes) as connection:
-            made = _made_of_minutes(connection, TABLES[minutes], entity_id, merge(collected))
+        with tables.database.connect(tables.minutes) as connection:
+            compared = [
+                Looked(entity_id, key, state, _differing(connection, tables, entity_id, key, published))
+                for key, state in changed.items()
+            ]
     except DatabaseNotReady:
+        compared = []
+    return kept + compared
+
+
+def _differing(
+    connection: Connection, tables: _Tables, entity_id: str, day: str, published: npt.NDArray[np.float64]
+) -> dict[str, Any] | None:
+    """The hours of a day that are not what their minutes make."""
+    span = Span(*partition_span(PartitionScheme.DAILY, day))
+    hours = {int(row[0]): row[1:] for row in _within(published, span)}
+    if not hours:
         return None
-    with database.connect(hourly) as connection:
-        stored = _rows(connection, TABLES[hourly], entity_id, span)
-    published = {int(row[0]): row[1:] for row in stored}
-    differing = [
-        (time, [name for name, bad in zip(_FIELDS, _differs(published[time], row, tolerance), strict=True) if bad])
-        for time, row in sorted(made.items())
-        if time in published and _differs(published[time], row, tolerance).any()
-    ]
+    differing = []
+    for time, row in sorted(_made_of_minutes(connection, TABLES[tables.minutes], entity_id, span).items()):
+        if time in hours and (differs := _differs(hours[time], row, tables.tolerance)).any():
+            differing.append((time, [name for name, bad in zip(_FIELDS, differs, strict=True) if bad]))
     if not differing:
         return None
     first, fields = differing[0]
     return {"count": len(differing), "first": format_time(first), "fields": fields}
 
 
-def _days(month: Span, days: Mapping[str, Row[Any]]) -> list[str]:
-    return [key for key in partition_keys(PartitionScheme.DAILY, *month) if key in days]
+def _within(rows: npt.NDArray[np.float64], span: Span) -> npt.NDArray[np.float64]:
+    first, last = np.searchsorted(rows[:, 0], span)
+    return rows[first:last]
 
 
-def _made_of_minutes(connection: Connection, table: Table, entity_id: str, spans: Sequence[Span]) -> Hours:
+def _state_of(rows: npt.NDArray[np.float64]) -> str:
+    """What tells these hours from others."""
+    return hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
+
+
+def _keys(month: Span) -> list[str]:
+    return partition_keys(PartitionScheme.DAILY, *month)
+
+
+def _made_of_minutes(connection: Connection, table: Table, entity_id: str, span: Span) -> Hours:
     """The hours of which every minute is stored, by open time: the seven values as their minutes make them."""
-    made: Hours = {}
-    for span in spans:
-        rows = _rows(connection, table, entity_id, span)
-        if not len(rows):
-            continue
-        starts = rows[:, 0] - rows[:, 0] % Interval.H1.milliseconds
-        first = np.flatnonzero(np.concatenate(([True], starts[1:] != starts[:-1])))
-        counts = np.diff(np.append(first, len(starts)))
-        open_, close = rows[first, 1], rows[first + counts - 1, 4]
-        high, low = np.maximum.reduceat(rows[:, 2], first), np.minimum.reduceat(rows[:, 3], first)
-        sums = np.add.reduceat(rows[:, 5:], first)
-        values = np.column_stack([open_, high, low, close, sums])
-        made |= {
-            int(start): row
-            for start, row, count in zip(starts[first], values, counts, strict=True)
-            if count == _MINUTES
-        }
-    return made
+    rows = _rows(connection, table, entity_id, span)
+    if not len(rows):
+        return {}
+    starts = rows[:, 0] - rows[:, 0] % Interval.H1.milliseconds
+    first = np.flatnonzero(np.concatenate(([True], starts[1:] != starts[:-1])))
+    counts = np.diff(np.append(first, len(starts)))
+    open_, close = rows[first, 1], rows[first + counts - 1, 4]
+    high, low = np.maximum.reduceat(rows[:, 2], first), np.minimum.reduceat(rows[:, 3], first)
+    sums = np.add.reduceat(rows[:, 5:], first)
+    values = np.column_stack([open_, high, low, close, sums])
+    return {
+        int(start): row for start, row, count in zip(starts[first], values, counts, strict=True) if count == _MINUTES
+    }
 
 
 def _rows(connection: Connection, table: Table, entity_id: str, span: Span) -> npt.NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Candles that keep every rule and are hard to believe: prices that jump beyond reason, and feeds that got stuck.
 
 A warning, never an error: it happens (listings, testnets), and the exchange's own candle is what is to be stored.
-Looked for once in every partition that was collected. Called by `orchestration.checks`.
+Looked for once in every partition that was collected or revised. Called by `orchestration.checks`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,19 @@ from crypto_assets.database.tables import QUALITY, TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, partition_span
 from crypto_assets.domain.spans import Span
-from crypto_assets.quality.coverage import covered_partitions
 from crypto_assets.quality.gaps import within
-from crypto_assets.quality.standing import Standing, load_standing, store_standing
+from crypto_assets.quality.standing import (
+    PARTITIONS_PER_TRANSACTION,
+    PLAUSIBLE,
+    Looked,
+    Standing,
+    forget,
+    fresh_partitions,
+    load_standing,
+    note_looked,
+    start_of,
+)
 
-CHECK = "plausible"
 JUMP = 0.5
 """From one close to the next by more than half of it; of daily candles, by more than three times it."""
 _DAILY_JUMP = 3.0
@@ -30,23 +38,24 @@ STUCK = 5
 
 
 def look_for_implausible(database: Database, table_name: str, now: datetime) -> list[Standing]:
-    """Looks at the partitions collected since the last time; what is known of every series of a candle table."""
+    """Looks at the partitions of a candle table that are other than when it last did; what stands of its symbols."""
     market_type, interval = KDATA_TABLES[table_name]
     with database.connect(table_name) as connection:
-        covered = covered_partitions(connection, market_type, interval)
-        known = load_standing(connection, CHECK, table_name)
-        changed = []
-        for entity_id, rows in sorted(covered.items()):
-            standing = known.setdefault(entity_id, Standing(entity_id))
-            fresh = standing.fresh(interval.value, rows)
-            if fresh:
-                looked = {key: _found(connection, TABLES[table_name], interval, entity_id, key) for key in fresh}
-                standing.looked_at(interval.value, rows, looked)
-                changed.append(standing)
-    if changed:
+        fresh = fresh_partitions(connection, PLAUSIBLE, market_type, interval)
+    for first in range(0, len(fresh), PARTITIONS_PER_TRANSACTION):
+        with database.connect(table_name) as connection:
+            looked = [
+                Looked(each, key, start_of(digest), _found(connection, TABLES[table_name], interval, each, key))
+                for each, key, digest in fresh[first : first + PARTITIONS_PER_TRANSACTION]
+            ]
         with database.begin(QUALITY) as connection:
-            store_standing(connection, CHECK, table_name, changed, now)
-    return sorted(known.values(), key=lambda each: each.entity_id)
+            note_looked(connection, PLAUSIBLE, interval, looked, now)
+    with database.connect(table_name) as connection:
+        standing, outlived = load_standing(connection, PLAUSIBLE, market_type, interval)
+    if outlived:
+        with database.begin(QUALITY) as connection:
+            forget(connection, PLAUSIBLE, interval, outlived)
+    return standing
 
 
 def _found(connection: Connection, table: Table, interval: Interval, entity_id: str, key: str) -> dict[str, Any] | None:

@@ -1,99 +1,159 @@
-"""Findings that stand until their partition is looked at again: what was found in a partition once it was verified.
+"""Findings that stand while the candles they were made in are as they were: looked for once, dropped with what changed.
 
-For checks that look at a partition when it was collected, and say what they found in all of them. A row of
-`crypto_data_quality_log` for each series holds what was looked at, how far that got by the exchange's clock when a
-partition was asked for, and what was found. Called by `plausibility` and `agreement`. Moments are naive UTC.
+For checks that look at a partition once it was verified, and say what they found in all of them. Coverage remembers, in
+a column for each check, the checksum of the candles that were looked at; `crypto_kdata_finding` has what was found,
+under the same checksum. So a partition that was revised is looked at again, and what was found in candles that are gone
+(a rollback) goes with their coverage. Called by `plausibility` and `agreement`. Moments are naive UTC.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import pandas as pd
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, literal_column, select, update
 
 from crypto_assets.database.tables import TABLES
-from crypto_assets.database.writes import upsert
-from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.entities import PROVIDER, MarketType
+from crypto_assets.domain.intervals import Interval
+from crypto_assets.quality.collected_runs import of_series
 
-_LOG = TABLES["crypto_data_quality_log"]
+PLAUSIBLE, AGREES = "plausible", "agrees_with_minutes"
+
+PARTITIONS_PER_TRANSACTION = 500
+
+_COVERAGE, _FINDING = TABLES["crypto_kdata_coverage"], TABLES["crypto_kdata_finding"]
+_CHECKED = {PLAUSIBLE: _COVERAGE.c.plausibility_checked, AGREES: _COVERAGE.c.agreement_checked}
+_LENGTH = 16  # of a checksum's start: what it is compared with was its own predecessor
 
 
-@dataclass
+@dataclass(frozen=True)
 class Standing:
-    """What one check knows of one series: looked at until when, by level, and what was found, by partition key.
-
-    `seen` are the partitions looked at, by level: of each month the days, as bits.
-    """
+    """What stands of one symbol: what was found, by partition key."""
 
     entity_id: str
-    until: dict[str, str] = field(default_factory=dict)
-    found: dict[str, dict[str, Any]] = field(default_factory=dict)
-    seen: dict[str, dict[str, int]] = field(default_factory=dict)
-
-    def fresh(self, level: str, covered: Mapping[str, Row[Any]]) -> list[str]:
-        """The verified partitions of a level that were collected since they were looked at, oldest first.
-
-        Never seen ones too, whenever they were asked for: a long run has an old clock when it is done.
-        """
-        until, seen = self.until.get(level, ""), self.seen.get(level, {})
-        return sorted(
-            key
-            for key, row in covered.items()
-            if row.digest and (row.verified_at.isoformat() > until or not seen.get(key[:7], 0) >> int(key[8:]) & 1)
-        )
-
-    def looked_at(
-        self, level: str, covered: Mapping[str, Row[Any]], found: Mapping[str, dict[str, Any] | None]
-    ) -> None:
-        """Notes what was found in fresh partitions; None where nothing was."""
-        for key, what in found.items():
-            if what is None:
-                self.found.pop(key, None)
-            else:
-                self.found[key] = what
-        looked = self.fresh(level, covered)
-        if looked:
-            clocks = (covered[key].verified_at.isoformat() for key in looked)
-            self.until[level] = max(self.until.get(level, ""), *clocks)
-        seen = self.seen.setdefault(level, {})
-        for key in looked:
-            seen[key[:7]] = seen.get(key[:7], 0) | 1 << int(key[8:])
+    found: dict[str, dict[str, Any]]
 
 
-def load_standing(connection: Connection, check: str, table: str) -> dict[str, Standing]:
-    """What a check knows of a candle table, by entity id."""
-    prefix = f"{check}_{table}_"
-    # A range of the key: ids go on with the entity's type, and after the underscore comes the backquote.
-    rows = connection.execute(select(_LOG).where(_LOG.c.id >= prefix, _LOG.c.id < f"{prefix[:-1]}`"))
-    return {
-        row.entity_id: Standing(row.entity_id, *(row.validation_result[name] for name in ("until", "found", "seen")))
-        for row in rows.all()
-    }
+@dataclass(frozen=True)
+class Looked:
+    """A partition that was looked at, what tells its candles from others, and what was found, if anything."""
+
+    entity_id: str
+    partition: str
+    checked: str
+    found: dict[str, Any] | None = None
 
 
-def store_standing(connection: Connection, check: str, table: str, known: Iterable[Standing], now: datetime) -> None:
-    """Writes what a check knows of a candle table."""
+def start_of(digest: str) -> str:
+    """What is remembered of a checksum."""
+    return digest[:_LENGTH]
+
+
+def fresh_partitions(
+    connection: Connection,
+    check: str,
+    market_type: MarketType,
+    interval: Interval,
+    collected_too: Interval | None = None,
+) -> list[tuple[str, str, str]]:
+    """(entity id, partition, checksum) of the verified partitions that a check did not look at as they are; in order.
+
+    With `collected_too` only of symbols of which candles of that interval were collected as well.
+    """
+    c = _COVERAGE.c
+    first: Any = literal_column("1")
+    last: Any = literal_column(str(_LENGTH))
+    changed = func.substr(c.digest, first, last) != func.substr(_CHECKED[check], first, last)
+    fresh = select(c.entity_id, c.partition, c.digest).where(*_of(market_type, interval), c.digest != "", changed)
+    if collected_too is not None:
+        fresh = fresh.where(c.entity_id.in_(select(c.entity_id).where(*_of(market_type, collected_too)).distinct()))
+    return [(*row,) for row in connection.execute(fresh.order_by(c.entity_id, c.partition)).all()]
+
+
+def checked_partitions(
+    connection: Connection, check: str, entity_id: str, interval: Interval, partitions: Collection[str]
+) -> dict[str, tuple[str, str]]:
+    """Of the verified ones of these partitions the checksum, and what the check looked at; in order."""
+    c = _COVERAGE.c
+    columns = (c.partition, c.digest, _CHECKED[check].label("checked"))
+    chosen = (*of_series(interval, "", entity_id), c.partition.in_(partitions), c.digest != "")
+    rows = connection.execute(select(*columns).where(*chosen).order_by(c.partition))
+    return {row.partition: (row.digest, row.checked) for row in rows.all()}
+
+
+def note_looked(
+    connection: Connection, check: str, interval: Interval, looked: Sequence[Looked], now: datetime
+) -> None:
+    """Remembers what partitions were looked at, with what was found there in place of what was found before."""
+    if not looked:
+        return
+    c, names = _COVERAGE.c, ("entity_id", "partition")
+    key = [c.provider == PROVIDER, c.level == interval.value, *(c[name] == bindparam(f"of_{name}") for name in names)]
+    connection.execute(
+        update(_COVERAGE).where(*key).values({_CHECKED[check]: bindparam("checked")}),
+        [{"of_entity_id": each.entity_id, "of_partition": each.partition, "checked": each.checked} for each in looked],
+    )
+    before = _rows(connection, check, interval, {each.entity_id for each in looked})
+    forget(connection, check, interval, before.intersection((each.entity_id, each.partition) for each in looked))
     rows = [
         {
-            "id": f"{check}_{table}_{standing.entity_id}",
-            "entity_id": standing.entity_id,
+            "check_name": check,
+            "entity_id": each.entity_id,
             "provider": PROVIDER,
-            "validation_type": check,
-            "validation_result": {
-                "table": table,
-                "until": standing.until,
-                "found": standing.found,
-                "seen": standing.seen,
-            },
-            "quality_score": 0.0 if standing.found else 1.0,
-            "issues_detected": [f"{key}: {what['count']}" for key, what in sorted(standing.found.items())][:20],
-            "timestamp": now,
+            "level": interval.value,
+            "partition": each.partition,
+            "checked": each.checked,
+            "found": each.found,
+            "found_at": now,
         }
-        for standing in known
+        for each in looked
+        if each.found is not None
     ]
     if rows:
-        upsert(connection, _LOG, pd.DataFrame(rows))
+        connection.execute(insert(_FINDING), rows)
+
+
+def load_standing(
+    connection: Connection, check: str, market_type: MarketType, interval: Interval
+) -> tuple[list[Standing], set[tuple[str, str]]]:
+    """What stands of a candle table, by entity id; and the (entity id, partition) of findings that outlived theirs."""
+    f, c = _FINDING.c, _COVERAGE.c
+    of_partition = and_(*(f[name] == c[name] for name in ("entity_id", "provider", "level", "partition")))
+    statement = (
+        select(f.entity_id, f.partition, f.found, (_CHECKED[check] == f.checked).label("stands"))
+        .join_from(_FINDING, _COVERAGE, of_partition, isouter=True)
+        .where(f.check_name == check, f.provider == PROVIDER, f.level == interval.value)
+        .where(f.entity_id >= f"{market_type.entity_type}_", f.entity_id < f"{market_type.entity_type}`")
+    )
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    outlived = set()
+    for row in connection.execute(statement.order_by(f.entity_id, f.partition)).all():
+        if row.stands:
+            found.setdefault(row.entity_id, {})[row.partition] = row.found
+        else:
+            outlived.add((row.entity_id, row.partition))
+    return [Standing(*each) for each in found.items()], outlived
+
+
+def forget(connection: Connection, check: str, interval: Interval, partitions: Collection[tuple[str, str]]) -> None:
+    """Drops what was found in partitions, each an (entity id, partition)."""
+    if partitions:
+        f, names = _FINDING.c, ("entity_id", "partition")
+        key = [f.check_name == check, f.provider == PROVIDER, f.level == interval.value]
+        key += [f[name] == bindparam(f"of_{name}") for name in names]
+        rows = [{"of_entity_id": entity_id, "of_partition": partition} for entity_id, partition in sorted(partitions)]
+        connection.execute(delete(_FINDING).where(*key), rows)
+
+
+def _rows(connection: Connection, check: str, interval: Interval, entity_ids: set[str]) -> set[tuple[str, str]]:
+    f = _FINDING.c
+    where = (f.check_name == check, f.provider == PROVIDER, f.level == interval.value)
+    rows = connection.execute(select(f.entity_id, f.partition).where(*where, f.entity_id.in_(sorted(entity_ids))))
+    return {(row.entity_id, row.partition) for row in rows.all()}
+
+
+def _of(market_type: MarketType, interval: Interval) -> list[ColumnElement[bool]]:
+    return of_series(interval, market_type.entity_type, None)

@@ -72,13 +72,8 @@ def store_others(database: Database, count: int = 5000) -> None:
     for name in (
         *("crypto_trade", "crypto_orderbook", "crypto_funding", "crypto_kdata_gap", "crypto_data_quality_log"),
         *("crypto_price_consistency", "crypto_operational_metrics", "crypto_websocket_sessions"),
-        *(
-            "crypto_kdata_coverage",
-            "crypto_kdata_decision",
-            "crypto_kdata_archive",
-            "crypto_source_file",
-            "crypto_api_keys",
-        ),
+        *("crypto_kdata_coverage", "crypto_kdata_decision", "crypto_kdata_archive", "crypto_kdata_finding"),
+        *("crypto_source_file", "crypto_api_keys"),
     ):
         with database.begin(name) as connection:
             connection.execute(TABLES[name].insert(), [row(name, position) for position in range(count)])

@@ -9,10 +9,12 @@ from sqlalchemy import delete, func, select, update
 
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
+from crypto_assets.database.rollback import Depth, carry_out
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.intervals import Interval, parse_time, to_milliseconds
+from crypto_assets.domain.intervals import DAY_MS, Interval, parse_time, to_milliseconds
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.agreement import compare_hours
+from crypto_assets_tests.counted_work import counted
 from crypto_assets_tests.quality.stored_candles import (
     BTC,
     DAY,
@@ -74,7 +76,7 @@ def change(database, table, time, **values):
 
 
 def test_hours_that_are_what_their_minutes_make_agree(agreeing):
-    assert compare(agreeing) == {BTC: {}}
+    assert compare(agreeing) == {}
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_hours_that_are_what_their_minutes_make_agree(agreeing):
 )
 def test_each_value_is_compared_with_what_it_is_made_of(agreeing_files, minute, name, value, fields):
     change(agreeing_files, MINUTES, START + 3_600_000 + minute * 60_000, **{name: value})
-    found = compare(agreeing_files)[BTC]
+    found = compare(agreeing_files).get(BTC, {})
     expected = {"count": 1, "first": "2023-03-20 01:00", "fields": fields}
     assert found == ({"2023-03-01": expected} if fields else {})
 
@@ -101,8 +103,8 @@ def test_each_value_is_compared_with_what_it_is_made_of(agreeing_files, minute, 
 def test_the_tolerance_is_a_share_of_the_larger_value(agreeing):
     change(agreeing, HOURS, START, volume=60.6)
     assert compare(agreeing, 0.0098)[BTC]["2023-03-01"]["fields"] == ["volume"]
-    change(agreeing, HOURS, START, volume=60.6)
-    assert compare(agreeing, 0.01)[BTC] == {}
+    change(agreeing, HOURS, START, volume=60.59999)
+    assert compare(agreeing, 0.01) == {}
 
 
 def test_an_hour_that_lacks_a_minute_is_not_compared(agreeing):
@@ -110,7 +112,7 @@ def test_an_hour_that_lacks_a_minute_is_not_compared(agreeing):
     with written(agreeing, MINUTES) as connection:
         minutes = TABLES[MINUTES]
         connection.execute(delete(minutes).where(minutes.c.timestamp == naive(START + 60_000)))
-    assert compare(agreeing) == {BTC: {}}
+    assert compare(agreeing) == {}
 
 
 def test_what_is_found_stands_until_either_table_is_collected_again(agreeing):
@@ -120,9 +122,53 @@ def test_what_is_found_stands_until_either_table_is_collected_again(agreeing):
     hours = TABLES[HOURS]
     with written(agreeing, HOURS) as connection:
         connection.execute(update(hours).where(hours.c.timestamp == naive(START)).values(volume=60.0))
-    assert compare(agreeing) == found  # looked at once
+    assert compare(agreeing) == found  # nobody verified what was written
+    with written(agreeing, HOURS) as connection:
+        collected(connection, MONTH, TWO_HOURS.end, table=HOURS)
+    assert compare(agreeing) == {}
+
+
+def test_a_revised_minute_is_seen_as_well(agreeing):
+    change(agreeing, MINUTES, START, volume=7.0)
+    assert compare(agreeing)[BTC]["2023-03-01"]["count"] == 1
     change(agreeing, MINUTES, START, volume=1.0)
-    assert compare(agreeing) == {BTC: {}}
+    assert compare(agreeing) == {}
+
+
+@pytest.mark.parametrize("table", [HOURS, MINUTES])
+def test_what_was_found_goes_with_the_candles_of_either_table_and_comes_back_with_them(agreeing_files, table):
+    change(agreeing_files, HOURS, START, volume=7.0)
+    found = compare(agreeing_files)
+    carry_out(agreeing_files, Depth.PROVIDER, "binance", [table])
+    assert compare(agreeing_files) == {}
+    interval, collected_span = (H1, MONTH) if table == HOURS else (M1, DAY)
+    values = OF_SIXTY if table == HOURS else {}
+    with written(agreeing_files, table) as connection:
+        store(connection, times_of(TWO_HOURS, interval), table=table, **values)
+        if table == HOURS:
+            first = TABLES[HOURS].c.timestamp == naive(START)
+            connection.execute(update(TABLES[HOURS]).where(first).values(volume=7.0))
+        collected(connection, collected_span, TWO_HOURS.end, table=table)
+    assert compare(agreeing_files) == found
+
+
+def test_a_new_day_reads_its_own_minutes_and_no_others(agreeing_files):
+    assert compare(agreeing_files) == {}
+    next_day = Span(DAY.end, DAY.end + H1.milliseconds)
+    with written(agreeing_files, MINUTES) as connection:
+        store(connection, times_of(next_day, M1), table=MINUTES)
+        collected(connection, Span(DAY.end, DAY.end + DAY_MS), next_day.end, table=MINUTES)
+    with written(agreeing_files, HOURS) as connection:
+        store(connection, times_of(next_day, H1), table=HOURS, **OF_SIXTY | {"volume": 7.0})
+        collected(connection, MONTH, next_day.end, table=HOURS)
+    with counted() as work:
+        assert compare(agreeing_files)[BTC]["2023-03-01"]["first"] == "2023-03-21 00:00"
+    minutes = [statement for statement in work.statements if MINUTES in statement]
+    assert len(minutes) == 1
+    assert work.rows < 60 + 24 + 20
+    with counted() as work:
+        compare(agreeing_files)
+    assert work.rows < 10
 
 
 def test_a_symbol_with_hours_alone_or_nothing_at_all_is_not_compared(partitioned_database):
@@ -148,4 +194,4 @@ def test_a_time_that_is_none_is_passed_over(agreeing_files):
                 f"INSERT INTO {table} (entity_id, timestamp, provider, name, open)"
                 f" VALUES ('{BTC}', '2023-03-20 noon', 'binance', 'BTC/USDT', 1.0)"
             )
-    assert compare(agreeing_files) == {BTC: {}}
+    assert compare(agreeing_files) == {}

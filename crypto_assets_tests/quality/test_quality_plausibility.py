@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from sqlalchemy import update
+import shutil
 
+import pytest
+from sqlalchemy import select, update
+
+from crypto_assets.database.engines import open_database
+from crypto_assets.database.rollback import Depth, carry_out
+from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import Interval, parse_time
 from crypto_assets.domain.spans import Span
+from crypto_assets.quality.coverage import unverify
 from crypto_assets.quality.plausibility import look_for_implausible
+from crypto_assets_tests.counted_work import counted
 from crypto_assets_tests.quality.stored_candles import (
     BTC,
     DAY,
     ETH,
     FIVE_MINUTES,
     NOW,
+    QUALITY,
     START,
     STEP,
     TABLE,
@@ -23,6 +32,15 @@ from crypto_assets_tests.quality.stored_candles import (
     times_of,
     written,
 )
+
+
+@pytest.fixture
+def sqlite_files(tmp_path, migrated_directory):
+    """SQLite files alone, migrated and without rows."""
+    shutil.copytree(migrated_directory, tmp_path / "data")
+    database = open_database(f"sqlite:///{tmp_path}/data", "sandbox")
+    yield database
+    database.dispose()
 
 
 def look(database, table=FIVE_MINUTES):
@@ -45,7 +63,7 @@ def test_jumps_and_stuck_feeds_are_told_by_partition_and_only_there(partitioned_
         for entity in (BTC, ETH):
             collected(connection, DAY, entity=entity)
     first = f"{naive(START + 7 * STEP)}.000000"
-    expected = {BTC: {"2023-03-20": {"count": 4, "jumps": 2, "stuck": 2, "first": first}}, ETH: {}}
+    expected = {BTC: {"2023-03-20": {"count": 4, "jumps": 2, "stuck": 2, "first": first}}}
     assert look(partitioned_database) == expected
     assert look(partitioned_database) == expected
 
@@ -55,7 +73,7 @@ def test_a_market_that_nobody_trades_on_is_not_stuck(partitioned_database):
         list_pairs(connection)
         store(connection, times_of(DAY), volume=0.0, volume_quote=0.0, trade_count=0)
         collected(connection, DAY)
-    assert look(partitioned_database) == {BTC: {}}
+    assert look(partitioned_database) == {}
 
 
 def test_a_day_may_do_what_five_minutes_may_not(any_database):
@@ -69,22 +87,58 @@ def test_a_day_may_do_what_five_minutes_may_not(any_database):
     assert look(any_database, table)[BTC]["2023-03-01"]["jumps"] == 1
 
 
-def test_what_was_looked_at_is_not_read_again_before_it_is_asked_for_again(partitioned_database):
+def test_what_was_looked_at_is_not_read_again_before_it_is_other_than_it_was(partitioned_database):
     with written(partitioned_database) as connection:
         list_pairs(connection)
         day_of(connection, BTC, {})
         collected(connection, DAY)
-    assert look(partitioned_database) == {BTC: {}}
+    assert look(partitioned_database) == {}
     with written(partitioned_database) as connection:
         connection.execute(update(TABLE).where(TABLE.c.timestamp == naive(START)).values(change_pct=9.0))
-    assert look(partitioned_database) == {BTC: {}}
+    assert look(partitioned_database) == {}
     with written(partitioned_database) as connection:
-        collected(connection, DAY, DAY.end + STEP)
+        collected(connection, DAY)
     assert look(partitioned_database)[BTC]["2023-03-20"]["count"] == 1
     with written(partitioned_database) as connection:
         connection.execute(update(TABLE).where(TABLE.c.timestamp == naive(START)).values(change_pct=None))
         collected(connection, DAY, DAY.end + 2 * STEP)
-    assert look(partitioned_database) == {BTC: {}}
+    assert look(partitioned_database) == {}
+
+
+def test_what_is_not_verified_waits(sqlite_files):
+    with written(sqlite_files) as connection:
+        list_pairs(connection)
+        day_of(connection, BTC, {7: {"change_pct": 0.51}})
+        series = collected(connection, DAY)
+        unverify(connection, BTC, series.interval, ["2023-03-20"])
+    assert look(sqlite_files) == {}
+    with written(sqlite_files) as connection:
+        collected(connection, DAY)
+    assert look(sqlite_files)[BTC]["2023-03-20"]["count"] == 1
+
+
+def test_a_partition_that_nobody_changed_keeps_what_was_found_and_costs_no_candle(sqlite_files):
+    with written(sqlite_files) as connection:
+        list_pairs(connection)
+        day_of(connection, BTC, {7: {"change_pct": 0.51}})
+        collected(connection, DAY)
+    found = look(sqlite_files)
+    with counted() as work:
+        assert look(sqlite_files) == found
+    assert work.rows == 1
+    assert not any(FIVE_MINUTES in statement for statement in work.statements)
+
+
+def test_what_was_found_goes_with_its_candles(any_database):
+    with written(any_database) as connection:
+        list_pairs(connection)
+        day_of(connection, BTC, {7: {"change_pct": 0.51}})
+        collected(connection, DAY)
+    assert look(any_database)
+    carry_out(any_database, Depth.PROVIDER, "binance", [FIVE_MINUTES])
+    assert look(any_database) == {}
+    with any_database.connect(QUALITY) as connection:
+        assert connection.execute(select(TABLES["crypto_kdata_finding"])).all() == []
 
 
 def test_nothing_collected_is_nothing_to_say(any_database):

@@ -97,6 +97,18 @@ crypto_kdata_coverage = Table(
         "Where its candles came from: rest, archive, stream, or several joined by +; empty before any came",
         server_default=text("'rest'"),
     ),
+    required(
+        "plausibility_checked",
+        string(32),
+        "Start of the digest of the candles in which the check plausible looked; empty before it did",
+        server_default=text("''"),
+    ),
+    required(
+        "agreement_checked",
+        string(32),
+        "The same of agrees_with_minutes; of minutes with that of the hours they were compared with",
+        server_default=text("''"),
+    ),
     PrimaryKeyConstraint("entity_id", "provider", "level", "partition"),
     schema=QUALITY,
     comment="What was ever collected, per symbol, interval and partition",
@@ -143,6 +155,24 @@ crypto_kdata_archive = Table(
     sqlite_with_rowid=False,
 )
 
+crypto_kdata_finding = Table(
+    "crypto_kdata_finding",
+    metadata,
+    required("check_name", string(32), "plausible or agrees_with_minutes"),
+    required("entity_id", string(128), "The symbol"),
+    required("provider", string(32), "Whose data"),
+    required("level", string(32), "The interval; of agrees_with_minutes 1m"),
+    required("partition", string(16), "Key of the partition: 2023-03-20, or 2023-03-01 for a month"),
+    required("checked", string(32), "What coverage says was looked at; the finding stands while it says so"),
+    required("found", JSON_DOCUMENT, "How many candles, the first of them, and what about them"),
+    required("found_at", UtcTimestamp, "When it was found, UTC"),
+    PrimaryKeyConstraint("check_name", "entity_id", "provider", "level", "partition"),
+    schema=QUALITY,
+    comment="What checks found in partitions that are stored, while these are as they were",
+    info={"time": "found_at"},
+    sqlite_with_rowid=False,
+)
+
 crypto_source_file = Table(
     "crypto_source_file",
     metadata,
@@ -169,5 +199,6 @@ TABLES = (
     crypto_kdata_coverage,
     crypto_kdata_decision,
     crypto_kdata_archive,
+    crypto_kdata_finding,
     crypto_source_file,
 )
