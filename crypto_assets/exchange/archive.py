@@ -30,6 +30,7 @@ from crypto_assets.exchange.errors import (
     RateLimited,
     TransientError,
 )
+from crypto_assets.exchange.faults import stated_wait_s
 from crypto_assets.exchange.weights import PAGE_ROWS
 
 if TYPE_CHECKING:
@@ -41,9 +42,6 @@ NO_ARCHIVE = "none"
 _LIVE_HOST = "https://data.binance.vision"
 _REQUESTS_PER_FILE = 2
 _TOO_OFTEN = (HTTPStatus.TOO_MANY_REQUESTS, 418)
-_WAIT_WITHOUT_HEADER_S = 60.0
-_LEAST_WAIT_S = 1.0
-_SECONDS = re.compile(r"[0-9]{1,9}")
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{64})\s+\*?(\S+)\s*")
 _MOST_BYTES_OF_CHECKSUM = 4096
 
@@ -182,8 +180,7 @@ def _refusal(response: requests.Response, place: str) -> ExchangeError:
     """What a status other than 200 and 404 means."""
     status = response.status_code
     if status in _TOO_OFTEN:
-        wait = response.headers.get("Retry-After", "")
-        wait_s = max(float(wait), _LEAST_WAIT_S) if _SECONDS.fullmatch(wait) else _WAIT_WITHOUT_HEADER_S
+        wait_s = stated_wait_s(status, response.headers, "", time.time())
         return RateLimited(
             f"{place} is asked too often (HTTP {status}); ask nothing of it for {wait_s:.0f} s",
             retry_after_s=wait_s,

@@ -50,6 +50,11 @@ _FUNDING_INFO = ("fapiPublicGetFundingInfo", "fundingInfo")
 # A kline has twelve fields; the last is unused, and an exchange that speaks this format may leave it out.
 _MIN_FIELDS = 11
 
+# The year 2100. A clock beyond it would make centuries of candles due.
+_END_OF_CLOCKS_MS = 4_102_444_800_000
+_DAY_HOURS = 24
+_NO_LIMIT = 1_000_000_000
+
 _log = logging.getLogger(__name__)
 
 
@@ -128,14 +133,16 @@ class BinanceExchange:
     def server_time(self, market_type: MarketType) -> int:
         """Binance's clock in UTC ms, from the `time` endpoint."""
         answer = self._get(market_type, _TIME, {})
-        if not isinstance(answer, dict) or not isinstance(answer.get("serverTime"), int):
+        time_ms = answer.get("serverTime") if isinstance(answer, dict) else None
+        if type(time_ms) is not int or not 0 < time_ms < _END_OF_CLOCKS_MS:
             raise ContractViolation(f"time at {self.url(market_type)} gave no serverTime but {str(answer)[:80]!r}")
-        return int(answer["serverTime"])
+        return time_ms
 
     def markets(self, market_type: MarketType) -> list[Market]:
         """Every spot pair, or every perpetual: one request for spot, two for perpetuals (exchangeInfo, fundingInfo)."""
         info = self._get(market_type, _INFO, {})
-        if not isinstance(info, dict) or not isinstance(info.get("symbols"), list):
+        symbols = info.get("symbols") if isinstance(info, dict) else None
+        if not isinstance(symbols, list) or not all(isinstance(raw, dict) for raw in symbols):
             raise ContractViolation(f"exchangeInfo at {self.url(market_type)} holds no list of symbols")
         self._read_weight_limit(market_type, info)
         funding = self._funding_intervals() if market_type is MarketType.SWAP else {}
@@ -226,6 +233,8 @@ class BinanceExchange:
             near = nearest_symbols(error.symbol, self._listed.get(market_type, ()))
             where = f"Binance {market_type.value} at {self.url(market_type)}"
             raise UnknownSymbol(error.symbol, near, where=where) from error
+        if type(page) is not list:
+            raise self._no_klines(page, market_type, params)
         return page
 
     def _newest(self, page: RawPage, market_type: MarketType, params: dict[str, Any]) -> int:
@@ -235,7 +244,10 @@ class BinanceExchange:
             if set(map(type, times)) == {int}:
                 newest: int = max(times)
                 return newest
-        raise ContractViolation(
+        raise self._no_klines(page, market_type, params)
+
+    def _no_klines(self, page: Any, market_type: MarketType, params: dict[str, Any]) -> ContractViolation:
+        return ContractViolation(
             f"klines of {params['symbol']} at {self.url(market_type)} are not lists of {_MIN_FIELDS} or more fields "
             f"that begin with an open time: {str(page)[:100]!r}"
         )
@@ -248,10 +260,17 @@ class BinanceExchange:
             # exchangeInfo of this host has just answered: a test host without this endpoint, not a wrong host.
             _log.warning("funding intervals are taken as eight hours, because %s", error)
             return {}
-        return {row["symbol"]: int(row["fundingIntervalHours"]) for row in rows if row.get("fundingIntervalHours")}
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ContractViolation(f"fundingInfo at {self.url(MarketType.SWAP)} is no list but {str(rows)[:80]!r}")
+        found = {str(row.get("symbol")): row.get("fundingIntervalHours") for row in rows}
+        return {symbol: hours for symbol, hours in found.items() if type(hours) is int and 0 < hours <= _DAY_HOURS}
 
     def _read_weight_limit(self, market_type: MarketType, info: dict[str, Any]) -> None:
-        for limit in info.get("rateLimits") or ():
+        limits = info.get("rateLimits")
+        for limit in limits if isinstance(limits, list) else ():
+            if not isinstance(limit, dict):
+                continue
             kind = (limit.get("rateLimitType"), limit.get("interval"), limit.get("intervalNum"))
-            if kind == ("REQUEST_WEIGHT", "MINUTE", 1) and limit.get("limit"):
-                self._connection(market_type).budget.set_limit(int(limit["limit"]))
+            most = limit.get("limit")
+            if kind == ("REQUEST_WEIGHT", "MINUTE", 1) and type(most) is int and 0 < most < _NO_LIMIT:
+                self._connection(market_type).budget.set_limit(most)

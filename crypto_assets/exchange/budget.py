@@ -23,6 +23,9 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # Binance answers under several names that count as one.
 _MIRROR = re.compile(r"api(\d|-gcp)\.binance\.com")
 
+# A larger figure is nonsense, and no ledger could keep it.
+_WEIGHT = re.compile(r"[0-9]{1,9}")
+
 # Whoever waits for the pace looks again no sooner: fifty waiting threads shall not keep the ledger busy. The head start
 # of a tenth of a minute makes up for it.
 LOOK_AGAIN_S = 0.5
@@ -107,7 +110,7 @@ class WeightBudget:
             return
         own, *wider = leases
         used = headers.get(USED_WEIGHT_HEADER, "") if own.quota is REQUEST_WEIGHT[self._market_type] else ""
-        observed = int(used) if used.isascii() and used.isdigit() else 0
+        observed = int(used) if _WEIGHT.fullmatch(used) else 0
         answered_at = self._clock()
 
         def note(ledger: Ledger) -> None:

@@ -6,9 +6,11 @@ failure means belongs to `faults`. ccxt is loaded by the first request, not by a
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +18,7 @@ from urllib.parse import urlsplit
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import format_time
 from crypto_assets.exchange.budget import LOOPBACK, WeightBudget
-from crypto_assets.exchange.errors import ExchangeError, RateLimited, TransientError
+from crypto_assets.exchange.errors import ContractViolation, ExchangeError, RateLimited, TransientError
 from crypto_assets.exchange.faults import Place, setting_of, translate, unreachable
 from crypto_assets.exchange.ledger import Lease, Wait
 from crypto_assets.exchange.ledger_store import LedgerStore
@@ -110,9 +112,8 @@ class Connection:
                 self._fence(failure)
             raise failure from error
         if isinstance(answer, str | bytes) or answer is None:
-            # ccxt hands on a body that is no JSON as text: a page of a proxy, or an answer cut short.
-            start = answer[:60] if answer else ""
-            raise TransientError(f"{place} answered with something that is not JSON ({start!r}); try again later")
+            # ccxt hands on what is no JSON object or list as text.
+            raise _no_document(answer, place)
         return answer
 
     def _lease(self, place: Place, params: dict[str, Any]) -> tuple[Lease, ...]:
@@ -173,6 +174,15 @@ def _make_ccxt(market_type: MarketType, url: str, timeout_s: float) -> Any:
     client.logger = logging.getLogger("crypto_assets.exchange.ccxt")
     client.logger.setLevel(logging.WARNING)
     return client
+
+
+def _no_document(answer: str | bytes | None, place: Place) -> ExchangeError:
+    """For a page of a proxy, or an answer cut short; but asking again gives no other than false, 0 or null."""
+    start = answer[:60] if answer else ""
+    with suppress(ValueError):
+        json.loads(answer or "")
+        return ContractViolation(f"{place} answered {start!r}; its API differs from the documented one")
+    return TransientError(f"{place} answered with something that is not JSON ({start!r}); try again later")
 
 
 def _urls_at(urls: dict[str, str], market_type: MarketType, url: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ their causes, and those carry the answer.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -42,6 +43,10 @@ _KEY_CODES = {-2008, -2014, -2015}
 # Binance counts weight by the minute, and its shortest ban is two minutes.
 _BANNED = 418
 _WAIT_WITHOUT_HEADER_S = {HTTPStatus.TOO_MANY_REQUESTS: 60.0, _BANNED: 120.0}
+# Whatever is stated: asking on at once is what leads to a ban, and the longest ban takes three days.
+_SHORTEST_WAIT_S, _LONGEST_WAIT_S = 1.0, 3 * 86_400.0
+_BAN_END = re.compile(r"banned until (\d{10,})", re.ASCII)
+_MS_DIGITS = 13
 
 
 def setting_of(market_type: MarketType) -> str:
@@ -133,13 +138,8 @@ def _without_answer(links: list[BaseException], place: Place, now_s: float) -> E
 
 
 def _rate_limited(status: int, headers: Mapping[str, str], body: str, place: Place, now_s: float) -> RateLimited:
-    banned_until = re.search(r"banned until (\d{13})", body)
-    banned = status == _BANNED or banned_until is not None
-    wait_s = _seconds(headers.get("Retry-After"))
-    if wait_s is None and banned_until is not None:
-        wait_s = max(0.0, int(banned_until.group(1)) / 1000 - (header_time(headers) or now_s))
-    if wait_s is None:
-        wait_s = _WAIT_WITHOUT_HEADER_S.get(status, 60.0)
+    banned = status == _BANNED or _BAN_END.search(body) is not None
+    wait_s = stated_wait_s(status, headers, body, now_s)
     what = "has banned this address" if banned else "is asked too often"
     end = format_time(int(now_s + wait_s) * 1000)
     message = f"{place} {what} (HTTP {status}); ask nothing of it for {wait_s:.0f} s, until {end} UTC"
@@ -165,19 +165,40 @@ def unreachable(place: Place, attempts: int) -> ConfigurationError:
     )
 
 
+def stated_wait_s(status: int, headers: Mapping[str, str], body: str, now_s: float) -> float:
+    """How many seconds an answer asks to wait: the longest of all it states, at least 1 and at most three days.
+
+    What is no time counts for nothing; without any other statement the usual wait of the status does. `now_s` is as in
+    `translate`.
+    """
+    clock_s = header_time(headers) or now_s
+    # Milliseconds, whatever the digits are of: 1700003600 is a second, 1700003600000000 a microsecond.
+    ends = [int(digits[:_MS_DIGITS].ljust(_MS_DIGITS, "0")) / 1000 for digits in _BAN_END.findall(body)]
+    stated = [_seconds(headers.get("Retry-After", ""), clock_s), *(end - clock_s for end in ends)]
+    longest = max((wait for wait in stated if wait is not None), default=_WAIT_WITHOUT_HEADER_S.get(status, 60.0))
+    return min(max(longest, _SHORTEST_WAIT_S), _LONGEST_WAIT_S)
+
+
 def header_time(headers: Mapping[str, str]) -> float | None:
     """The exchange's clock from an answer's Date header, in seconds since 1970; None when absent or unreadable."""
+    return _http_date(headers.get("Date", ""))
+
+
+def _http_date(text: str) -> float | None:
     try:
-        return parsedate_to_datetime(headers["Date"]).astimezone(UTC).timestamp()
-    except (KeyError, ValueError):
+        return parsedate_to_datetime(text).astimezone(UTC).timestamp()
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def _seconds(retry_after: str, clock_s: float) -> float | None:
+    """Retry-After as seconds, of which it may be the number or the HTTP date of their end."""
     try:
-        return max(0.0, float(retry_after)) if retry_after else None
+        seconds = float(retry_after)
     except ValueError:
-        return None
+        end = _http_date(retry_after)
+        return None if end is None else end - clock_s
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
 def _binance_code(body: str) -> int | None:

@@ -213,3 +213,99 @@ def test_a_server_time_without_a_time_violates_the_contract(exchange, server, an
     server.always["time"] = answer({"time": "noon"})
     with pytest.raises(ContractViolation, match="serverTime"):
         exchange.server_time(SPOT)
+
+
+DATE = {"Date": "Tue, 14 Nov 2023 22:13:20 GMT"}  # 1,700,000,000 s, which is the tests' clock, too
+
+
+def until(seconds, unit_ms=1):
+    return f"Way too many requests; IP banned until {(1_700_000_000 + seconds) * 1000 // unit_ms}."
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "text", "waits"),
+    [
+        (418, "0", until(90), 90),
+        (429, "0", until(90), 90),
+        (200, "0", until(90), 90),
+        (418, "95", until(90), 95),
+        (418, "1", until(60) + until(90), 90),
+        (418, "0", until(90, unit_ms=1000), 90),
+        (418, "Tue, 14 Nov 2023 22:14:50 GMT", until(-5), 90),
+        (429, "Tue, 14 Nov 2023 22:13:00 GMT", "", 1),
+        (429, "0", "", 1),
+        (418, "0", until(-3600), 1),
+        *((429, nonsense, "", 60) for nonsense in ("-5", "soon", "nan", "inf", "1e999", "", "\u00b2", "99 Nov 2023")),
+        *((418, nonsense, "", 120) for nonsense in ("-5", "soon")),
+    ],
+)
+def test_the_longest_of_all_stated_waits_counts(exchange, server, answer, fake_time, status, retry_after, text, waits):
+    server.open_times = [0]
+    body = {"code": -1003, "msg": text}
+    server.answers.append(answer(status=status, body=body, headers={**DATE, "Retry-After": retry_after}))
+    pages(exchange, span=Span(0, 60_000))
+    assert sum(fake_time.slept) == pytest.approx(waits)
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("header", ["9" * 300, "1e300", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_no_wait_is_longer_than_the_longest_ban(exchange, server, answer, header):
+    server.answers.append(answer(status=429, body="", headers={**DATE, "Retry-After": header}))
+    with pytest.raises(RateLimited, match="259200 s, until 2023-11-17 22:13:20 UTC"):
+        pages(exchange)
+
+
+@pytest.mark.parametrize("date", ["Mon, 99 Nov 2023 99:00:00 GMT", "noon", "Mon, 01 Jan 0001 00:00:00 +1400"])
+def test_a_date_and_a_weight_that_are_none_hurt_nobody(exchange, server, answer, date):
+    server.headers = {"Date": date, "X-MBX-USED-WEIGHT-1M": "9" * 5000}
+    server.open_times = [0]
+    assert len(pages(exchange, span=Span(0, 60_000))) == 1
+    server.headers |= {"Date": DATE["Date"]}
+    assert len(pages(exchange, span=Span(0, 60_000))) == 1
+
+
+@pytest.mark.parametrize("body", ["{}", "false", "true", "0", "null", '""', '"none"', '{"rows": []}'])
+def test_what_is_no_list_is_no_evidence_that_there_are_no_candles(exchange, server, answer, fake_time, body):
+    server.always["klines"] = answer(body)
+    for ask in (
+        lambda: pages(exchange),
+        lambda: exchange.first_candle_time(SPOT, "BTCUSDT"),
+        lambda: exchange.last_candle_time(SPOT, "BTCUSDT"),
+    ):
+        with pytest.raises(ContractViolation, match=r"klines "):
+            ask()
+    assert len(server.asked) == 3
+    assert fake_time.slept == []
+
+
+@pytest.mark.parametrize(
+    "body", ["{}", "false", "0", "null", "[]", '{"symbols": {}}', '{"symbols": null}', '{"symbols": [0]}']
+)
+def test_what_lists_no_symbols_is_no_listing(exchange, server, answer, body):
+    server.always["exchangeInfo"] = answer(body)
+    with pytest.raises(ContractViolation, match="exchangeInfo"):
+        exchange.markets(SPOT)
+
+
+@pytest.mark.parametrize("body", ["{}", "false", "0", "null", "[0]"])
+def test_what_lists_no_funding_intervals_does_not_mean_eight_hours(exchange, server, answer, body):
+    server.always["exchangeInfo"] = answer({"symbols": []})
+    server.always["fundingInfo"] = answer(body)
+    with pytest.raises(ContractViolation, match="fundingInfo"):
+        exchange.markets(SWAP)
+
+
+@pytest.mark.parametrize("time", [0, -1, True, 1.5, "1679661600123", 10**30, None, 4_102_444_800_000])
+def test_a_server_time_that_is_no_time_violates_the_contract(exchange, server, answer, time):
+    server.always["time"] = answer({"serverTime": time})
+    with pytest.raises(ContractViolation, match="serverTime"):
+        exchange.server_time(SPOT)
+
+
+@pytest.mark.parametrize("limit", [0, -1, "6000", True, 10**30, None])
+def test_a_limit_that_is_none_is_not_kept(exchange, server, answer, limit):
+    limits = [{"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": limit}, 7]
+    server.always["exchangeInfo"] = answer({"symbols": [], "rateLimits": limits})
+    assert exchange.markets(SPOT) == []
+    server.open_times = [0]
+    assert len(pages(exchange, span=Span(0, 60_000))) == 1
