@@ -15,6 +15,7 @@ from typing import Any
 import click
 import dagster as dg
 
+from crypto_assets.orchestration.history_opening import HistoryUnusable, opening
 from crypto_assets.orchestration.progress import Tell
 from crypto_assets.orchestration.resources import ProgressResource
 
@@ -89,12 +90,24 @@ def telling(shows: Sequence[Tell]) -> ProgressResource:
 
 @contextmanager
 def project_instance() -> Iterator[dg.DagsterInstance]:
-    """The Dagster history that `make dev` shows: DAGSTER_HOME's, else that of dagster.yaml here, else none."""
-    if os.environ.get("DAGSTER_HOME"):
-        instance = dg.DagsterInstance.get()
-    elif Path("dagster.yaml").exists():
-        instance = dg.DagsterInstance.from_config(".")
-    else:
-        instance = dg.DagsterInstance.ephemeral()
+    """The Dagster history that `make dev` shows: DAGSTER_HOME's, else that of dagster.yaml here, else none.
+
+    Raises ClickException where it cannot be opened.
+    """
+    try:
+        instance = _open()
+    except HistoryUnusable as error:
+        raise click.ClickException(str(error)) from error
     with instance:
         yield instance
+
+
+def _open() -> dg.DagsterInstance:
+    home = os.environ.get("DAGSTER_HOME")
+    if home:
+        # A dagster.yaml of the user's own, or none, names storages that do not wait for each other.
+        with opening(Path(home)):
+            return dg.DagsterInstance.get()
+    if Path("dagster.yaml").exists():
+        return dg.DagsterInstance.from_config(".")
+    return dg.DagsterInstance.ephemeral()

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from dagster._core.events.log import EventLogEntry
@@ -19,6 +20,8 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection
+
+from crypto_assets.orchestration.history_opening import opening
 
 BATCH_SIZE = 200
 """Events of a transaction. So many take a third of a second, for which others who write wait; more gain nothing."""
@@ -54,12 +57,13 @@ class BatchedSqliteEventLog(SqliteEventLogStorage):
         """The storage that dagster.yaml names; Dagster's own where it is not built as this class takes for granted.
 
         Has Dagster hand over batches in this process and those it starts, however they are started; a number that the
-        user sets is kept.
+        user sets is kept. Raises HistoryUnusable.
         """
-        if not assumptions_hold():
-            return SqliteEventLogStorage(inst_data=inst_data, **config_value)
-        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(BATCH_SIZE))
-        return cls(inst_data=inst_data, **config_value)
+        with opening(Path(config_value["base_dir"])):
+            if not assumptions_hold():
+                return SqliteEventLogStorage(inst_data=inst_data, **config_value)
+            os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(BATCH_SIZE))
+            return cls(inst_data=inst_data, **config_value)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Stores the events in order, all of them or none of them."""
