@@ -18,6 +18,8 @@ from crypto_assets.cli.query import query
 from crypto_assets.cli.report import report
 from crypto_assets.cli.rollback import rollback
 from crypto_assets.cli.selection import selecting
+from crypto_assets.cli.settings import settings
+from crypto_assets.cli.stored import coverage, schema, tables
 from crypto_assets.settings import SettingsError, load_settings
 
 
@@ -53,6 +55,9 @@ main.add_command(archive)
 main.add_command(migrate)
 main.add_command(plan)
 main.add_command(query)
+main.add_command(settings)
+for _command in (tables, schema, coverage):
+    main.add_command(_command)
 main.add_command(report)
 main.add_command(rollback)
 
@@ -66,7 +71,7 @@ main.add_command(rollback)
 @click.option("--days", type=click.IntRange(1, 1000), default=30, show_default=True, help="How much generated history.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def demo(data: Path | None, days: int, as_json: bool) -> None:
-    """Build a database from an exchange on this machine, check it, and show what came of it."""
+    """Build and check a database from an exchange on this machine."""
     from crypto_assets.cli.demo import run_demo  # noqa: PLC0415 - loads Dagster
 
     sys.exit(run_demo(load_settings(), data, days, as_json=as_json))
@@ -95,7 +100,7 @@ def backfill(
 @click.option("--fault", "faults", multiple=True, help="A fault to serve, e.g. status_5xx:times=3,path=klines.")
 @click.option("--latency-ms", type=click.IntRange(0), default=0, help="Delay of every answer.")
 def sandbox(port: int, data: Path | None, faults: tuple[str, ...], latency_ms: int) -> None:
-    """Serve an exchange of our own on loopback that speaks Binance's wire format."""
+    """Serve an exchange on loopback that speaks Binance's format."""
     from crypto_assets.sandbox.__main__ import main as serve  # noqa: PLC0415 - loads the server
 
     arguments = ["--port", str(port), "--latency-ms", str(latency_ms)]
@@ -108,7 +113,11 @@ def sandbox(port: int, data: Path | None, faults: tuple[str, ...], latency_ms: i
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def health(as_json: bool) -> None:
-    """Is the database sound, of this environment, at the newest revision and quick to answer? Exit code 1 if not."""
+    """Tell whether the database is sound and quick to answer.
+
+    Also whether it is of this environment and at the newest revision, and whether the directories that the settings
+    name can be written. Exit code 1 if not.
+    """
     from crypto_assets.cli.health import examine  # noqa: PLC0415
     from crypto_assets.cli.show import show_rows  # noqa: PLC0415
 
@@ -124,7 +133,7 @@ def health(as_json: bool) -> None:
 @click.option("--repaired", "only", flag_value="repaired", help="Only those that were filled.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, with the evidence.")
 def gaps(only: str | None, as_json: bool) -> None:
-    """List the candles that are missing, since when, how often the exchange was asked, and when it is asked again."""
+    """List missing candles and when they are asked for again."""
     from crypto_assets.cli.gaps import gap_rows  # noqa: PLC0415 - loads SQLAlchemy
     from crypto_assets.cli.show import show_rows  # noqa: PLC0415
     from crypto_assets.database.engines import open_database  # noqa: PLC0415

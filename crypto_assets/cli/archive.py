@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from crypto_assets.domain.entities import PROVIDER, entity_code
+from crypto_assets.cli.completion import SymbolNames, TableName
+from crypto_assets.cli.misuse import Misuse, named, stating_misuse
+from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import parse_time, to_milliseconds
 from crypto_assets.settings import load_settings
 
 if TYPE_CHECKING:
+    from sqlalchemy import Table
+
     from crypto_assets.database.archive_manifest import ArchivedMonth
     from crypto_assets.database.engines import Database
 
@@ -30,7 +34,10 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @_JSON
 @click.pass_context
 def archive(context: click.Context, days: int | None, *, dry_run: bool, as_json: bool) -> None:
-    """Move whole months of old candles into Parquet files; queries read them as before."""
+    """Move whole months of old candles into Parquet files.
+
+    Queries read them as before.
+    """
     if context.invoked_subcommand is not None:
         return
     from crypto_assets.quality.retention import apply_retention, plan_retention  # noqa: PLC0415 - loads SQLAlchemy
@@ -71,8 +78,8 @@ def list_months(*, as_json: bool) -> None:
 
 
 @archive.command()
-@click.argument("table")
-@click.option("--codes", help="Comma separated, e.g. btcusdt,ethusdt; all by default.")
+@click.argument("table", type=TableName(candles=True))
+@click.option("--codes", type=SymbolNames(), help="Comma separated, e.g. btcusdt,ETH/USDT or */USDT; all by default.")
 @click.option("--start", help="Only months with a candle from this time on, UTC.")
 @click.option("--end", help="Only months with a candle before this time, UTC.")
 @_JSON
@@ -80,21 +87,30 @@ def restore(table: str, codes: str | None, start: str | None, end: str | None, *
     """Put archived months of TABLE back into the database."""
     from crypto_assets.database.archives import restore_candles  # noqa: PLC0415
     from crypto_assets.database.tables import find_table  # noqa: PLC0415
-    from crypto_assets.domain.entities import KDATA_TABLES, entity_id  # noqa: PLC0415
+    from crypto_assets.domain.entities import KDATA_TABLES  # noqa: PLC0415
 
-    try:
-        name = find_table(table).name
+    with stating_misuse():
+        found = find_table(table)
+        name = found.name
         if name not in KDATA_TABLES:
-            raise ValueError(f"{name} is no candle table; only candles are archived")  # noqa: TRY301 - said once below
-        kind = KDATA_TABLES[name][0].entity_type
-        ids = None if codes is None else [entity_id(kind, PROVIDER, entity_code(code)) for code in codes.split(",")]
+            raise Misuse(f"{name} is no candle table; only candles are archived")
+        texts = named("--codes", codes)
         span = [None if text is None else parse_time(text) for text in (start, end)]
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
     with _opened() as database:
+        ids = None if texts is None else _archived_ids(database, found, texts)
         counts = restore_candles(database, load_settings().archive_directory, name, ids, *span)
     row = {"table": name, "months": counts.months, "restored": counts.restored, "kept": counts.kept}
     _show([row], "", as_json=as_json)
+
+
+def _archived_ids(database: Database, table: Table, texts: list[str]) -> list[str]:
+    """The entity ids of the symbols that are meant, of those listed and those archived."""
+    from crypto_assets.database.archive_manifest import archived_months  # noqa: PLC0415
+    from crypto_assets.database.symbols import symbols_meant  # noqa: PLC0415
+
+    with database.connect(table.name) as connection, stating_misuse():
+        archived = [month.entity_id for month in archived_months(connection, table, PROVIDER)]
+        return [each.entity_id for each in symbols_meant(connection, table, texts, dict.fromkeys(archived))]
 
 
 def _row(month: ArchivedMonth) -> dict[str, Any]:

@@ -17,7 +17,15 @@ from typing import Any
 import click
 import dagster as dg
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from sqlalchemy import select
 
 from crypto_assets.cli.confirmation import confirm_gaps
@@ -31,6 +39,7 @@ from crypto_assets.domain.intervals import PartitionScheme, partition_key, parti
 from crypto_assets.domain.spans import Span, merge
 from crypto_assets.exchange.binance import BinanceExchange
 from crypto_assets.orchestration.jobs import backfills
+from crypto_assets.orchestration.progress import Tell, now_and_then
 from crypto_assets.orchestration.resources import ExchangeResource, LedgerResource
 from crypto_assets.sandbox.process import SandboxProcess
 from crypto_assets.settings import Environment, Settings
@@ -55,7 +64,7 @@ def run_demo(given: Settings, data: Path | None, days: int, *, as_json: bool) ->
         definitions = build_definitions(
             settings,
             exchange=ExchangeResource(environment="sandbox", spot_url=url, futures_url=url),
-            progress=telling([lambda step: progress.advance(bars[step.table], step.came)]),
+            progress=telling([_shown(console, progress, bars)]),
         )
         run_job(definitions, instance, "bootstrap")
         database = open_database(settings.database_url, settings.environment)
@@ -177,8 +186,15 @@ def _partition_ranges(scheme: PartitionScheme, spans: list[Span]) -> list[tuple[
     return [(partition_key(scheme, span.start), partition_key(scheme, span.end - 1)) for span in whole]
 
 
+def _shown(console: Console, progress: Progress, bars: dict[str, TaskID]) -> Tell:
+    """What shows a step: the table's bar in a terminal, else a line on stderr now and then."""
+    if console.is_terminal:
+        return lambda step: progress.advance(bars[step.table], step.came)
+    return now_and_then(lambda line: click.echo(line, err=True))
+
+
 def progress_bars(console: Console) -> Progress:
-    """A bar a table, with candles, time passed and time left."""
+    """A bar a table, with candles, time passed and time left; nothing where there is no terminal."""
     return Progress(
         TextColumn("{task.description:<22}"),
         BarColumn(),
@@ -186,4 +202,5 @@ def progress_bars(console: Console) -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
+        disable=not console.is_terminal,
     )

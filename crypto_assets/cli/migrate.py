@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the revisions as JSON.")
 @click.pass_context
 def migrate(context: click.Context, revision: str, *, as_sql: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Bring every database of the environment to a schema revision; `migrate status` says where they stand.
+    """Bring every database to a schema revision.
 
-    Going back to an older one deletes what that has no place for: quality log, price consistency, gap ledger and
-    metrics are copied before.
+    `migrate status` says where they stand. Going back to an older one deletes what that has no place for: quality log,
+    price consistency, gap ledger and metrics are copied before.
     """
     if context.invoked_subcommand is not None:
         return
@@ -91,7 +91,7 @@ def _go_back(
 @migrate.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the revisions as JSON.")
 def status(*, as_json: bool) -> None:
-    """Print where every database stands, and when which version brought it there."""
+    """Print where every database stands and since when."""
     from crypto_assets.database.migrations import current_revisions, last_changes  # noqa: PLC0415
     from crypto_assets.database.revisions import HEAD  # noqa: PLC0415
 

@@ -30,7 +30,7 @@ _WIDTH = 110
 @click.command()
 @selecting
 def plan(*, select: str, start: str, end: str | None, symbols: str | None, only_missing: bool, as_json: bool) -> None:
-    """Say what a backfill would ask of the exchange, how long that takes, and how much it stores. Asks nobody."""
+    """Say what a backfill would ask, take and store. Asks nobody."""
     settings, clock = load_settings(), our_time()
     chosen = choose(settings, clock, select=select, start=start, end=end, symbols=symbols)
     document = planned(settings, chosen, clock, only_missing=only_missing)

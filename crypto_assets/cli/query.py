@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crypto_assets.cli.completion import SymbolNames, TableName
 from crypto_assets.cli.misuse import Misuse, named, stating_misuse
 from crypto_assets.domain.intervals import parse_time, to_datetime
 from crypto_assets.domain.symbols import Listed
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("table")
-@click.option("--codes", help="Comma separated, in either spelling, e.g. btcusdt,ETH/USDT or */USDT.")
+@click.argument("table", type=TableName())
+@click.option(
+    "--codes", type=SymbolNames(), help="Comma separated, in either spelling, e.g. btcusdt,ETH/USDT or */USDT."
+)
 @click.option("--entity-ids", help="Comma separated, e.g. cryptopair_binance_btcusdt.")
 @click.option("--start", help="First timestamp, UTC.")
 @click.option("--end", help="Last timestamp, UTC, included.")
@@ -53,7 +56,10 @@ def query(
     *,
     as_json: bool,
 ) -> None:
-    """Print rows of TABLE, e.g. cryptopair_1m_kdata or CryptoPair1mKdata."""
+    """Print rows of TABLE, named like its asset or its class.
+
+    For example cryptopair_1m_kdata or CryptoPair1mKdata; `crypto-assets tables` lists them.
+    """
     from crypto_assets.cli.show import chosen_format, show_frame  # noqa: PLC0415
     from crypto_assets.database.engines import open_database  # noqa: PLC0415
     from crypto_assets.database.queries import query_data  # noqa: PLC0415 - loads pandas

@@ -22,7 +22,10 @@ from crypto_assets.settings import load_settings
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the page's place and its figures as JSON.")
 def report(output: Path | None, *, as_json: bool) -> None:
-    """Write one HTML page: completeness by symbol and month, gaps, quality over time, freshness."""
+    """Write the quality of the data as one HTML page.
+
+    Completeness by symbol and month, gaps, quality over time, freshness.
+    """
     from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
     from crypto_assets.database.errors import DatabaseNotReady  # noqa: PLC0415
     from crypto_assets.report.figures import quality_figures  # noqa: PLC0415 - loads pandas

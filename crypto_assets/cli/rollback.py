@@ -47,9 +47,10 @@ def rollback(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Take data back: all of it with the schema, all rows, or one provider's; or bring a backup back.
+    """Take data back, or bring a backup of it back.
 
-    Quality log, price consistency, gap ledger and metrics are copied before anything is removed.
+    All of it with the schema, all rows, or one provider's. Quality log, price consistency, gap ledger and metrics are
+    copied before anything is removed.
     """
     if [schema, data, provider is not None, stamp is not None, backups].count(True) != 1:
         raise click.UsageError("Choose one of --schema, --data, --provider, --restore and --backups.")

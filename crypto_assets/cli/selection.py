@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from crypto_assets.cli.completion import SymbolNames, TableName
 from crypto_assets.cli.misuse import Misuse, named, stating_misuse
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import (
@@ -53,11 +54,18 @@ class Selection:
 def selecting(command: _Command) -> _Command:
     """The options of a selection, and whether all or only what is missing is meant."""
     options = [
-        click.option("--select", required=True, metavar="TABLE[,TABLE]", help="E.g. cryptopair_1m_kdata."),
+        click.option(
+            "--select",
+            required=True,
+            type=TableName(many=True, candles=True),
+            metavar="TABLE[,TABLE]",
+            help="E.g. cryptopair_1m_kdata.",
+        ),
         click.option("--start", required=True, help="First day or time, UTC; its whole partition is taken."),
         click.option("--end", help="Last day or time, UTC, its whole partition included; now by default."),
         click.option(
             "--symbols",
+            type=SymbolNames(),
             metavar="SYMBOL[,SYMBOL]",
             help="Instead of the configured ones, in either spelling, e.g. ETH/USDT,btcusdt or */USDT.",
         ),

@@ -3,7 +3,7 @@
     python -m crypto_assets.database.dictionary docs/data-dictionary.md
 
 rewrites the file below its marker and keeps the hand-written notes above it. A test proves that the file is current.
-Called by people who change a table.
+Called by people who change a table; `cli` prints the same words.
 """
 
 from __future__ import annotations
@@ -67,10 +67,11 @@ def _table_text(table: Table, *, candles: bool) -> str:
 
 def _column_line(column: Column[object]) -> str:
     comment = str(column.comment).replace("|", "\\|")
-    return f"| `{column.name}` | {_kind(column)} | {'yes' if column.nullable else ''} | {comment} |"
+    return f"| `{column.name}` | {column_kind(column)} | {'yes' if column.nullable else ''} | {comment} |"
 
 
-def _kind(column: Column[object]) -> str:
+def column_kind(column: Column[object]) -> str:
+    """A column's type as people are told it, the same on every engine."""
     for kind, name in _KINDS:
         if isinstance(column.type, kind):
             return name

@@ -64,4 +64,4 @@ def test_what_is_old_must_be_said(url):
     assert result.exit_code == 2
     assert "CRYPTO_ASSETS_RETENTION_DAYS" in result.stderr
     assert rows(run_command("archive", "--json", url=url, CRYPTO_ASSETS_RETENTION_DAYS="100000")) == []
-    assert "is no candle table" in sentence(run_command("archive", "restore", "crypto_pair", url=url))
+    assert "is no candle table" in sentence(run_command("archive", "restore", "crypto_pair", url=url), 2)

@@ -196,6 +196,10 @@ def test_the_ends_of_time_are_no_accident(filled_project, moment):
         ["query", TABLE, "--codes", "btcusdt"],
         ["gaps"],
         ["gaps", "--json"],
+        ["tables"],
+        ["schema", TABLE],
+        ["coverage"],
+        ["settings"],
         ["health"],
         ["report"],
         ["report", "--json"],
@@ -247,7 +251,7 @@ def test_migrate_makes_every_file_once_and_health_follows_it(tmp_path):
     figures = {row["what"]: (row["passed"], row["figure"]) for row in json.loads(well.stdout)}
     assert figures["schema"] == (True, f"{HEAD} in {len(PHYSICAL_DATABASES)} databases")
     assert figures[TABLE] == (True, "0 rows")
-    assert len(figures) == 2 + 3 + 14 + 6
+    assert len(figures) == 2 + 3 + 14 + 7
 
 
 def test_health_counts_what_is_stored_and_notices_a_file_that_is_gone(copied):
@@ -310,11 +314,21 @@ def test_the_sandbox_says_where_it_listens_and_ends_when_asked():
 def test_every_command_explains_itself():
     listed = invoke("--help")
     assert listed.exit_code == 0
-    for command in ("demo", "sandbox", "migrate", "query", "health"):
+    for command in main.commands:
         assert command in listed.stdout
         explained = invoke(command, "--help")
         assert explained.exit_code == 0
         assert explained.stdout.startswith("Usage:")
+
+
+@pytest.mark.parametrize("group", [(), ("archive",), ("migrate",)])
+def test_what_a_command_does_is_a_whole_sentence_in_the_list(group):
+    listed = invoke(*group, "--help", COLUMNS="80").stdout.partition("Commands:\n")[2].splitlines()
+    assert listed
+    for line in listed:
+        assert line.endswith(".")
+        assert not line.endswith("..")
+        assert len(line) <= 80
 
 
 @pytest.mark.parametrize("command", [["query", TABLE], ["migrate"], ["health", "--json"]])

@@ -11,9 +11,10 @@ from click.testing import CliRunner
 from crypto_assets.cli import main
 from crypto_assets.database.revisions import HEAD
 from crypto_assets.quality import health
+from crypto_assets_tests.cli.command_runs import run_command
 from crypto_assets_tests.database.filled_tables import CANDLES, store_candles, store_entities
 
-VITALS = ["references", "integrity", "query_time", "size", "connections", "index_use"]
+VITALS = ["references", "integrity", "query_time", "size", "connections", "index_use", "directories"]
 
 
 def ask(url):
@@ -35,7 +36,7 @@ def test_a_sound_database_passes_every_vital_with_its_figure(some, database_url,
     code, rows = ask(database_url)
     assert [row["what"] for row in rows.values() if not row["passed"]] == []
     assert code == 0
-    assert list(rows)[-6:] == VITALS
+    assert list(rows)[-7:] == VITALS
     assert rows["schema"]["figure"].startswith(HEAD)
     assert rows[CANDLES]["value"] == 3000
     assert rows["references"]["value"] == 0
@@ -103,3 +104,15 @@ def test_a_server_without_room_for_more_connections_fails(some, database_url, mo
     monkeypatch.setattr(health, "_BUSY", 0.0)
     _, rows = ask(database_url)
     assert rows["connections"]["passed"] == (some.engine == "sqlite")
+
+
+@pytest.mark.parametrize("name", ["STATE_DIRECTORY", "ARCHIVE_DIRECTORY"])
+def test_a_directory_that_cannot_be_written_is_red_and_named_by_its_setting(migrated_directory, tmp_path, name):
+    (tmp_path / "file").write_text("")
+    asked = {f"CRYPTO_ASSETS_{name}": str(tmp_path / "file" / "below")}
+    result = run_command("health", "--json", url=f"sqlite:///{migrated_directory}", **asked)
+    assert result.exit_code == 1
+    failed = {row["what"]: row["figure"] for row in json.loads(result.stdout) if not row["passed"]}
+    assert list(failed) == ["directories"]
+    assert failed["directories"].startswith(f"CRYPTO_ASSETS_{name}: {tmp_path}/file/below cannot be a directory")
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]

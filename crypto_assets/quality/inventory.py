@@ -1,0 +1,164 @@
+"""What is stored, by table and by symbol: counts from the coverage and the ledger, ends by look-ups in the key.
+
+No candle is read to be counted: of a symbol the oldest and the newest are looked up, for all symbols of a table in
+one statement. Called by `cli`. Times are naive UTC.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, case, func, select
+
+from crypto_assets.database.engines import Database
+from crypto_assets.database.entity_reads import entity_scan
+from crypto_assets.database.queries import row_count
+from crypto_assets.database.symbols import listed_symbols
+from crypto_assets.database.tables import QUALITY, TABLES
+from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.symbols import Listed
+
+_COVERAGE, _GAP = TABLES["crypto_kdata_coverage"].c, TABLES["crypto_kdata_gap"].c
+_ARCHIVE = TABLES["crypto_kdata_archive"].c
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One symbol's candles of one table, those in files included.
+
+    `first` and `last` are open times. `source` counts the candles that the exchange is known not to have, `missing`
+    those that it may have; `unverified` the partitions whose candles were not counted since they were written.
+    """
+
+    table: str
+    symbol: Listed
+    first: datetime | None
+    last: datetime | None
+    rows: int
+    source: int
+    missing: int
+    unverified: int
+
+    @property
+    def complete(self) -> float:
+        """The stored share of what exists, 0 to 1; 1 where nothing does."""
+        return self.rows / (self.rows + self.missing) if self.rows + self.missing else 1.0
+
+
+@dataclass(frozen=True)
+class _Covered:
+    expected: int
+    present: int
+    unverified: int
+
+
+def table_sizes(database: Database) -> dict[str, int]:
+    """How many rows each table has: of candle tables as many as were last counted, of the others counted now.
+
+    Raises DatabaseNotReady where nothing was migrated.
+    """
+    with database.connect(QUALITY) as connection:
+        covered = _covered(connection, database.provider)
+    sizes = {}
+    for name, table in TABLES.items():
+        if name in KDATA_TABLES:
+            sizes[name] = sum(each.present for each in covered.get(KDATA_TABLES[name], {}).values())
+        else:
+            with database.connect(name) as connection:
+                sizes[name] = row_count(connection, table)
+    return sizes
+
+
+def stored_series(database: Database, tables: Collection[str]) -> list[Stored]:
+    """What is stored of every collected symbol in these candle tables, table by table, by name.
+
+    Raises DatabaseNotReady where nothing was migrated.
+    """
+    with database.connect(QUALITY) as connection:
+        covered = _covered(connection, database.provider)
+        lacking = _lacking(connection, database.provider)
+    found = []
+    for name in tables:
+        series = KDATA_TABLES[name]
+        of_table = covered.get(series, {})
+        if not of_table:
+            continue
+        with database.connect(name) as connection:
+            listed = {each.entity_id: each for each in listed_symbols(connection, TABLES[name])}
+            ends = _ends(connection, name, database)
+        for entity_id, counts in of_table.items():
+            symbol = listed.get(entity_id, Listed(entity_id, entity_id, entity_id.split("_", 2)[-1]))
+            open_, source = (lacking[series].get((entity_id, status), 0) for status in ("open", "source"))
+            owed = max(counts.expected, counts.present + source + open_)
+            first, last = ends.get(entity_id, (None, None))
+            missing = owed - counts.present - source
+            found.append(Stored(name, symbol, first, last, counts.present, source, missing, counts.unverified))
+    order = {name: place for place, name in enumerate(tables)}
+    return sorted(found, key=lambda each: (order[each.table], each.symbol.name, each.symbol.code))
+
+
+def _covered(connection: Connection, provider: str) -> dict[object, dict[str, _Covered]]:
+    """Counts by the market and interval of a candle table, and by entity id."""
+    rows = connection.execute(
+        select(
+            *(_COVERAGE.entity_id, _COVERAGE.level, func.sum(_COVERAGE.expected), func.sum(_COVERAGE.present)),
+            func.sum(case((_COVERAGE.digest == "", 1), else_=0)),
+        )
+        .where(_COVERAGE.provider == provider)
+        .group_by(_COVERAGE.entity_id, _COVERAGE.level)
+    )
+    found: dict[object, dict[str, _Covered]] = defaultdict(dict)
+    for entity_id, level, expected, present, unverified in rows:
+        found[_series(entity_id, level)][entity_id] = _Covered(int(expected), int(present), int(unverified))
+    return found
+
+
+def _lacking(connection: Connection, provider: str) -> Mapping[object, dict[tuple[str, str], int]]:
+    """How many candles the ledger says are missing, by the same, by entity id and whose gap it is."""
+    rows = connection.execute(
+        select(_GAP.entity_id, _GAP.level, _GAP.status, func.sum(_GAP.missing))
+        .where(_GAP.provider == provider, _GAP.status.in_(("open", "source")))
+        .group_by(_GAP.entity_id, _GAP.level, _GAP.status)
+    )
+    found: dict[object, dict[tuple[str, str], int]] = defaultdict(dict)
+    for entity_id, level, status, missing in rows:
+        found[_series(entity_id, level)][entity_id, status] = int(missing)
+    return found
+
+
+def _ends(connection: Connection, name: str, database: Database) -> dict[str, tuple[datetime, datetime]]:
+    """The first and last open time of every entity, in the table or in its files."""
+    table = TABLES[name]
+    entities = entity_scan(table, database.engine)
+    of_entity = table.c.entity_id == entities.c.entity_id
+    first, last = (
+        select(end(table.c.timestamp)).where(of_entity).correlate(entities).scalar_subquery()
+        for end in (func.min, func.max)
+    )
+    stored = connection.execute(select(entities.c.entity_id, first, last).where(entities.c.entity_id.is_not(None)))
+    found = {entity_id: (oldest, newest) for entity_id, oldest, newest in stored}
+    archived = connection.execute(
+        select(_ARCHIVE.entity_id, func.min(_ARCHIVE.first_timestamp), func.max(_ARCHIVE.last_timestamp))
+        .where(_ARCHIVE.provider == database.provider, _ARCHIVE.level == KDATA_TABLES[name][1].value)
+        .group_by(_ARCHIVE.entity_id)
+    )
+    kind = f"{KDATA_TABLES[name][0].entity_type}_"
+    for entity_id, oldest, newest in archived:
+        if entity_id.startswith(kind):
+            known = found.get(entity_id, (oldest, newest))
+            found[entity_id] = min(known[0], oldest), max(known[1], newest)
+    return found
+
+
+def _series(entity_id: str, level: str) -> object:
+    return next(
+        (
+            series
+            for series in KDATA_TABLES.values()
+            if series[1].value == level and series[0].entity_type == entity_id.partition("_")[0]
+        ),
+        None,
+    )
