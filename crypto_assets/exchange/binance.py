@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import Interval, format_time
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.client import RawPage
+from crypto_assets.exchange.client import RawPage, is_open_time, marked
 from crypto_assets.exchange.connection import Connection, RetryPolicy
 from crypto_assets.exchange.errors import ConfigurationError, ContractViolation, UnknownSymbol
 from crypto_assets.exchange.ledger_store import LedgerStore, OwnStore, SharedStore
@@ -184,13 +184,8 @@ class BinanceExchange:
         page = self._klines(market_type, params)
         if not page:
             return page, 0
-        newest = self._newest(page, market_type, params)
-        if newest < window.start:
-            raise ContractViolation(
-                f"klines of {exchange_id} at {self.url(market_type)} end at {format_time(newest)}, before the "
-                f"{format_time(window.start)} they were asked from; its API differs from the documented one"
-            )
-        return page, newest
+        newest = self._newest(page, market_type, params, window)
+        return marked(page, window), newest
 
     def first_candle_time(self, market_type: MarketType, exchange_id: str, since: int = 0) -> int | None:
         """The open time in UTC ms of the oldest 1m candle since then, the best known listing date; or None."""
@@ -224,7 +219,8 @@ class BinanceExchange:
     def _one_candle_time(self, market_type: MarketType, exchange_id: str, where: dict[str, int]) -> int | None:
         params = {"symbol": exchange_id, "interval": Interval.M1.value, **where, "limit": 1}
         page = self._klines(market_type, params)
-        return self._newest(page, market_type, params) if page else None
+        window = Span(where.get("startTime", 0), _END_OF_CLOCKS_MS)
+        return self._newest(page, market_type, params, window) if page else None
 
     def _klines(self, market_type: MarketType, params: dict[str, Any]) -> RawPage:
         try:
@@ -237,14 +233,17 @@ class BinanceExchange:
             raise self._no_klines(page, market_type, params)
         return page
 
-    def _newest(self, page: RawPage, market_type: MarketType, params: dict[str, Any]) -> int:
-        """The latest open time of a page, after a look at its shape in C-speed built-ins: it runs for every row."""
-        if type(page) is list and set(map(type, page)) == {list} and min(map(len, page)) >= _MIN_FIELDS:
-            times = [row[0] for row in page]
-            if set(map(type, times)) == {int}:
-                newest: int = max(times)
-                return newest
-        raise self._no_klines(page, market_type, params)
+    def _newest(self, page: RawPage, market_type: MarketType, params: dict[str, Any], window: Span) -> int:
+        """The latest open time of a page inside the window, after a look at its shape in C-speed built-ins."""
+        if set(map(type, page)) != {list} or min(map(len, page)) < _MIN_FIELDS:
+            raise self._no_klines(page, market_type, params)
+        newest = max((row[0] for row in page if is_open_time(row[0], window)), default=None)
+        if newest is None:
+            raise ContractViolation(
+                f"klines of {params['symbol']} at {self.url(market_type)} hold no candle of the window that begins at "
+                f"{format_time(window.start)}, which was asked for, but {str(page)[:100]!r}"
+            )
+        return int(newest)
 
     def _no_klines(self, page: Any, market_type: MarketType, params: dict[str, Any]) -> ContractViolation:
         return ContractViolation(

@@ -15,7 +15,27 @@ from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.markets import Market
 
 RawPage: TypeAlias = list[list[Any]]
-"""Candles as the exchange sent them: open time in UTC ms first, numbers as the text of the JSON. Judged by `frames`."""
+"""Candles as the exchange sent them: open time in UTC ms first, numbers as the text of the JSON. Judged by `frames`.
+
+What the open time says decides where paging goes on, so it is judged before: see `StrayRow`.
+"""
+
+
+class StrayRow(list[Any]):
+    """A row of a page whose open time is no whole number inside the window that was asked for."""
+
+
+def marked(page: RawPage, window: Span) -> RawPage:
+    """The page with its strays as such; the page itself where it has none."""
+    times = [row[0] for row in page]
+    if set(map(type, times)) <= {int} and (not times or (window.start <= min(times) and max(times) < window.end)):
+        return page
+    return [row if is_open_time(row[0], window) else StrayRow(row) for row in page]
+
+
+def is_open_time(value: object, window: Span) -> bool:
+    """Whether a value is a whole number, which `true` is not, inside the window."""
+    return type(value) is int and window.start <= value < window.end
 
 
 class Exchange(Protocol):
@@ -46,7 +66,7 @@ class Exchange(Protocol):
     def candle_pages(
         self, market_type: MarketType, exchange_id: str, interval: Interval, span: Span
     ) -> Iterator[RawPage]:
-        """The candles that open in `span`, as they come, oldest first; empty pages are not given."""
+        """The candles that open in `span`, as they come, oldest first, with strays; empty pages are not given."""
 
     def first_candle_time(self, market_type: MarketType, exchange_id: str, since: int = 0) -> int | None:
         """The open time in UTC ms of the oldest 1m candle that opens at `since` or later, None where there is none."""

@@ -6,7 +6,6 @@ failure means belongs to `faults`. ccxt is loaded by the first request, not by a
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+import orjson
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import format_time
@@ -180,7 +181,7 @@ def _no_document(answer: str | bytes | None, place: Place) -> ExchangeError:
     """For a page of a proxy, or an answer cut short; but asking again gives no other than false, 0 or null."""
     start = answer[:60] if answer else ""
     with suppress(ValueError):
-        json.loads(answer or "")
+        orjson.loads(answer or "")
         return ContractViolation(f"{place} answered {start!r}; its API differs from the documented one")
     return TransientError(f"{place} answered with something that is not JSON ({start!r}); try again later")
 

@@ -7,6 +7,7 @@ they are stored belongs to `database`. Called by `orchestration.collection` and 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -67,16 +68,24 @@ def _doubles(values: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
             texts = pa.array(values, type=pa.string())
             doubles: np.ndarray[Any, np.dtype[np.float64]] = texts.cast(pa.float64()).to_numpy(zero_copy_only=False)
             return doubles
-        return np.fromiter(map(float, values), dtype=np.float64, count=len(values))
-    except (TypeError, ValueError):
-        return np.fromiter((_double_or_nan(value) for value in values), dtype=np.float64, count=len(values))
+        if set(map(type, values)) <= {int, float}:
+            return np.fromiter(map(float, values), dtype=np.float64, count=len(values))
+    except (ValueError, OverflowError, TypeError):
+        pass
+    return np.fromiter((_double_or_nan(value) for value in values), dtype=np.float64, count=len(values))
+
+
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def _double_or_nan(value: Any) -> float:
+    """The number; NaN for what only Python takes for one, such as `true` and "1_000"."""
+    if type(value) not in (int, float) and not (isinstance(value, str) and _DECIMAL.fullmatch(value)):
+        return math.nan
     try:
         return float(value)
-    except (TypeError, ValueError):
-        return math.nan
+    except OverflowError:
+        return math.inf
 
 
 def in_order(frame: pd.DataFrame, after: int | None = None) -> pd.DataFrame:

@@ -95,12 +95,29 @@ def _is_amount(values: Any) -> Any:
     return (values >= 0) & (values < np.inf)
 
 
+_MOST_TRADES = 2.0**31 - 1  # what the column holds on every engine
+_LARGEST, _SMALLEST = 1e100, 1e-100
+
+
+def _is_beyond(values: Any, most: float) -> Any:
+    return (values > most) & (values < np.inf)
+
+
 # The rules on a whole row. Compared one by one: pandas' max over columns costs more than all other rules together.
 _CANDLE_ROWS: dict[str, Callable[[Any], Any]] = {
     "high is the highest": lambda row: (
         ~((row["high"] < row["open"]) | (row["high"] < row["low"]) | (row["high"] < row["close"]))
     ),
     "low is the lowest": lambda row: ~((row["low"] > row["open"]) | (row["low"] > row["close"])),
+    "trades are a whole number below 2^31": lambda row: (
+        ~((row["trade_count"] % 1 > 0) | _is_beyond(row["trade_count"], _MOST_TRADES))
+    ),
+    # vwap, turnover_rate and change_pct divide them by each other, on engines that refuse what is no double.
+    "numbers are between 1e-100 and 1e100": lambda row: (
+        ~(_is_beyond(row["high"], _LARGEST) | ((row["low"] > 0) & (row["low"] < _SMALLEST)))
+        & ~(_is_beyond(row["volume"], _LARGEST) | ((row["volume"] > 0) & (row["volume"] < _SMALLEST)))
+        & ~_is_beyond(row["volume_quote"], _LARGEST)
+    ),
 }
 
 

@@ -10,6 +10,7 @@ by REST, and only what REST answers is evidence of a gap.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +28,7 @@ from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.exchange.archive import BinanceArchive, files_for, spares_requests
 from crypto_assets.exchange.archive_csv import ArchiveCandles
 from crypto_assets.exchange.archive_files import ArchiveFile
-from crypto_assets.exchange.client import Exchange, RawPage
+from crypto_assets.exchange.client import Exchange, RawPage, StrayRow, marked
 from crypto_assets.exchange.errors import ContractViolation, ExchangeError
 from crypto_assets.frames.candles import archived_candles, parse_candles
 from crypto_assets.orchestration.asking import joined
@@ -56,15 +57,16 @@ class Window:
 
 @dataclass
 class RestRows:
-    """Candles that REST gave: a page, or several in a row."""
+    """Candles that REST gave: a page, or several in a row. `strays` came with them, and were not asked for."""
 
     window: Window
     rows: RawPage
+    strays: RawPage = field(default_factory=list)
 
     @property
     def newest(self) -> int:
         """The latest open time."""
-        return max(int(row[0]) for row in self.rows)
+        return max((int(row[0]) for row in self.rows), default=0)
 
     def frame(self) -> pd.DataFrame:
         """The candles as they came, `row` their position."""
@@ -239,9 +241,10 @@ class SpanReader:
         window = Window(asked.intersect(self._span), lacked_by)
         self._windows.append(window)
         for page in self._exchange.candle_pages(*self._series, asked):
-            window.said.update(orjson.dumps(page)[1:-1] + b",")  # the same however the rows are cut into pages
-            window.received += sum(window.span.start <= row[0] < window.span.end for row in page)
-            yield RestRows(window, page)
+            window.said.update(_as_bytes(page))
+            rows, strays = _parted(marked(page, asked))
+            window.received += sum(window.span.start <= row[0] < window.span.end for row in rows)
+            yield RestRows(window, rows, strays)
 
     def _covers(self, file: ArchiveFile) -> bool:
         return self._span.start <= file.span.start and file.span.end <= self._span.end
@@ -250,6 +253,22 @@ class SpanReader:
         step = self._interval.milliseconds
         grid = np.arange(self._interval.ceil(span.start), span.end, step)
         return merge(Span(time, time + step) for time in grid[~np.isin(grid, there)].tolist())
+
+
+def _parted(page: RawPage) -> tuple[RawPage, RawPage]:
+    """The rows that were asked for, and the strays."""
+    if StrayRow not in set(map(type, page)):
+        return page, []
+    strays: RawPage = [row for row in page if isinstance(row, StrayRow)]
+    return [row for row in page if not isinstance(row, StrayRow)], strays
+
+
+def _as_bytes(page: RawPage) -> bytes:
+    """What a page says, the same however the rows are cut into pages."""
+    try:
+        return orjson.dumps(page)[1:-1] + b","
+    except TypeError:  # a number of more than 64 bits, or text that is none
+        return json.dumps(page)[1:-1].encode() + b","
 
 
 def batches(deliveries: Iterable[Delivery], tail: int) -> Iterator[list[Delivery]]:
@@ -263,6 +282,7 @@ def batches(deliveries: Iterable[Delivery], tail: int) -> Iterator[list[Delivery
             newest, last = delivery.newest, batch[-1] if batch else None
             if isinstance(delivery, RestRows) and isinstance(last, RestRows) and last.window is delivery.window:
                 last.rows = last.rows + delivery.rows  # parsed at once, which costs less
+                last.strays = last.strays + delivery.strays
             else:
                 batch.append(delivery)
             if newest < tail:

@@ -21,6 +21,9 @@ from crypto_assets.frames.contracts import judge_candles
 from crypto_assets.orchestration.deliveries import Delivery, FileRows, RestRows
 from crypto_assets.quality.rejections import Rejection
 
+_STRAY = "open_time: a whole number inside the window that was asked for"
+_CONTRADICTED = "open_time: comes again in the same answer with other numbers"
+
 Stored: TypeAlias = Callable[[Span], pd.DataFrame]
 """Reads the stored candles of a span, with the columns of `frames.candles.CANDLE_COLUMNS`, in order."""
 
@@ -96,23 +99,26 @@ class JudgedCandles:
         parsed = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
         # Judged before duplicates are dropped: a broken delivery must not displace a good one.
         verdict = judge_candles(parsed, self._interval)
-        newest = int(parsed["open_time"].max())
-        if not verdict.reasons:
-            return Judged(deliveries, verdict.kept, [], [], set(), newest)
-        refused = parsed.loc[sorted(verdict.reasons), ["open_time", "row"]]
+        reasons = verdict.reasons | _contradicted(verdict.kept, frames)
+        kept = verdict.kept.drop(index=[label for label in reasons if label not in verdict.reasons])
+        newest = max(delivery.newest for delivery in deliveries)
+        strays = _strays(deliveries)
+        if not reasons:
+            return Judged(deliveries, kept, strays, [], set(), newest)
+        refused = parsed.loc[sorted(reasons), ["open_time", "row"]]
         spoilt = {self._interval.floor(time) for time in refused["open_time"] if time < self._span.start}
         refused = refused[refused["open_time"].between(*self._span, inclusive="left")]
-        rejections: list[Rejection] = []
+        rejections = strays
         start = 0
         for delivery, frame in zip(deliveries, frames, strict=True):
             of_this = refused.loc[start : start + len(frame) - 1]
             start += len(frame)
             rows = delivery.raw(of_this["row"].tolist()) if len(of_this) else []
-            rejections += [Rejection(row, verdict.reasons[at]) for row, at in zip(rows, of_this.index, strict=True)]
+            rejections += [Rejection(row, reasons[at]) for row, at in zip(rows, of_this.index, strict=True)]
             if isinstance(delivery, RestRows):
                 delivery.window.refused += len(of_this)
         off_grid = [time for time in refused["open_time"].tolist() if not self._interval.on_grid(time)]
-        return Judged(deliveries, verdict.kept, rejections, off_grid, spoilt, newest)
+        return Judged(deliveries, kept, rejections, off_grid, spoilt, newest)
 
     def follow(self, judged: Judged) -> Batch:
         """The next batch: each candle once, in order."""
@@ -172,6 +178,33 @@ class JudgedCandles:
         derived = derive(history, self._interval, self._supply).iloc[len(history) - len(kept) :]
         self._before = history.iloc[-LOOKBACK:]
         return derived
+
+
+def _strays(deliveries: Sequence[Delivery]) -> list[Rejection]:
+    """What came without having been asked for. Counts it as sent in vain."""
+    strays: list[Rejection] = []
+    for delivery in deliveries:
+        if isinstance(delivery, RestRows):
+            delivery.window.refused += len(delivery.strays)
+            strays += [Rejection(row, [_STRAY]) for row in delivery.strays]
+    return strays
+
+
+def _contradicted(kept: pd.DataFrame, frames: Sequence[pd.DataFrame]) -> dict[int, list[str]]:
+    """By label, candles that come again in the same delivery with other numbers: the last one is taken."""
+    contradicted: dict[int, list[str]] = {}
+    start = 0
+    for frame in frames:
+        own = kept.loc[start : start + len(frame) - 1]
+        start += len(frame)
+        if bool((np.diff(own["open_time"].to_numpy()) > 0).all()):
+            continue
+        again = own[own.duplicated("open_time", keep=False)]
+        last = again.drop_duplicates("open_time", keep="last").set_index("open_time")
+        taken = last.loc[again["open_time"], list(CANDLE_COLUMNS[1:])].to_numpy()
+        differs = (again[list(CANDLE_COLUMNS[1:])].to_numpy() != taken).any(axis=1)
+        contradicted |= {int(label): [_CONTRADICTED] for label in again.index[differs]}
+    return contradicted
 
 
 def _cut(candles: pd.DataFrame, at: int) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -7,6 +7,7 @@ same page. On SQLite these are two files, committed one after the other; asking 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,10 @@ from crypto_assets.domain.intervals import to_datetime
 
 CONTRACT = "contract"
 """The `validation_type` of a rejected row."""
+
+
+_MOST_FIELDS, _MOST_LETTERS = 64, 1000
+_LARGEST_INTEGER = 2**63
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ def record_rejections(
         return
     rows = []
     for rejection in rejections:
-        result = {"table": table, "row": rejection.row}
+        result = {"table": table, "row": _evidence(rejection.row)}
         identity = orjson.dumps([entity_id, result, rejection.reasons], option=orjson.OPT_SORT_KEYS)
         rows.append(
             {
@@ -58,3 +63,21 @@ def record_rejections(
             }
         )
     upsert(connection, TABLES["crypto_data_quality_log"], pd.DataFrame(rows).drop_duplicates("id"))
+
+
+def _evidence(row: Sequence[Any] | dict[str, Any]) -> list[Any] | dict[str, Any]:
+    """A refused row as every engine can keep it; what is too large for that is cut, or written as text."""
+    if isinstance(row, dict):
+        return {str(name): _shown(value) for name, value in row.items()}
+    return [_shown(value) for value in row[:_MOST_FIELDS]]
+
+
+def _shown(value: Any) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and abs(value) < _LARGEST_INTEGER:
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    # No engine keeps a zero character or half a surrogate pair in JSON.
+    return str(value)[:_MOST_LETTERS].replace("\0", "\\0").encode(errors="backslashreplace").decode()

@@ -17,6 +17,7 @@ from crypto_assets.exchange import (
     TransientError,
     UnknownSymbol,
 )
+from crypto_assets.exchange.client import StrayRow
 
 SPOT, SWAP = MarketType.SPOT, MarketType.SWAP
 MINUTES = Span(0, 600_000)
@@ -205,7 +206,7 @@ def test_a_page_that_is_no_kline_page_violates_the_contract(exchange, server, an
 
 def test_a_page_before_the_cursor_violates_the_contract(exchange, server, answer):
     server.always["klines"] = answer([[0] + ["1"] * 11])
-    with pytest.raises(ContractViolation, match="before the 1970-01-01 00:01"):
+    with pytest.raises(ContractViolation, match="window that begins at 1970-01-01 00:01"):
         pages(exchange, span=Span(60_000, 600_000))
 
 
@@ -309,3 +310,19 @@ def test_a_limit_that_is_none_is_not_kept(exchange, server, answer, limit):
     assert exchange.markets(SPOT) == []
     server.open_times = [0]
     assert len(pages(exchange, span=Span(0, 60_000))) == 1
+
+
+@pytest.mark.parametrize("time", [10**30, -1, 60_000.0, "60000", None, True, 600_000])
+def test_a_row_with_an_absurd_open_time_is_marked_and_the_others_come(exchange, server, answer, time):
+    rows = [[at, "1", "1", "1", "1", "1", 0, "1", 1, "1", "1"] for at in (0, time, 60_000)]
+    server.answers += [answer(rows), answer([])]
+    [page] = pages(exchange)
+    assert [type(row) for row in page] == [list, StrayRow, list]
+    assert server.asked[1][1]["startTime"] == "120000"
+
+
+@pytest.mark.parametrize("time", [10**30, -1, "0", None, 4_102_444_800_000])
+def test_a_first_candle_of_no_time_violates_the_contract(exchange, server, answer, time):
+    server.always["klines"] = answer([[time] + ["1"] * 11])
+    with pytest.raises(ContractViolation, match="klines of BTCUSDT"):
+        exchange.first_candle_time(SPOT, "BTCUSDT")
