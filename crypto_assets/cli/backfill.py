@@ -23,6 +23,7 @@ from crypto_assets.cli.plan import our_time, planned, print_json, print_plan
 from crypto_assets.cli.runs import failures, project_instance, run_job, telling
 from crypto_assets.cli.selection import Selection, choose
 from crypto_assets.definitions import build_definitions
+from crypto_assets.domain.durations import counted
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import PartitionScheme
 from crypto_assets.orchestration.jobs import backfills
@@ -30,7 +31,10 @@ from crypto_assets.orchestration.progress import Progress, Tell, now_and_then
 from crypto_assets.settings import Settings
 
 _INTERRUPTED = 130
-_FIGURES = ("rows_received", "rows_inserted", "rows_changed", "rows_rejected", "requests", "seconds")
+_FIGURES = (
+    *("rows_received", "rows_inserted", "rows_changed", "rows_rejected", "rows_missing", "source_candles"),
+    *("requests", "seconds"),
+)
 
 
 def run_backfill(settings: Settings, *, only_missing: bool, as_json: bool, yes: bool, **options: str | None) -> int:
@@ -66,14 +70,31 @@ def run_backfill(settings: Settings, *, only_missing: bool, as_json: bool, yes: 
         print_json({"plan": document, "outcome": outcome, "failed": failed})
     else:
         for table, figures in outcome.items():
-            click.echo(
-                f"{table}: {figures['rows_received']:,} candles came, {figures['rows_inserted']:,} new,"
-                f" {figures['rows_changed']:,} changed, in {figures['requests']:,} requests"
-                f" and {figures['seconds']:,.1f} s"
-            )
+            for line in _came(table, figures):
+                click.echo(line)
     for sentence in failed:
         click.echo(f"Error: {sentence}", err=True)
     return 1 if failed else 0
+
+
+def _came(table: str, figures: dict[str, Any]) -> Iterator[str]:
+    """What came of a table, and what did not, with where to look."""
+    yield (
+        f"{table}: {figures['rows_received']:,} candles came, {figures['rows_inserted']:,} new,"
+        f" {figures['rows_changed']:,} changed, in {figures['requests']:,} requests and {figures['seconds']:,.1f} s"
+    )
+    if refused := figures["rows_rejected"]:
+        yield (
+            f"{table}: {refused:,} of them were refused, each with its reasons in the log:"
+            f" crypto-assets query crypto_data_quality_log --order desc --limit {refused}"
+        )
+    if missing := figures["rows_missing"]:
+        yield (
+            f"{table}: {counted(missing, 'candle')} of the range {'is' if missing == 1 else 'are'} missing,"
+            " and asked for again while the daemon runs: crypto-assets gaps --open"
+        )
+    if absent := figures["source_candles"]:
+        yield f"{table}: of {counted(absent, 'candle')} the exchange is known to have none: crypto-assets gaps --source"
 
 
 def _ask(rows: int) -> None:

@@ -81,6 +81,8 @@ def run_metadata(run: TableRun) -> dict[str, Any]:
         "run_rows_changed": total.changed,
         "run_rows_unchanged": total.unchanged,
         "run_rows_rejected": total.rejected,
+        "run_rows_missing": sum(each.missing for each in run.partitions.values()),
+        "run_source_candles": sum(each.source_candles for each in run.partitions.values()),
         "run_planned_requests": run.planned_requests,
         "run_requests": run.requests,
         "run_seconds": round(run.seconds, 3),

@@ -130,9 +130,11 @@ def test_the_plan_is_what_the_backfill_then_does_and_the_next_one_asks_only_the_
     assert sandbox.requests.total - before == 1
 
 
-def test_a_symbol_that_fails_is_named_and_the_others_are_stored(project):
+def test_what_failed_was_refused_or_is_missing_is_told_with_where_to_look(project):
     with running_sandbox(Clock()) as broken:
         broken.faults.add("vanished_symbol:symbol=ETHUSDT")
+        broken.faults.add("hidden_span:start=2023-03-20T07:00,end=2023-03-20T08:00")
+        broken.faults.add("null_price:open_times=2023-03-20T03:00;2023-03-20T05:00")
         urls = {"CRYPTO_ASSETS_SPOT_URL": broken.url, "CRYPTO_ASSETS_FUTURES_URL": broken.url}
         process = started(project, "--yes", "--select", MINUTES, "--start", "2023-03-20", "--end", "2023-03-20", **urls)
         printed, said = process.communicate()
@@ -140,8 +142,14 @@ def test_a_symbol_that_fails_is_named_and_the_others_are_stored(project):
     last = said.splitlines()[-1]
     assert last.startswith(f"Error: {MINUTES}: 1 of 2 symbols failed, the other 1 stored. ETH/USDT: ")
     assert "Traceback" not in said
-    assert f"{MINUTES}: 1,440 candles came, 1,440 new" in printed
-    assert project.sql(MINUTES, f"SELECT count(*) FROM {MINUTES}") == [(1440,)]
+    came, refused, missing = printed.splitlines()[-3:]
+    assert came.startswith(f"{MINUTES}: 1,380 candles came, 1,378 new")
+    assert refused.startswith(f"{MINUTES}: 2 of them were refused")
+    assert missing.startswith(f"{MINUTES}: 62 candles of the range are missing")
+    assert project.sql(MINUTES, f"SELECT count(*) FROM {MINUTES}") == [(1378,)]
+    for line, names in ((refused, "close: not_nullable"), (missing, "2023-03-20 07:59")):
+        command = line.partition(": crypto-assets ")[2].split()
+        assert names in run_command(*command, "--json", url=f"sqlite:///{project.directory}").stdout
 
 
 def test_ctrl_c_ends_in_one_sentence_and_what_came_stays(project):
