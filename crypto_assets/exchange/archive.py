@@ -57,13 +57,18 @@ def archive_host(environment: EnvironmentName, archive_url: str | None = None) -
     return _LIVE_HOST if environment == "live" else None
 
 
-def spares_requests(file: ArchiveFile) -> bool:
-    """Whether REST would need at least as many requests for a file's candles as the two that the file takes.
+def pages_to_check(market_type: MarketType, span: Span) -> int:
+    """How many pages of REST the hours of a file take, with which its candles are compared."""
+    return -(-Interval.H1.count(*span) // PAGE_ROWS[market_type])
 
-    A day of minutes does, and months up to half-hours; a day of hours is one page of REST.
+
+def spares_requests(file: ArchiveFile) -> bool:
+    """Whether REST would need more requests for a file's candles than the file with what checks it.
+
+    It does for months up to 5m, of USDT-M with its smaller pages up to 15m.
     """
     pages = -(-file.interval.count(*file.span) // PAGE_ROWS[file.market_type])
-    return pages >= _REQUESTS_PER_FILE
+    return pages > _REQUESTS_PER_FILE + pages_to_check(file.market_type, file.span)
 
 
 def files_for(

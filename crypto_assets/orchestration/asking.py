@@ -72,9 +72,13 @@ class Asking:
         return [file.span for span in self.fetches(series[2]) for file in files_for(*series, span, clock)]
 
     def requests(self, interval: Interval, clock: int, page_rows: int, elsewhere: Sequence[Span] = ()) -> int:
-        """How many pages of so many candles these take, with what is fetched around them, less what is `elsewhere`."""
+        """How many pages of so many candles these take, with what is fetched around them, less what is `elsewhere`.
+
+        What is elsewhere, whole files, is compared with its hours.
+        """
         whole = (with_context(span, interval, clock) for span in self.fetches(interval))
-        return sum(-(-interval.count(*part) // page_rows) for span in whole for part in subtract([span], elsewhere))
+        pages = sum(-(-interval.count(*part) // page_rows) for span in whole for part in subtract([span], elsewhere))
+        return pages + sum(-(-Interval.H1.count(*span) // page_rows) for span in elsewhere)
 
 
 def plan(series: Series, window: Span, clock: int, *, only_missing: bool, spans: Sequence[Span] | None) -> Asking:

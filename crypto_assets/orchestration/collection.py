@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sqlalchemy import Connection
 
@@ -31,12 +33,14 @@ from crypto_assets.exchange.weights import PAGE_ROWS
 from crypto_assets.frames.candles import candle_records
 from crypto_assets.orchestration.asking import Asking, plan, reach, with_context
 from crypto_assets.orchestration.collected import Collected, Symbol
-from crypto_assets.orchestration.deliveries import ArchiveInUse, Delivery, SpanReader, batches
+from crypto_assets.orchestration.deliveries import ArchiveInUse, Delivery, batches
 from crypto_assets.orchestration.judged_candles import Batch, Judged, JudgedCandles
 from crypto_assets.orchestration.progress import Tally
 from crypto_assets.orchestration.sources import note_delivered, settle_sources
+from crypto_assets.orchestration.span_reader import SpanReader
 from crypto_assets.orchestration.stored_candles import stored_candles
 from crypto_assets.quality.changes import note_unverified
+from crypto_assets.quality.conflicts import record_conflicts
 from crypto_assets.quality.coverage import claim_coverage, unverify
 from crypto_assets.quality.ledger import Policy
 from crypto_assets.quality.provenance import ARCHIVE
@@ -179,6 +183,11 @@ class CandleCollector(OfCandleTable):
                 yield stored
             else:
                 break
+        if (late := self._instead(candles, reader, candles.lacking())) is not None:
+            with self._in_turn():
+                is_first = not candles.has_begun
+                stored = self._store(symbol, span, candles.follow(late), asking, is_first=is_first)
+            yield stored
         with self.turn:
             rest = candles.finish()
             followed = self._store(symbol, span, rest, asking, is_first=False) if len(rest.candles) else Collected()
@@ -186,16 +195,23 @@ class CandleCollector(OfCandleTable):
         asking.answers += reader.answers(self.now(), to_datetime(self.clock).replace(tzinfo=None))
 
     def _judge(self, candles: JudgedCandles, reader: SpanReader, deliveries: list[Delivery]) -> Judged:
-        """Deliveries, and what stands in for candles of them that are off the grid, or that their files lack."""
+        """Deliveries, and what stands in for candles of them that are disputed, refused or lacking."""
+        candles.compare_with_stored(deliveries)
         with self._in_turn():
             judged = candles.judge(deliveries)
-        if instead := reader.daily_instead(judged.off_grid):
-            with self._in_turn():
-                judged += candles.judge(instead)
         if lacking := reader.lacking(judged.deliveries, judged.kept["open_time"].to_numpy()):
             with self._in_turn():
                 judged += candles.judge(lacking)
-        return judged
+        instead = self._instead(candles, reader, candles.lacking(judged))
+        return judged if instead is None else instead + judged
+
+    def _instead(self, candles: JudgedCandles, reader: SpanReader, times: npt.NDArray[np.int64]) -> Judged | None:
+        """The candles that open at these times from daily files; None where these have none of them."""
+        found = reader.daily_instead(times)
+        if not found:
+            return None
+        with self._in_turn():
+            return candles.judge(found)
 
     def _judging(self, symbol: Symbol, span: Span, context: Span) -> JudgedCandles:
         def stored(of: Span) -> pd.DataFrame:
@@ -221,6 +237,7 @@ class CandleCollector(OfCandleTable):
                 )
                 note_unverified(connection, self.table_name, symbol.entity_id, claimed)
             record_rejections(connection, self.table_name, symbol.entity_id, batch.rejections, self.clock)
+            record_conflicts(connection, self.table_name, symbol.entity_id, batch.conflicts, self.clock)
             counts = self._upsert(connection, symbol, inside, only_existing=False)
             around = [self._upsert(connection, symbol, part, only_existing=True) for part in outside]
             if counts.written or any(part.written for part in around):
@@ -230,6 +247,7 @@ class CandleCollector(OfCandleTable):
                 unverify(connection, symbol.entity_id, self.interval, ours)
                 note_unverified(connection, self.table_name, symbol.entity_id, ours)
             delivered = note_delivered(connection, self.interval, symbol, batch, asking, self.now())
+        self.archive.disputed.extend(batch.conflicts)
         return Collected(
             received=len(batch.delivered) + len(batch.rejections),
             rejected=len(batch.rejections),

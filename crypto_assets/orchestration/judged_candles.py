@@ -7,11 +7,12 @@ to `frames`, storing to `collection`, which calls this. No Dagster here. Times a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from crypto_assets.domain.intervals import Interval
@@ -19,6 +20,8 @@ from crypto_assets.domain.spans import Span
 from crypto_assets.frames.candles import CANDLE_COLUMNS, LOOKBACK, derive, in_order, parse_candles
 from crypto_assets.frames.contracts import judge_candles
 from crypto_assets.orchestration.deliveries import Delivery, FileRows, RestRows
+from crypto_assets.orchestration.publications import conflicts, days_that_differ
+from crypto_assets.quality.conflicts import Conflict
 from crypto_assets.quality.rejections import Rejection
 
 _STRAY = "open_time: a whole number inside the window that was asked for"
@@ -32,14 +35,13 @@ Stored: TypeAlias = Callable[[Span], pd.DataFrame]
 class Judged:
     """The candles that keep the contract (`archived`: whether from a file), and those of the span that do not.
 
-    `off_grid` are open times of the latter, `spoilt` are grid points before the span that a refused candle lies on or
-    after, `newest` is the latest open time of all.
+    `spoilt` are grid points before the span that a refused candle lies on or after, `newest` is the latest open time of
+    all.
     """
 
     deliveries: Sequence[Delivery]
     kept: pd.DataFrame
     rejections: list[Rejection]
-    off_grid: list[int]
     spoilt: set[int]
     newest: int
 
@@ -49,7 +51,6 @@ class Judged:
             [*self.deliveries, *later.deliveries],
             pd.concat([self.kept, later.kept], ignore_index=True),
             self.rejections + later.rejections,
-            self.off_grid + later.off_grid,
             self.spoilt | later.spoilt,
             max(self.newest, later.newest),
         )
@@ -61,7 +62,8 @@ class Batch:
 
     Among the candles are stored ones that did not come: what they derive from may have changed. `delivered` are the
     open times of the candles of the span that came, `archived` whether each is from a file, `files` the deliveries from
-    the archive. Candles that open before `since` are not to be written: they are stored as they came.
+    the archive, `conflicts` where these say something else than what is to be written. Candles that open before `since`
+    are not to be written: they are stored as they came.
     """
 
     candles: pd.DataFrame
@@ -69,6 +71,7 @@ class Batch:
     archived: np.ndarray[Any, np.dtype[np.bool_]]
     rejections: list[Rejection]
     files: list[FileRows]
+    conflicts: list[Conflict]
     since: int
     lacks_context: bool = False
     """Whether a candle before the span was refused and is not stored: those after it look back at nothing."""
@@ -104,7 +107,7 @@ class JudgedCandles:
         newest = max(delivery.newest for delivery in deliveries)
         strays = _strays(deliveries)
         if not reasons:
-            return Judged(deliveries, kept, strays, [], set(), newest)
+            return Judged(deliveries, kept, strays, set(), newest)
         refused = parsed.loc[sorted(reasons), ["open_time", "row"]]
         spoilt = {self._interval.floor(time) for time in refused["open_time"] if time < self._span.start}
         refused = refused[refused["open_time"].between(*self._span, inclusive="left")]
@@ -117,8 +120,23 @@ class JudgedCandles:
             rejections += [Rejection(row, reasons[at]) for row, at in zip(rows, of_this.index, strict=True)]
             if isinstance(delivery, RestRows):
                 delivery.window.refused += len(of_this)
-        off_grid = [time for time in refused["open_time"].tolist() if not self._interval.on_grid(time)]
-        return Judged(deliveries, kept, rejections, off_grid, spoilt, newest)
+        return Judged(deliveries, kept, rejections, spoilt, newest)
+
+    def compare_with_stored(self, deliveries: Iterable[Delivery]) -> None:
+        """Disputes the days of files that have other candles than are stored: REST says which of them are right."""
+        for each in deliveries:
+            if isinstance(each, FileRows):
+                each.dispute(days_that_differ(each.whole(), self._stored(each.file.span)))
+
+    def lacking(self, judged: Judged | None = None) -> npt.NDArray[np.int64]:
+        """The candles of the span, by open time, that did not come up to the newest of `judged`, or to the span's end.
+
+        Those before belong to the batches that were.
+        """
+        step = self._interval.milliseconds
+        end = self._span.end if judged is None else min(self._interval.floor(judged.newest) + step, self._span.end)
+        grid = np.arange(self._interval.ceil(max(self._reached, self._span.start)), end, step)
+        return grid if judged is None else grid[~np.isin(grid, judged.kept["open_time"].to_numpy())]
 
     def follow(self, judged: Judged) -> Batch:
         """The next batch: each candle once, in order."""
@@ -132,14 +150,17 @@ class JudgedCandles:
         derived = self._derived(kept, Span(start, self._reached))
         files = [delivery for delivery in judged.deliveries if isinstance(delivery, FileRows)]
         lacks_context = not judged.spoilt.issubset(derived["open_time"])
-        return Batch(derived, times[inside], archived[inside], judged.rejections, files, self._since, lacks_context)
+        disputed = [conflict for file in files for conflict in conflicts(file, kept, self._interval)]
+        return Batch(
+            derived, times[inside], archived[inside], judged.rejections, files, disputed, self._since, lacks_context
+        )
 
     def finish(self) -> Batch:
         """What comes of the rest of the context, in which the exchange had nothing more."""
         start, self._seen = self._reached, self._context.end
         none = parse_candles([])
         derived = self._derived(none, Span(start, self._context.end))
-        return Batch(derived, none["open_time"].to_numpy(), none["archived"].to_numpy(), [], [], self._since)
+        return Batch(derived, none["open_time"].to_numpy(), none["archived"].to_numpy(), [], [], [], self._since)
 
     def _recall(self) -> None:
         """Reads what is stored before the span, and what those candles look back at."""

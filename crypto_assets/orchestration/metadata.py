@@ -138,8 +138,11 @@ def _archive_metadata(run: TableRun) -> dict[str, Any]:
         "run_archive_files_refused": len(run.archive.refused),
     }
     if run.archive.refused:
-        shown = run.archive.refused[:_SHOWN]
-        metadata["run_refused_files"] = table_value([{"file": name, "reason": reason} for name, reason in shown])
+        refused = run.archive.refused[:_SHOWN]
+        metadata["run_refused_files"] = table_value([{"file": name, "reason": reason} for name, reason in refused])
+    if run.archive.disputed:
+        shown = ", ".join(f"{each.day} in {each.file}" for each in run.archive.disputed[:_SHOWN])
+        metadata["run_archive_days_disputed"] = shown + (" and more" if run.archive.disputed[_SHOWN:] else "")
     if run.archive.given_up:
         metadata["run_archive_given_up"] = run.archive.given_up
     return metadata

@@ -193,16 +193,22 @@ def _made_of_minutes(connection: Connection, table: Table, entity_id: str, span:
     rows = _rows(connection, table, entity_id, span)
     if not len(rows):
         return {}
+    starts, counts, values = hours_of(rows)
+    return {int(start): row for start, row, count in zip(starts, values, counts, strict=True) if count == _MINUTES}
+
+
+def hours_of(rows: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.float64]]:
+    """The hours that candles make: their open times, how many candles each has, and its seven values.
+
+    `rows`, at least one, are open time in ms UTC, open, high, low, close, volume, volume_quote, trade_count; in order.
+    """
     starts = rows[:, 0] - rows[:, 0] % Interval.H1.milliseconds
     first = np.flatnonzero(np.concatenate(([True], starts[1:] != starts[:-1])))
     counts = np.diff(np.append(first, len(starts)))
     open_, close = rows[first, 1], rows[first + counts - 1, 4]
     high, low = np.maximum.reduceat(rows[:, 2], first), np.minimum.reduceat(rows[:, 3], first)
     sums = np.add.reduceat(rows[:, 5:], first)
-    values = np.column_stack([open_, high, low, close, sums])
-    return {
-        int(start): row for start, row, count in zip(starts[first], values, counts, strict=True) if count == _MINUTES
-    }
+    return starts[first], counts, np.column_stack([open_, high, low, close, sums])
 
 
 def _rows(connection: Connection, table: Table, entity_id: str, span: Span) -> npt.NDArray[np.float64]:

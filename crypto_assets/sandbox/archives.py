@@ -1,7 +1,8 @@
 """The public archive beside the exchange: zips of closed months and days, laid out as on data.binance.vision.
 
 Here belong the paths, the CSV inside, and the checksum files; the rows are those of the REST pages (`klines`), so that
-the two differ only where a fault says so. HTTP belongs to `application`, the caller.
+the two differ only where a fault says so: `archive_stale:path=/monthly/,start=...,end=...` for a month that is older
+than its days and REST. HTTP belongs to `application`, the caller.
 """
 
 from __future__ import annotations

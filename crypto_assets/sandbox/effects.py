@@ -13,7 +13,7 @@ import orjson
 
 from crypto_assets.sandbox.faults import ROW_KINDS, Fault
 
-_OPEN_TIME, _OPEN, _HIGH, _LOW, _CLOSE, _VOLUME, _CLOSE_TIME, _, _TRADES = range(9)
+_OPEN_TIME, _OPEN, _HIGH, _LOW, _CLOSE, _VOLUME, _CLOSE_TIME, _QUOTE_VOLUME, _TRADES = range(9)
 HTML_BODY = b"<!DOCTYPE html><html><head><title>Maintenance</title></head><body>We will be back soon.</body></html>"
 
 Row = list[Any]
@@ -35,7 +35,7 @@ def _chosen(rows: list[Row], fault: Fault, clock_ms: int) -> list[int]:
     """The positions a fault is about: its open times or span, otherwise its n-th row, if the page has one."""
     if fault.kind == "unsettled":
         return [index for index, row in enumerate(rows) if 0 < clock_ms - row[_CLOSE_TIME] <= fault.settle_ms]
-    if fault.kind == "revised":
+    if fault.kind in ("revised", "archive_stale"):
         return [index for index, row in enumerate(rows) if fault.start <= row[_OPEN_TIME] < fault.end]
     if fault.open_times:
         return [index for index, row in enumerate(rows) if row[_OPEN_TIME] in fault.open_times]
@@ -58,10 +58,8 @@ def _damage(rows: list[Row], fault: Fault, clock_ms: int) -> list[Row]:
             row[_HIGH], row[_LOW] = _below(row[_LOW]), row[_HIGH]
         elif fault.kind == "off_grid":
             row[_OPEN_TIME] += fault.shift_ms
-        elif fault.kind == "revised":
-            _revise(row)
-        elif fault.kind == "unsettled":
-            _without_last_trade(row)
+        elif fault.kind in _CHANGES:
+            _CHANGES[fault.kind](row)
     return rows
 
 
@@ -88,3 +86,14 @@ def _without_last_trade(row: Row) -> None:
         row[_TRADES] -= 1
         volume = Decimal(row[_VOLUME]) - _tick(row[_VOLUME])
         row[_VOLUME] = f"{volume:.{len(row[_VOLUME].partition('.')[2])}f}"
+
+
+def _before_it_was_mended(row: Row) -> None:
+    """As the candle was before the exchange mended it: half the trades, and the price they left off at."""
+    row[_CLOSE] = row[_OPEN]
+    for column in (_VOLUME, _QUOTE_VOLUME):
+        row[column] = f"{Decimal(row[column]) / 2:.{len(row[column].partition('.')[2])}f}"
+    row[_TRADES] //= 2
+
+
+_CHANGES = {"revised": _revise, "unsettled": _without_last_trade, "archive_stale": _before_it_was_mended}

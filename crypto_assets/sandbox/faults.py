@@ -41,6 +41,7 @@ KINDS: dict[str, frozenset[str]] = {
     "archive_missing": frozenset({"start", "end"}),
     "archive_without_checksum": frozenset(),
     "archive_lacks_rows": frozenset({"start", "end"}),
+    "archive_stale": frozenset({"start", "end"}),
     "archive_truncated": frozenset(),
     "checksum_mismatch": frozenset(),
 }
@@ -49,11 +50,8 @@ KINDS: dict[str, frozenset[str]] = {
 ARCHIVES = "/data/"
 """What the path of every archive file starts with."""
 
-ROW_KINDS = frozenset(kind for kind, own in KINDS.items() if own >= _ROWS) | {
-    "rows_out_of_order",
-    "revised",
-    "unsettled",
-}
+_OTHER_ROW_KINDS = frozenset({"rows_out_of_order", "revised", "unsettled", "archive_stale"})
+ROW_KINDS = frozenset(kind for kind, own in KINDS.items() if own >= _ROWS) | _OTHER_ROW_KINDS
 _KLINES_ONLY = ROW_KINDS | {"hidden_span"}
 _ARCHIVES_ONLY = frozenset(kind for kind in KINDS if kind.startswith("archive_")) | {"checksum_mismatch"}
 _WORLD_KINDS = frozenset({"delisted_symbol", "vanished_symbol"})
@@ -63,6 +61,7 @@ _REQUIRED = {
     "delisted_symbol": ("symbol", "start"),
     "vanished_symbol": ("symbol",),
     "archive_lacks_rows": ("start", "end"),
+    "archive_stale": ("start", "end"),
 }
 _MARKETS = {"spot": MarketType.SPOT, "usdm": MarketType.SWAP, "swap": MarketType.SWAP}
 _STATUSES = (500, 502, 503, 504)

@@ -264,16 +264,18 @@ def test_only_live_has_an_archive_of_its_own_and_others_are_named():
 @pytest.mark.parametrize(
     ("market_type", "interval", "day", "month"),
     [
-        (SPOT, "1m", True, True),
+        (SPOT, "1m", False, True),
         (SPOT, "5m", False, True),
-        (SPOT, "30m", False, True),
-        (SPOT, "1h", False, False),
-        (SWAP, "1h", False, True),
-        (SWAP, "4h", False, False),
-        (SWAP, "1d", False, False),
+        (SPOT, "15m", False, False),
+        (SWAP, "1m", False, True),
+        (SWAP, "15m", False, True),
+        (SWAP, "30m", False, False),
+        (SWAP, "1h", False, False),
     ],
 )
-def test_a_file_is_asked_for_where_rest_would_need_as_many_requests(market_type, interval, day, month):
+def test_a_file_is_asked_for_where_rest_would_need_more_requests_than_it_and_its_check(
+    market_type, interval, day, month
+):
     spared = [
         spares_requests(ArchiveFile(market_type, "X", Interval(interval), of)) for of in ("2023-03-01", "2023-03")
     ]

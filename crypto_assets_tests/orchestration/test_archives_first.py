@@ -34,11 +34,15 @@ from crypto_assets_tests.sandboxed_project import BTC, Clock, HastyTime, impatie
 NOW = datetime(2023, 3, 8, 12, 1)  # noqa: DTZ001 - stored times are naive UTC
 CLOCK = parse_time("2023-03-08T12:00") + 30_000
 FEBRUARY = Span(parse_time("2023-02-01"), parse_time("2023-03-01"))
-DAYS = Span(parse_time("2023-03-02"), parse_time("2023-03-07"))
-"""Days of the running month whose files can be expected: the last of them ended a day and a half ago."""
+NINTH = Span(parse_time("2023-02-09"), parse_time("2023-02-10"))
+UNTIL_NOW = Span(FEBRUARY.start, parse_time("2023-03-09"))
 
-MINUTES, QUARTERS, PERP_HOURS = "cryptopair_1m_kdata", "cryptopair_15m_kdata", "cryptoperp_1h_kdata"
-SYMBOLS = {MarketType.SPOT: ["BTC/USDT", "ETH/USDT", "SOL/USDT"], MarketType.SWAP: ["BTC/USDT:USDT"]}
+MINUTES, FIVES, QUARTERS = "cryptopair_1m_kdata", "cryptopair_5m_kdata", "cryptoperp_15m_kdata"
+SYMBOLS = {
+    MarketType.SPOT: ["BTC/USDT"],
+    MarketType.SWAP: ["BTC/USDT:USDT", "ETH/USDT:USDT", "SOL/USDT:USDT"],
+}
+PERP = "cryptoperp_binance_btcusdt"
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +124,13 @@ class Desk:
     def sources(self) -> dict[str, str]:
         return dict(self.sql("SELECT partition, source FROM crypto_kdata_coverage"))
 
+    def digests(self) -> list[tuple]:
+        return self.sql("SELECT partition, digest FROM crypto_kdata_coverage ORDER BY partition")
+
+    def conflicts(self) -> list[dict]:
+        rows = self.sql("SELECT validation_result FROM crypto_data_quality_log WHERE validation_type = 'conflict'")
+        return sorted((json.loads(result) for (result,) in rows), key=lambda each: each["day"])
+
     def files(self) -> list[tuple]:
         return self.sql("SELECT period, rows FROM crypto_source_file ORDER BY period")
 
@@ -152,13 +163,13 @@ def truth(running, listed_files, tmp_path_factory):
     running.faults.clear()
     with closed(directory) as database:
         rest = Desk(database, running.url)
-        rest.collect(MINUTES, DAYS, symbols=3, files=False)
-        rest.collect(QUARTERS, FEBRUARY, files=False)
-        yield {table: rest.rows(table) for table in (MINUTES, QUARTERS)}
+        rest.collect(QUARTERS, FEBRUARY, symbols=3, files=False)
+        rest.collect(FIVES, FEBRUARY, files=False)
+        yield {table: rest.rows(table) for table in (FIVES, QUARTERS)}
 
 
 def first_symbol(rows: list[tuple]) -> list[tuple]:
-    return [row for row in rows if row[0] == BTC]
+    return [row for row in rows if row[0] in (BTC, PERP)]
 
 
 def klines(sandbox) -> int:
@@ -177,14 +188,16 @@ def figures(run: TableRun) -> dict[str, Any]:
     }
 
 
-def test_a_closed_month_of_minutes_costs_two_files_and_its_context_instead_of_41_pages(sandbox, make_desk):
+def test_a_closed_month_of_minutes_costs_two_files_a_page_of_hours_and_its_context_instead_of_41_pages(
+    sandbox, make_desk
+):
     rest, ours = make_desk(), make_desk()
     rest.collect(MINUTES, FEBRUARY, files=False)
     assert (klines(sandbox), archived(sandbox)) == (41, 0)
     sandbox.requests.reset()
     run = ours.collect(MINUTES, FEBRUARY)
-    assert (klines(sandbox), archived(sandbox)) == (2, 2)
-    assert run.planned_requests == run.requests == 2 + 1, "the context on both sides, and the clock"
+    assert (klines(sandbox), archived(sandbox)) == (3, 2)
+    assert run.planned_requests == run.requests == 1 + 2 + 1, "the hours, the context on both sides, and the clock"
     assert ours.rows(MINUTES) == rest.rows(MINUTES)
     assert len(ours.rows(MINUTES)) == 28 * 1440
     assert ours.files() == [("2023-02", 28 * 1440)]
@@ -201,32 +214,37 @@ def test_a_closed_month_of_minutes_costs_two_files_and_its_context_instead_of_41
     }
 
 
-def test_the_tail_of_the_running_month_and_what_no_file_can_be_expected_for_is_rests(sandbox, desk, truth):
-    run = desk.collect(MINUTES, Span(DAYS.start, parse_time("2023-03-09")))
-    assert (run.archive.used[0], run.archive.used[-1]) == ("BTCUSDT-1m-2023-03-02.zip", "BTCUSDT-1m-2023-03-06.zip")
-    assert desk.sources()["2023-03-06"] == "archive"
-    assert desk.sources()["2023-03-07"] == desk.sources()["2023-03-08"] == "rest"
-    assert desk.rows(MINUTES)[: len(first_symbol(truth[MINUTES]))] == first_symbol(truth[MINUTES])
-    assert len(desk.rows(MINUTES)) == 6 * 1440 + 720
-    again = desk.collect(MINUTES, Span(DAYS.start, parse_time("2023-03-09")), only_missing=True)
+def test_the_running_month_is_rests(sandbox, desk, truth):
+    run = desk.collect(FIVES, UNTIL_NOW)
+    assert run.archive.used == ["BTCUSDT-5m-2023-02.zip"]
+    sources = desk.sources()
+    assert {source for key, source in sources.items() if key < "2023-03"} == {"archive"}
+    assert {source for key, source in sources.items() if key >= "2023-03"} == {"rest"}
+    assert desk.rows(FIVES)[: len(truth[FIVES])] == truth[FIVES]
+    assert len(desk.rows(FIVES)) == (28 + 7) * 288 + 144
+    again = desk.collect(FIVES, UNTIL_NOW, only_missing=True)
     assert (again.requests, again.archive_requests) == (1, 0)
 
 
-def test_levels_of_which_a_page_holds_a_day_or_month_are_rests(sandbox, desk):
-    desk.collect("cryptopair_5m_kdata", DAYS)
-    desk.collect("cryptopair_1h_kdata", FEBRUARY)
+def test_what_a_file_and_its_check_take_as_many_requests_for_is_rests(sandbox, desk):
+    desk.collect(MINUTES, NINTH)
+    desk.collect("cryptopair_15m_kdata", FEBRUARY)
+    desk.collect("cryptoperp_1h_kdata", FEBRUARY)
     assert archived(sandbox) == 0
-    desk.collect(PERP_HOURS, FEBRUARY)
+    desk.collect(QUARTERS, FEBRUARY)
     assert archived(sandbox) == 2
 
 
 FAULTS = [
     "archive_missing",
-    "archive_missing:start=2023-03-04,end=2023-03-05",
     "archive_without_checksum",
-    "archive_lacks_rows:start=2023-03-03T12:00,end=2023-03-05T12:00",
-    "archive_lacks_rows:start=2023-03-02,end=2023-03-02T00:01",
-    "archive_lacks_rows:start=2023-03-06T23:59,end=2023-03-07",
+    "archive_lacks_rows:start=2023-02-03T12:00,end=2023-02-05T12:00",
+    "archive_lacks_rows:start=2023-02-01,end=2023-02-01T00:15",
+    "archive_lacks_rows:start=2023-02-28T23:45,end=2023-03-01",
+    "archive_stale:start=2023-02-09T07:15,end=2023-02-09T07:30",
+    "archive_stale:start=2023-02-08T07:00,end=2023-02-11T09:00",
+    "archive_stale:start=2023-02-01,end=2023-03-01",
+    "revised:path=/data/,start=2023-02-28T23:00,end=2023-03-01",
     "archive_truncated",
     "checksum_mismatch",
     "checksum_mismatch:times=3",
@@ -253,8 +271,8 @@ FAULTS = [
 def test_whatever_is_wrong_with_the_archive_the_table_ends_as_the_exchange_has_it(sandbox, desk, truth, fault):
     sandbox.faults.add(fault)
     desk.patience_s = 0.5 if fault.startswith("timeout") else desk.patience_s
-    desk.collect(MINUTES, DAYS)
-    assert desk.rows(MINUTES) == first_symbol(truth[MINUTES])
+    desk.collect(QUARTERS, FEBRUARY)
+    assert desk.rows(QUARTERS) == first_symbol(truth[QUARTERS])
     assert desk.sql("SELECT * FROM crypto_kdata_gap") == []
 
 
@@ -262,150 +280,188 @@ def test_whatever_is_wrong_with_the_archive_the_table_ends_as_the_exchange_has_i
 def test_an_archive_that_does_not_answer_is_left_alone_for_the_run_and_said_once(sandbox, desk, truth, fault, caplog):
     sandbox.faults.add(fault)
     with caplog.at_level(logging.WARNING):
-        run = desk.collect(MINUTES, DAYS, symbols=3, in_flight=4)
+        run = desk.collect(QUARTERS, FEBRUARY, symbols=3, in_flight=4)
     assert archived(sandbox) <= 2 * 3  # at most what the three symbols began with
-    assert desk.rows(MINUTES) == truth[MINUTES]
+    assert desk.rows(QUARTERS) == truth[QUARTERS]
     assert [record.message for record in caplog.records if "left alone" in record.message] == [
         f"the archive is left alone for this run, REST is asked instead: {run.archive.given_up}"
     ]
-    assert figures(run)["archive_given_up"].startswith("/data/spot/daily/klines/")
+    assert figures(run)["archive_given_up"].startswith("/data/futures/um/monthly/klines/")
 
 
 def test_an_archive_that_nobody_serves_is_left_alone(sandbox, make_desk, truth):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         desk = make_desk(f"http://127.0.0.1:{unused.getsockname()[1]}")
-        run = desk.collect(MINUTES, DAYS)
+        run = desk.collect(QUARTERS, FEBRUARY)
     assert "CRYPTO_ASSETS_ARCHIVE_URL" in run.archive.given_up
-    assert desk.rows(MINUTES) == first_symbol(truth[MINUTES])
+    assert desk.rows(QUARTERS) == first_symbol(truth[QUARTERS])
 
 
 def test_refused_files_are_named_with_the_reason(sandbox, desk):
     sandbox.faults.add("checksum_mismatch")
-    shown = figures(desk.collect(MINUTES, DAYS))
-    assert (shown["archive_files"], shown["archive_files_refused"], shown["rows_from_archive"]) == (0, 5, 0)
-    first = shown["refused_files"][0]
-    assert first["file"] == "BTCUSDT-1m-2023-03-02.zip"
+    shown = figures(desk.collect(QUARTERS, FEBRUARY))
+    assert (shown["archive_files"], shown["archive_files_refused"], shown["rows_from_archive"]) == (0, 1, 0)
+    (first,) = shown["refused_files"]
+    assert first["file"] == "BTCUSDT-15m-2023-02.zip"
     assert "has the SHA-256" in first["reason"]
     assert desk.files() == []
 
 
-def test_a_month_that_is_missing_is_made_of_days_and_days_that_are_missing_are_rests(sandbox, desk, truth):
-    january = Span(parse_time("2023-01-01"), parse_time("2023-02-01"))
-    month = "/data/spot/monthly/klines/BTCUSDT/1m/"
-    sandbox.faults.add("archive_missing", path=month)
-    sandbox.faults.add("archive_missing:start=2023-01-05,end=2023-01-06")
-    run = desk.collect(MINUTES, january)
-    assert run.archive.used == [f"BTCUSDT-1m-2023-01-0{day}.zip" for day in range(1, 5)]
-    assert run.archive.lacking == 2
-    assert len(desk.rows(MINUTES)) == 31 * 1440
-    assert [desk.sources()[f"2023-01-0{day}"] for day in (4, 5, 6)] == ["archive", "rest", "rest"]
+STALE = "archive_stale:path=/monthly/,start=2023-02-09T07:00,end=2023-02-09T08:59"
+"""As of 2021-09-29: the month has other rows than the day's own file and REST."""
+
+
+def test_a_day_alone_and_its_month_give_the_same_bytes_in_either_order(sandbox, make_desk, truth):
+    sandbox.faults.add(STALE)
+    wholes = [[FEBRUARY], [NINTH, FEBRUARY], [FEBRUARY, NINTH]]
+    desks = [make_desk() for _ in wholes]
+    for desk, windows in zip(desks, wholes, strict=True):
+        for window in windows:
+            desk.collect(FIVES, window)
+        assert desk.rows(FIVES) == truth[FIVES]
+    alone = make_desk()
+    alone.collect(FIVES, NINTH)
+    (digest,) = alone.digests()
+    assert all(desk.digests() == desks[0].digests() and digest in desk.digests() for desk in desks)
+    assert {key: source for key, source in desks[0].sources().items() if source != "archive"} == {"2023-02-09": "rest"}
+
+
+def test_what_a_month_says_otherwise_than_rest_is_kept_with_both_versions(sandbox, desk):
+    sandbox.faults.add(STALE)
+    run = desk.collect(FIVES, FEBRUARY)
+    assert klines(sandbox) == 2 + 1 + 1, "the contexts, the hours, and the day"
+    (found,) = desk.conflicts()
+    assert (found["table"], found["file"], found["day"]) == (FIVES, "BTCUSDT-5m-2023-02.zip", "2023-02-09")
+    assert (found["differing"], found["only_in_file"], len(found["sample"])) == (24, 0, 5)
+    first = found["sample"][0]
+    assert first["open_time"] == "2023-02-09 07:00"
+    assert first["file"]["trade_count"] == first["stored"]["trade_count"] // 2
+    assert figures(run)["archive_days_disputed"] == "2023-02-09 in BTCUSDT-5m-2023-02.zip"
+    desk.collect(FIVES, FEBRUARY)
+    assert desk.conflicts() == [found], "said once"
+
+
+def test_a_last_price_that_no_hour_betrays_is_rests_once_rest_was_asked_for_it(sandbox, make_desk, truth):
+    # Neither extremes nor sums tell, and it is not the hour's last.
+    sandbox.faults.add("revised:path=/monthly/,start=2023-02-09T07:05,end=2023-02-09T07:10")
+    stored, late = make_desk(), make_desk()
+    stored.collect(FIVES, NINTH)
+    stored.collect(FIVES, FEBRUARY)
+    late.collect(FIVES, FEBRUARY)
+    assert late.rows(FIVES) != truth[FIVES], "that is the limit which decision 13 names"
+    late.collect(FIVES, NINTH)
+    assert stored.rows(FIVES) == late.rows(FIVES) == truth[FIVES]
+    assert [conflict["differing"] for conflict in stored.conflicts()] == [1]
+
+
+def test_a_month_that_is_missing_is_rests(sandbox, desk, truth):
+    sandbox.faults.add("archive_missing", path="/monthly/")
+    run = desk.collect(QUARTERS, FEBRUARY)
+    assert (run.archive.used, run.archive.lacking, archived(sandbox)) == ([], 1, 1)
+    assert desk.rows(QUARTERS) == first_symbol(truth[QUARTERS])
 
 
 def test_a_month_off_the_grid_is_mended_by_the_daily_files_of_these_days(sandbox, desk, truth):
-    start = parse_time("2023-02-09")
-    times = range(start, start + DAY_MS, 15 * MINUTE_MS)
+    times = range(NINTH.start, NINTH.end, 15 * MINUTE_MS)
     # As in February 2018: the month and REST are off the grid, the days are on it.
-    for path in ("/monthly/", "/api/"):
+    for path in ("/monthly/", "/fapi/"):
         sandbox.faults.add("off_grid", path=path, open_times=tuple(times), shift_ms=789)
     run = desk.collect(QUARTERS, FEBRUARY)
     assert run.archive.used == ["BTCUSDT-15m-2023-02.zip", "BTCUSDT-15m-2023-02-09.zip"]
-    assert desk.rows(QUARTERS) == truth[QUARTERS]
+    assert desk.rows(QUARTERS) == first_symbol(truth[QUARTERS])
     assert run.total.rejected == 96
     assert desk.files() == [("2023-02", 2688), ("2023-02-09", 96)]
     assert desk.sources() == {"2023-02-01": "archive"}
+    assert desk.conflicts() == [], "they agree"
 
 
 def test_days_that_rest_has_off_the_grid_are_taken_from_their_files_too(sandbox, desk, truth):
-    start = parse_time("2023-02-09")
-    times = tuple(range(start, start + DAY_MS, 15 * MINUTE_MS))
-    sandbox.faults.add("off_grid", path="/api/", open_times=times, shift_ms=789)
+    times = tuple(range(NINTH.start, NINTH.end, 15 * MINUTE_MS))
+    sandbox.faults.add("off_grid", path="/fapi/", open_times=times, shift_ms=789)
     sandbox.faults.add("archive_missing", path="/monthly/")
     run = desk.collect(QUARTERS, FEBRUARY)
     assert run.archive.used == ["BTCUSDT-15m-2023-02-09.zip"]
-    assert desk.rows(QUARTERS) == truth[QUARTERS]
+    assert desk.rows(QUARTERS) == first_symbol(truth[QUARTERS])
     assert desk.sources() == {"2023-02-01": "archive+rest"}
 
 
-def test_what_only_the_archive_lacks_comes_from_rest_in_the_same_run_and_shows(sandbox, desk, truth):
-    sandbox.faults.add("archive_lacks_rows:start=2023-03-03T10:00,end=2023-03-03T10:05")
-    run = desk.collect(MINUTES, DAYS)
-    assert klines(sandbox) == 3  # the contexts, and the five minutes
-    assert (run.total.archived, run.total.received) == (5 * 1440 - 5, 5 * 1440)
-    assert desk.sources() == {f"2023-03-0{day}": "archive+rest" if day == 3 else "archive" for day in range(2, 7)}
-    assert desk.files()[1] == ("2023-03-03", 1435)
-    assert desk.rows(MINUTES) == first_symbol(truth[MINUTES])
+def test_a_day_of_which_only_the_archive_lacks_candles_comes_from_rest_in_the_same_run(sandbox, desk, truth):
+    sandbox.faults.add("archive_lacks_rows:start=2023-02-03T10:00,end=2023-02-03T10:25")
+    run = desk.collect(FIVES, FEBRUARY)
+    assert klines(sandbox) == 2 + 1 + 1
+    assert (run.total.archived, run.total.received) == (27 * 288, 28 * 288)
+    assert {key: source for key, source in desk.sources().items() if source != "archive"} == {"2023-02-03": "rest"}
+    assert desk.files() == [("2023-02", 28 * 288 - 5)]
+    assert desk.rows(FIVES) == truth[FIVES]
+    assert desk.conflicts() == [], "a file proves nothing about what it lacks"
 
 
 def test_a_gap_in_a_file_is_the_exchanges_only_once_rest_has_said_so(sandbox, desk):
-    hidden = "start=2023-03-03T10:00,end=2023-03-03T10:05"
-    sandbox.faults.add(f"hidden_span:{hidden}")
-    desk.collect(MINUTES, DAYS)
+    sandbox.faults.add("hidden_span:start=2023-02-03T10:05,end=2023-02-03T10:30")
+    desk.collect(FIVES, FEBRUARY)
     ((status, missing, attempts, evidence),) = desk.sql(
         "SELECT status, missing, attempts, evidence FROM crypto_kdata_gap"
     )
     assert (status, missing, attempts) == ("source", 5, 1)
     (answer,) = json.loads(evidence)["answers"]
-    assert answer["lacked_by"] == ["BTCUSDT-1m-2023-03-03.zip"]
-    assert answer["rows"] == 0
-    # The rest of the window was not asked of REST, so there is no answer about it.
-    assert klines(sandbox) == 3
+    assert answer["lacked_by"] == ["BTCUSDT-5m-2023-02.zip", "BTCUSDT-5m-2023-02-03.zip"]
 
 
-def test_the_archive_has_what_rest_lost(sandbox, desk, truth):
-    sandbox.faults.add("hidden_span:path=/api/,start=2023-03-03,end=2023-03-05")
-    desk.collect(MINUTES, DAYS)
-    assert desk.rows(MINUTES) == first_symbol(truth[MINUTES])
+@pytest.mark.parametrize("window", [FEBRUARY, Span(NINTH.start - DAY_MS, NINTH.end + DAY_MS), NINTH])
+def test_the_archive_has_what_rest_lost_however_the_range_is_cut(sandbox, desk, truth, window):
+    sandbox.faults.add("hidden_span:path=/api/,start=2023-02-09T05:00,end=2023-02-10")
+    desk.collect(FIVES, window)
+    first, last = window.start - FEBRUARY.start, window.end - FEBRUARY.start
+    assert desk.rows(FIVES) == truth[FIVES][first // (5 * MINUTE_MS) : last // (5 * MINUTE_MS)]
+    assert desk.sql("SELECT * FROM crypto_kdata_gap") == []
+    assert desk.sources()["2023-02-09"] == "archive+rest"
 
 
 def test_sources_follow_what_replaces_what(sandbox, desk, truth):
-    desk.collect(MINUTES, DAYS, files=False)
+    desk.collect(FIVES, FEBRUARY, files=False)
     assert set(desk.sources().values()) == {"rest"}
-    desk.collect(MINUTES, DAYS)
+    desk.collect(FIVES, FEBRUARY)
     assert set(desk.sources().values()) == {"archive"}
-    assert [period for period, _ in desk.files()] == [f"2023-03-0{day}" for day in range(2, 7)]
-    day = Span(DAYS.start, DAYS.start + DAY_MS)
-    desk.collect(MINUTES, day, files=False)
-    assert desk.sources()["2023-03-02"] == "rest"
-    assert [period for period, _ in desk.files()] == [f"2023-03-0{day}" for day in range(3, 7)]
-    with desk.database.begin(MINUTES) as connection:
-        connection.exec_driver_sql(f"DELETE FROM {MINUTES} WHERE timestamp >= '2023-03-04 10:00'")
-    desk.collect(MINUTES, DAYS, only_missing=True)
-    assert desk.sources() == {
-        "2023-03-02": "rest",
-        "2023-03-03": "archive",
-        "2023-03-04": "archive+rest",
-        "2023-03-05": "archive",
-        "2023-03-06": "archive",
-    }
-    assert desk.rows(MINUTES) == first_symbol(truth[MINUTES])
+    assert desk.files() == [("2023-02", 28 * 288)]
+    desk.collect(FIVES, NINTH, files=False)
+    assert {key for key, source in desk.sources().items() if source == "rest"} == {"2023-02-09"}
+    with desk.database.begin(FIVES) as connection:
+        connection.exec_driver_sql(
+            f"DELETE FROM {FIVES} WHERE timestamp >= '2023-02-11 10:00' AND timestamp < '2023-02-11 11:00'"
+        )
+    desk.collect(FIVES, FEBRUARY, only_missing=True)
+    assert desk.sources()["2023-02-11"] == "archive+rest"
+    assert desk.rows(FIVES) == truth[FIVES]
+    desk.collect(FIVES, FEBRUARY, files=False)
+    assert desk.files() == [], "nothing of it is left"
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_bytes_do_not_depend_on_what_came_from_where(sandbox, make_desk, truth, data):
     sandbox.faults.clear()
-    days = [parse_time(f"2023-03-0{day}") for day in range(2, 8)]
-    for day in data.draw(st.sets(st.integers(0, 4), max_size=2)):
-        kind = data.draw(st.sampled_from(["archive_missing", "archive_lacks_rows"]))
-        first, length = data.draw(st.integers(0, 1430)), data.draw(st.integers(1, 1440))
-        start = days[day] + first * MINUTE_MS
-        end = min(start + length * MINUTE_MS, days[day + 1])
-        sandbox.faults.add(kind, start=start, end=end)
+    days = [FEBRUARY.start + number * DAY_MS for number in range(29)]
+    for day in data.draw(st.sets(st.integers(0, 27), max_size=3)):
+        kind = data.draw(st.sampled_from(["archive_missing", "archive_lacks_rows", "archive_stale"]))
+        first, length = data.draw(st.integers(0, 286)), data.draw(st.integers(1, 288))
+        start = days[day] + first * 5 * MINUTE_MS
+        end = min(start + length * 5 * MINUTE_MS, days[day + 1])
+        sandbox.faults.add(kind, path="/monthly/" if kind == "archive_stale" else "/data/", start=start, end=end)
     desk = make_desk()
-    cuts = [0, *sorted(data.draw(st.sets(st.integers(1, 4), max_size=3))), 5]
-    windows = [Span(days[left], days[right]) for left, right in pairwise(cuts)]
+    bounds = [0, *sorted(data.draw(st.sets(st.integers(1, 27), max_size=2))), 28]
+    windows = [FEBRUARY, *(Span(days[left], days[right]) for left, right in pairwise(bounds))]
     for window in data.draw(st.permutations(windows)):
-        desk.collect(MINUTES, window, files=data.draw(st.booleans()), only_missing=data.draw(st.booleans()))
-    assert desk.rows(MINUTES) == first_symbol(truth[MINUTES])
+        desk.collect(FIVES, window, files=data.draw(st.booleans()), only_missing=data.draw(st.booleans()))
+    assert desk.rows(FIVES) == truth[FIVES]
     assert desk.sql("SELECT * FROM crypto_kdata_gap") == []
 
 
 def test_symbols_side_by_side_share_one_archive(sandbox, desk, truth):
-    run = desk.collect(MINUTES, DAYS, symbols=3, in_flight=4)
-    assert desk.rows(MINUTES) == truth[MINUTES]
-    assert archived(sandbox) == run.archive_requests == 3 * 5 * 2
-    assert len(desk.files()) == 15
+    run = desk.collect(QUARTERS, FEBRUARY, symbols=3, in_flight=4)
+    assert desk.rows(QUARTERS) == truth[QUARTERS]
+    assert archived(sandbox) == run.archive_requests == 3 * 2
+    assert len(desk.files()) == 3
 
 
 KILLED = f"""
@@ -428,34 +484,31 @@ class Telling(BinanceArchive):
 url, directory = sys.argv[1:]
 exchange = BinanceExchange("sandbox", spot_url=url, futures_url=url)
 database = open_database(f"sqlite:///{{directory}}", "sandbox")
-collect_table(exchange, database, {MINUTES!r}, ["BTC/USDT"], Span({{start}}, {DAYS.end}), only_missing=True,
+collect_table(exchange, database, {FIVES!r}, ["BTC/USDT"], Span({{start}}, {FEBRUARY.end}), only_missing=True,
               archive=Telling(url))
 """
 
 
-def test_a_run_killed_among_files_leaves_valid_rows_that_say_where_they_came_from(sandbox, make_desk, tmp_path):
-    start = FEBRUARY.start
-    whole, desk = make_desk(), make_desk()
-    whole.collect(MINUTES, Span(start, DAYS.end), files=False)
-    directory = tmp_path / "1"
+def test_a_run_killed_among_files_leaves_valid_rows_that_say_where_they_came_from(sandbox, make_desk, truth, tmp_path):
+    start = parse_time("2023-01-01")
+    desk = make_desk()
+    directory = tmp_path / "0"
     command = [sys.executable, "-c", KILLED.replace("{start}", str(start)), sandbox.url, str(directory)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "2023-02\n"
+        assert process.stdout.readline() == "2023-01\n"
         process.stdin.write("\n")
         process.stdin.flush()
         # The next file is asked for when this one was stored.
-        assert process.stdout.readline() == "2023-03-01\n"
+        assert process.stdout.readline() == "2023-02\n"
         process.send_signal(signal.SIGKILL)
-    left = desk.rows(MINUTES)
-    assert len(left) == 28 * 1440
-    assert set(left) <= set(whole.rows(MINUTES))
-    assert desk.files() == [("2023-02", 28 * 1440)]
-    of_february = {source for key, source in desk.sources().items() if key < "2023-03"}
-    later = {source for key, source in desk.sources().items() if key >= "2023-03"}
-    assert (of_february, later) == ({"archive"}, {""})
+    left = desk.rows(FIVES)
+    assert len(left) == 31 * 288
+    assert desk.files() == [("2023-01", 31 * 288)]
+    of_january = {source for key, source in desk.sources().items() if key < "2023-02"}
+    later = {source for key, source in desk.sources().items() if key >= "2023-02"}
+    assert (of_january, later) == ({"archive"}, {""})
     sandbox.requests.reset()
-    desk.collect(MINUTES, Span(start, DAYS.end), only_missing=True)
-    assert desk.rows(MINUTES) == whole.rows(MINUTES)
-    assert archived(sandbox) == 6 * 2  # the first six days of March
-    assert klines(sandbox) == 2  # the contexts
-    assert set(desk.sources().values()) == {"archive"}
+    desk.collect(FIVES, Span(start, FEBRUARY.end), only_missing=True)
+    assert desk.rows(FIVES) == left + truth[FIVES]
+    assert archived(sandbox) == 2
+    assert klines(sandbox) == 1 + 2  # the hours and the contexts

@@ -69,15 +69,19 @@ def test_what_is_stored_and_what_the_exchange_has_none_of_is_not_asked_for(datab
     assert (again.rows, again.new_rows, again.requests) == (576, 300, 1)
 
 
-def test_closed_days_lie_in_the_archive_and_the_rest_does_not(database, exchange):
-    symbol = planned(database, BOTH, MINUTES)
-    assert (symbol.rows, symbol.archived_rows, symbol.archive_files) == (2880, 1440, 1)
-    assert symbol.requests == 1 + 2, "twenty candles before the file, then the day after it with the twenty after that"
-    without = planned(database, BOTH, MINUTES, has_archive=False)
-    assert (without.archived_rows, without.requests) == (0, 3)
-    running = Span(moment("2023-03-22"), moment("2023-03-23"))
-    symbol = planned(database, running, MINUTES)
-    assert (symbol.rows, symbol.archived_rows) == (607, 0)
+FEBRUARY_AND_MARCH = Span(moment("2023-02-01"), moment("2023-04-01"))
+
+
+def test_closed_months_lie_in_the_archive_and_the_rest_does_not(database, exchange):
+    exchange.publish("BTC/USDT", INTERVAL, Span(moment("2023-01-31"), moment("2023-02-01")))
+    populate_markets(database, exchange, MarketType.SPOT, ("BTC/USDT",), CLOCK)
+    symbol = planned(database, FEBRUARY_AND_MARCH, MINUTES)
+    minutes_of_march = 21 * 1440 + 607
+    assert (symbol.rows, symbol.archived_rows, symbol.archive_files) == (40_320 + minutes_of_march, 40_320, 1)
+    assert symbol.requests == 1 + 1 + 31, "twenty candles before the file, its hours, then March"
+    without = planned(database, FEBRUARY_AND_MARCH, MINUTES, has_archive=False)
+    assert (without.archived_rows, without.requests) == (0, 72)
+    assert planned(database, BOTH, MINUTES).archive_files == 0
 
 
 def test_a_file_that_would_spare_no_request_does_not_count(database, exchange):

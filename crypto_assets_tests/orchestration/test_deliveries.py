@@ -13,7 +13,8 @@ from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.archive_csv import ArchiveCandles
 from crypto_assets.exchange.archive_files import ArchiveFile
 from crypto_assets.exchange.errors import TransientError
-from crypto_assets.orchestration.deliveries import ArchiveInUse, FileRows, RestRows, SpanReader, Window, batches
+from crypto_assets.orchestration.deliveries import ArchiveInUse, FileRows, RestRows, Window, batches
+from crypto_assets.orchestration.span_reader import SpanReader
 from crypto_assets.quality.ledger import Answer
 
 START = parse_time("2023-02-01")
