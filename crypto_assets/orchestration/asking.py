@@ -6,7 +6,7 @@ Called by `collection`, which asks and keeps here what came of it, and by `backf
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crypto_assets.domain.entities import MarketType
@@ -15,8 +15,9 @@ from crypto_assets.domain.spans import Span, SpanIndex, intersect, merge, subtra
 from crypto_assets.exchange.archive import files_for
 from crypto_assets.frames.candles import LOOKBACK
 from crypto_assets.quality.coverage import askable
+from crypto_assets.quality.holdings import Holdings
 from crypto_assets.quality.ledger import Answer
-from crypto_assets.quality.verification import Look, Series
+from crypto_assets.quality.verification import Look
 
 
 @dataclass
@@ -81,23 +82,37 @@ class Asking:
         return pages + sum(-(-Interval.H1.count(*span) // page_rows) for span in elsewhere)
 
 
-def plan(series: Series, window: Span, clock: int, *, only_missing: bool, spans: Sequence[Span] | None) -> Asking:
-    """What to ask for in `window` (whole partitions) at the exchange's `clock`, as `CandleCollector.collect` says."""
-    interval, scheme = series.interval, series.interval.partition_scheme
+def plan(
+    holdings: Holdings, window: Span, clock: int, *, only_missing: bool, spans: Mapping[str, Sequence[Span]] | None
+) -> dict[str, Asking]:
+    """What to ask for of each entity in `window` (whole partitions) at the exchange's `clock`.
+
+    As `CandleCollector.plan` says; `spans` are by entity id.
+    """
+    interval, scheme = holdings.interval, holdings.interval.partition_scheme
     partitions = partition_keys(scheme, window.start, window.end)
-    due = askable(interval, window, series.listed(), clock)
     # The context after the window may be replaced, and then what looks back at that is derived anew.
     sides = (max(0, window.start - reach(interval)), window.start), (window.end, window.end + 2 * reach(interval))
-    around = sorted(series.covered([key for side in sides for key in partition_keys(scheme, *side)]))
-    altered = series.suspects([*partitions, *around])
+    outside = [holdings.covered(partition_keys(scheme, *side)) for side in sides]
+    around = {each: sorted({key for side in outside for key in side.get(each, ())}) for each in holdings.entity_ids}
+    altered = holdings.suspects([*partitions, *set().union(*around.values())])
+    due = {each: askable(interval, window, holdings.listed[each], clock) for each in holdings.entity_ids}
     if not only_missing and spans is None:
-        return Asking(window, partitions, due, due, altered, set(), around)
-    missing = series.missing(due if spans is None else intersect(due, spans))
-    suspects = {key for key in altered.intersection(partitions) if intersect([_span(interval, key)], missing)}
-    wanted = missing if spans is not None else subtract(missing, series.source_gaps())
-    whole = (_span(interval, key) for key in altered.intersection(partitions).difference(suspects))
-    asked = merge([*wanted, *intersect(due, whole)])
-    return Asking(window, partitions, due, asked, altered, suspects, around, missing)
+        return {
+            each: Asking(window, partitions, due[each], due[each], altered[each], set(), around[each]) for each in due
+        }
+    sought = due if spans is None else {each: intersect(due[each], spans.get(each, ())) for each in due}
+    missing = holdings.missing(sought)
+    askings = {}
+    for each, lacking in missing.items():
+        unfilled = SpanIndex(lacking)
+        inside = altered[each].intersection(partitions)
+        suspects = {key for key in inside if unfilled.touches(_span(interval, key))}
+        wanted = lacking if spans is not None else subtract(lacking, holdings.source_gaps.get(each, []))
+        whole = (_span(interval, key) for key in inside.difference(suspects))
+        asked = merge([*wanted, *intersect(due[each], whole)])
+        askings[each] = Asking(window, partitions, due[each], asked, altered[each], suspects, around[each], lacking)
+    return askings
 
 
 def reach(interval: Interval) -> int:

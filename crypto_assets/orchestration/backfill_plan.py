@@ -6,10 +6,10 @@ Where the range reaches the running day, candles are taken to close by the clock
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from crypto_assets.database.engines import Database
 from crypto_assets.database.queries import row_count
@@ -19,10 +19,10 @@ from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import partition_keys
 from crypto_assets.domain.spans import Span, intersect, subtract
 from crypto_assets.exchange.weights import PAGE_ROWS, REQUEST_WEIGHT, weight
-from crypto_assets.orchestration.asking import plan
+from crypto_assets.orchestration.asking import Asking, plan
 from crypto_assets.orchestration.collected import Symbol
 from crypto_assets.orchestration.population import symbols_to_collect
-from crypto_assets.quality.verification import Series
+from crypto_assets.quality.holdings import Holdings, in_parts
 
 BYTES_A_ROW = {"sqlite": 165.0, "postgresql": 220.0, "mysql": 155.0}
 """Measured with 86,400 minutes of one symbol: SQLite 3.40, PostgreSQL 18, MariaDB 10.11."""
@@ -113,19 +113,32 @@ def plan_table(
     market_type, interval = KDATA_TABLES[table]
     chosen = symbols_to_collect(database, market_type, symbols)
     keys = partition_keys(interval.partition_scheme, *window)
-    plans = [_plan(database, table, each, window, clock, only_missing, has_archive) for each in chosen]
+    plans: list[SymbolPlan] = []
+    for part in in_parts([symbol.entity_id for symbol in chosen], interval.partition_scheme, window):
+        with database.connect(table) as connection:
+            holdings = Holdings(connection, table, part)
+            askings = plan(holdings, window, clock, only_missing=only_missing, spans=None)
+            unread = {each: asking.due for each, asking in askings.items() if asking.missing is None}
+            missing = {each: asking.missing or [] for each, asking in askings.items()} | holdings.missing(unread)
+            source = holdings.source_gaps
+        plans += [
+            _plan(table, symbol, askings[symbol.entity_id], missing[symbol.entity_id], source, clock, has_archive)
+            for symbol in chosen[len(plans) : len(plans) + len(part)]
+        ]
     return TablePlan(table, (keys[0], keys[-1]), plans, _bytes_a_row(database, table))
 
 
 def _plan(
-    database: Database, table: str, symbol: Symbol, window: Span, clock: int, only_missing: bool, has_archive: bool
+    table: str,
+    symbol: Symbol,
+    asking: Asking,
+    missing: list[Span],
+    source_gaps: Mapping[str, list[Span]],
+    clock: int,
+    has_archive: bool,
 ) -> SymbolPlan:
     market_type, interval = KDATA_TABLES[table]
-    with database.connect(table) as connection:
-        series = Series(connection, table, symbol.entity_id)
-        asking = plan(series, window, clock, only_missing=only_missing, spans=None)
-        missing = series.missing(asking.due) if asking.missing is None else asking.missing
-        absent = intersect(missing, series.source_gaps())
+    absent = intersect(missing, source_gaps.get(symbol.entity_id, []))
 
     def count(spans: Sequence[Span]) -> int:
         return sum(interval.count(*span) for span in spans)
@@ -150,7 +163,7 @@ def _bytes_a_row(database: Database, table: str) -> float:
     """What a stored candle of the table takes, or usually does where few are stored."""
     with database.connect(table) as connection:
         some = select(TABLES[table].c.entity_id).limit(_ENOUGH_ROWS).subquery()
-        if len(connection.execute(select(some)).all()) < _ENOUGH_ROWS:
+        if (connection.scalar(select(func.count()).select_from(some)) or 0) < _ENOUGH_ROWS:
             return BYTES_A_ROW[database.engine]
         rows = row_count(connection, TABLES[table])
     return table_bytes(database)[table] / rows

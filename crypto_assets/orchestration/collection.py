@@ -11,7 +11,7 @@ What comes on either side other than it is stored replaces that as well.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -42,6 +42,7 @@ from crypto_assets.orchestration.stored_candles import stored_candles
 from crypto_assets.quality.changes import note_unverified
 from crypto_assets.quality.conflicts import record_conflicts
 from crypto_assets.quality.coverage import claim_coverage, unverify
+from crypto_assets.quality.holdings import Holdings, in_parts
 from crypto_assets.quality.ledger import Policy
 from crypto_assets.quality.provenance import ARCHIVE
 from crypto_assets.quality.rejections import record_rejections
@@ -75,16 +76,28 @@ class CandleCollector(OfCandleTable):
     stop: threading.Event = field(default_factory=threading.Event)
     """Set when nothing more is to be written: something is wrong for all symbols."""
 
-    def plan(self, symbol: Symbol, window: Span, *, only_missing: bool, spans: Sequence[Span] | None = None) -> Asking:
-        """What to ask for of a symbol in `window` (whole partitions).
+    def plan(
+        self,
+        symbols: Sequence[Symbol],
+        window: Span,
+        *,
+        only_missing: bool,
+        spans: Mapping[str, Sequence[Span]] | None = None,
+    ) -> dict[str, Asking]:
+        """What to ask for of each symbol in `window` (whole partitions), by its name.
 
-        `only_missing` asks for what is not stored and not known to be lacking at the exchange; with `spans` only for
-        what is missing in these, known or not; otherwise all is asked for again, and what the exchange revised replaces
-        ours. A partition that was altered behind our back is asked for as a whole.
+        `only_missing` asks for what is not stored and not known to be lacking at the exchange; with `spans`, by name,
+        only for what is missing in these, known or not; otherwise all is asked for again, and what the exchange revised
+        replaces ours. A partition that was altered behind our back is asked for as a whole.
         """
-        with self.database.connect(self.table_name) as connection:
-            series = Series(connection, self.table_name, symbol.entity_id)
-            return plan(series, window, self.clock, only_missing=only_missing, spans=spans)
+        names = {symbol.entity_id: symbol.name for symbol in symbols}
+        chosen = None if spans is None else {each: spans.get(name, ()) for each, name in names.items()}
+        askings: dict[str, Asking] = {}
+        for part in in_parts(list(names), self.interval.partition_scheme, window):
+            with self.database.connect(self.table_name) as connection:
+                holdings = Holdings(connection, self.table_name, part)
+                askings |= plan(holdings, window, self.clock, only_missing=only_missing, spans=chosen)
+        return {name: askings[each] for each, name in names.items()}
 
     def pages(self, symbol: Symbol, asking: Asking) -> int:
         """How many pages of REST that takes, if the archive has the files that can be expected."""
@@ -95,8 +108,8 @@ class CandleCollector(OfCandleTable):
     def still_holds(self, symbol: Symbol, asking: Asking) -> bool:
         """Whether nobody altered, since it was planned, what the plan takes for granted."""
         with self.database.connect(self.table_name) as connection:
-            series = Series(connection, self.table_name, symbol.entity_id)
-            return series.suspects([*asking.partitions, *asking.around]) <= asking.altered
+            holdings = Holdings(connection, self.table_name, [symbol.entity_id])
+            return holdings.suspects([*asking.partitions, *asking.around])[symbol.entity_id] <= asking.altered
 
     def collect(self, symbol: Symbol, asking: Asking) -> Collected:
         """Stores the closed candles that are asked for, committing as pages come, and notes the coverage.

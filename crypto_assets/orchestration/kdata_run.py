@@ -93,16 +93,15 @@ def collect_table(
     settled = clock - exchange.close_margin_ms
     collector = CandleCollector(exchange, database, table, settled, policy, now, tally, files)
 
-    def plan(symbol: Symbol) -> Asking:
-        chosen_spans = None if spans is None else spans.get(symbol.name, ())
-        return collector.plan(symbol, window, only_missing=only_missing, spans=chosen_spans)
+    def plan(symbols: Sequence[Symbol]) -> dict[str, Asking]:
+        return collector.plan(symbols, window, only_missing=only_missing, spans=spans)
 
     def collect(symbol: Symbol) -> Collected:
         asking = askings[symbol.name]
         if not symbol.is_listing_known:
             note_first_candle(database, exchange, market_type, symbol)
         if not symbol.is_listing_known or not collector.still_holds(symbol, asking):
-            asking = plan(symbol)
+            asking = plan([symbol])[symbol.name]
             tally.expect(symbol.name, asking.rows(interval) - askings[symbol.name].rows(interval))
         try:
             return collector.collect(symbol, asking)
@@ -111,7 +110,10 @@ def collect_table(
 
     with _rare_garbage_collections():
         # Planned for all before anything is asked, so that it can be said how far the whole is.
-        askings, failures = _each(plan, chosen, exchange.readers, collector.stop)
+        try:
+            askings, failures = plan(chosen), {}
+        except OperationalError as error:
+            askings, failures = {}, {symbol.name: str(error) for symbol in chosen}
         for name, asking in askings.items():
             tally.expect(name, asking.rows(interval))
         planned = [symbol for symbol in chosen if symbol.name in askings]

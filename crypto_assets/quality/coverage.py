@@ -109,6 +109,20 @@ def covered_partitions(
     return _rows_by_entity(connection, interval, market_type.entity_type, *own, *chosen)
 
 
+def covered_between(
+    connection: Connection,
+    market_type: MarketType,
+    interval: Interval,
+    entity_ids: Collection[str],
+    first: str,
+    last: str,
+) -> dict[str, dict[str, Row[Any]]]:
+    """The same of many entities for all partitions from the first to the last: one range of the key for each."""
+    c = _COVERAGE.c
+    own = (c.entity_id.in_(entity_ids), c.partition >= first, c.partition <= last)
+    return _rows_by_entity(connection, interval, market_type.entity_type, *own)
+
+
 def _rows_by_entity(
     connection: Connection, interval: Interval, entity_type: str, *where: Any
 ) -> dict[str, dict[str, Row[Any]]]:

@@ -7,7 +7,7 @@ what the mark leads to is decided here. What a partition holds is read by `conte
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,13 +18,12 @@ from crypto_assets.database.candle_table import OfCandleTable
 from crypto_assets.database.expressions import as_written
 from crypto_assets.domain.intervals import (
     is_partition_key,
-    partition_keys,
     partition_span,
     to_datetime,
     to_milliseconds,
 )
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
-from crypto_assets.quality.changes import clear_marks, marks, note_found
+from crypto_assets.quality.changes import clear_marks, note_found
 from crypto_assets.quality.content import EMPTY, Content, read_content, read_digest
 from crypto_assets.quality.coverage import (
     Owed,
@@ -36,9 +35,9 @@ from crypto_assets.quality.coverage import (
     record_coverage,
 )
 from crypto_assets.quality.gap_rows import load_gaps, store_gaps
-from crypto_assets.quality.gaps import archived_spans, missing_spans, within, written_within
+from crypto_assets.quality.gaps import archived_spans, written_within
 from crypto_assets.quality.holes import LONGEST_HOLE
-from crypto_assets.quality.ledger import SOURCE, Answer, Policy, answered, reconciled
+from crypto_assets.quality.ledger import Answer, Policy, answered, reconciled
 
 PARTITIONS_PER_TRANSACTION = 64
 """While so many are looked at, other writers wait: 64 days of minutes take about a twentieth of a second."""
@@ -87,46 +86,6 @@ class Series(OfCandleTable):
     def listed(self) -> list[Span]:
         """When the entity was listed."""
         return listed_spans(self.connection, self.entities, [self.entity_id], self.interval)[self.entity_id]
-
-    def source_gaps(self) -> list[Span]:
-        """What the exchange is known to have no candles for."""
-        gaps = load_gaps(self.connection, self.market_type, self.interval, entity_id=self.entity_id, statuses=[SOURCE])
-        return merge(gap.span for gap in gaps.get(self.entity_id, []))
-
-    def missing(self, spans: Iterable[Span]) -> list[Span]:
-        """The parts of `spans` whose grid points have no candle, in order: [first missing, next present).
-
-        Partitions that were verified to lack none, and have no mark, are counted only: a twentieth of the work. The
-        count is for what leaves no mark, such as a file that was deleted.
-        """
-        sought = merge(spans)
-        keys = [key for span in sought for key in partition_keys(self.interval.partition_scheme, *span)]
-        marked = {mark.partition for mark in marks(self.connection, self.table_name, self.entity_id)}
-        verified = merge(
-            self._span(key)
-            for key, row in self.covered(keys).items()
-            if row.digest and key not in marked and row.present == self.interval.count(*self._span(key))
-        )
-        unread = subtract(sought, [span for span in verified if self._is_full(span)])
-        found = (missing_spans(self.connection, self.table, self.entity_id, self.interval, span) for span in unread)
-        return [gap for gaps in found for gap in gaps]
-
-    def _is_full(self, span: Span) -> bool:
-        """Whether as many candles are stored in `span` as its grid has points, those in files beside."""
-        counted = select(func.count()).select_from(self.table)
-        return all(
-            self.connection.scalar(counted.where(*within(self.table, self.entity_id, part)))
-            == self.interval.count(*part)
-            for part in subtract([span], self._archived())
-        )
-
-    def suspects(self, partitions: Collection[str]) -> set[str]:
-        """Those of `partitions` that somebody changed, and that are not as they were verified."""
-        marked = {mark.partition for mark in marks(self.connection, self.table_name, self.entity_id)}
-        if not marked.intersection(partitions):
-            return set()
-        rows = self.covered(marked.intersection(partitions))
-        return {key for key, row in rows.items() if row.digest and self._digest(key) != row.digest}
 
     def differing(self, partitions: Collection[str]) -> set[str]:
         """Those of `partitions` that are not as they were verified, or never were; rows in a file alone are as ever."""

@@ -13,7 +13,7 @@ from crypto_assets.database.tables import CHANGES
 from crypto_assets.domain.intervals import DAY_MS, parse_time
 from crypto_assets.domain.spans import Span, merge
 from crypto_assets.quality.gaps import missing_spans
-from crypto_assets.quality.verification import Series
+from crypto_assets.quality.holdings import Holdings
 from crypto_assets_tests.quality.stored_candles import (
     BTC,
     FIVE_MINUTES,
@@ -49,6 +49,11 @@ def statements(connection):
     event.remove(connection, "before_cursor_execute", note)
 
 
+def missing(connection, spans):
+    """What a plan finds missing of the one symbol."""
+    return Holdings(connection, FIVE_MINUTES, [BTC]).missing({BTC: spans})[BTC]
+
+
 def delete(connection, numbers):
     times = [naive(START + number * STEP) for number in numbers]
     connection.execute(TABLE.delete().where(TABLE.c.timestamp.in_(times)))
@@ -67,7 +72,7 @@ def test_it_is_what_a_look_at_every_candle_finds(quality_database, never, delete
     with rolled_back(quality_database) as connection:
         list_pairs(connection)
         store(connection, [time for time in times_of(DAYS) if (time - START) // STEP not in never])
-        series = collected(connection, DAYS)
+        collected(connection, DAYS)
         marked = connection.execute(select(CHANGES)).all()
         delete(connection, unnoticed)
         connection.execute(CHANGES.delete())  # as where a file was replaced: nothing tells of it
@@ -80,7 +85,7 @@ def test_it_is_what_a_look_at_every_candle_finds(quality_database, never, delete
                 TABLE.update().where(TABLE.c.timestamp == naive(time)).values(timestamp=naive(time + 1000))
             )
         expected = [gap for span in wanted for gap in missing_spans(connection, TABLE, BTC, M5, span)]
-        assert [time for gap in series.missing(wanted) for time in times_of(gap)] == [
+        assert [time for gap in missing(connection, wanted) for time in times_of(gap)] == [
             time for gap in expected for time in times_of(gap)
         ]
 
@@ -89,13 +94,13 @@ def test_days_verified_to_be_whole_are_counted_and_not_read(quality_database):
     with rolled_back(quality_database) as connection:
         list_pairs(connection)
         store(connection, times_of(DAYS))
-        series = collected(connection, DAYS)
+        collected(connection, DAYS)
         with statements(connection) as seen:
-            assert series.missing([DAYS]) == []
+            assert missing(connection, [DAYS]) == []
         assert not [statement for statement in seen if "lag(" in statement]
         delete(connection, [300])
         with statements(connection) as seen:
-            assert series.missing([DAYS]) == [Span(START + 300 * STEP, START + 301 * STEP)]
+            assert missing(connection, [DAYS]) == [Span(START + 300 * STEP, START + 301 * STEP)]
         assert len([statement for statement in seen if "lag(" in statement]) == 2, "holes and the end of one day"
 
 
@@ -107,4 +112,4 @@ def test_what_was_moved_into_files_is_not_missing(partitioned_database, tmp_path
         collected(connection, Span(month.start, month.end + DAY_MS))
     assert len(archive_candles(partitioned_database, tmp_path, FIVE_MINUTES, [(BTC, "2023-03-01")])) == 1
     with partitioned_database.connect(FIVE_MINUTES) as connection:
-        assert Series(connection, FIVE_MINUTES, BTC).missing([Span(month.start, month.end + DAY_MS)]) == []
+        assert missing(connection, [Span(month.start, month.end + DAY_MS)]) == []
