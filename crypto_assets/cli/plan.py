@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from crypto_assets.database.engines import Database
     from crypto_assets.orchestration.backfill_plan import SymbolPlan, TablePlan
 
-_WIDTH = 110
-"""A narrower terminal breaks the lines; a figure that is cut would be another figure."""
+_WIDTH = 1000
+"""As wide as the figures are. A narrower terminal breaks the lines; a figure that is cut would be another figure."""
 
 
 @click.command()
@@ -129,8 +129,7 @@ def _of_symbol(each: SymbolPlan) -> dict[str, Any]:
 
 def print_plan(document: dict[str, Any]) -> None:
     """The plan for reading: a line a table, and what the columns do not say."""
-    console = Console()
-    console.width = max(console.width, _WIDTH)
+    console = Console(width=_WIDTH)
     grid = Table(box=SIMPLE)
     for head in ("table", "symbols", "stored", "to ask", "requests", "weight", "minutes", "MB", "in archive"):
         grid.add_column(head, justify="left" if head == "table" else "right", no_wrap=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from crypto_assets.cli.misuse import stating_misuse
 from crypto_assets.cli.question import ask
 from crypto_assets.domain.intervals import parse_time, to_datetime
 from crypto_assets.settings import load_settings
@@ -111,10 +112,8 @@ def _remove(database: Database, depth: str, chosen: dict[str, Any], *, dry_run: 
 def _chosen(provider: str | None, tables: str | None, since: str | None) -> dict[str, Any]:
     moment: datetime | None = None
     if since is not None:
-        try:
+        with stating_misuse():
             moment = to_datetime(parse_time(since))
-        except ValueError as error:
-            raise click.ClickException(str(error)) from error
     names = [each.strip() for each in (tables or "").split(",") if each.strip()]
     if provider == "" or (tables is not None and not names):
         raise click.UsageError("--provider and --tables need a name.")

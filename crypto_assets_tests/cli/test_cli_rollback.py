@@ -121,7 +121,7 @@ def test_the_schema_goes_with_its_files_and_the_backup_is_listed_afterwards(invo
         (["--schema"], 1, "There is no terminal to ask at; say --yes"),
         (["--provider", "binance", "--tables", "crypto_pairs", "--yes"], 1, "did you mean crypto_pair"),
         (["--provider", "binance", "--tables", "crypto_pair", "--yes"], 1, "crypto_pair cannot lose rows"),
-        (["--provider", "binance", "--since", "yesterday", "--yes"], 1, "'yesterday' is not an ISO date"),
+        (["--provider", "binance", "--since", "yesterday", "--yes"], 2, "'yesterday' is not an ISO date"),
         (["--provider", "kraken", "--yes"], 1, "Nothing of kraken is stored"),
         (["--restore", "20200101T000000Z"], 1, "There is no backup '20200101T000000Z'"),
     ],

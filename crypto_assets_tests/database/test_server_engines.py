@@ -101,3 +101,16 @@ def test_only_connecting_is_bounded_not_what_a_statement_takes(database_url, eng
     with database.connect(META) as connection:
         assert connection.scalar(text("SELECT sleep(1.5)")) == 0
     database.dispose()
+
+
+@pytest.mark.parametrize("server", ["postgresql", "mysql"])
+@pytest.mark.parametrize("option", ["bogus=1", "connect_timeout=soon"])
+def test_an_option_that_the_driver_does_not_know_is_one_sentence_without_the_password(servers, server, option):
+    given = servers[server]().set(password="hunter2")  # noqa: S106 - made up
+    url = given.render_as_string(hide_password=False)
+    database = open_database(f"{url}{'&' if '?' in url else '?'}{option}", "sandbox")
+    with pytest.raises(DatabaseError) as refused, database.connect("crypto_meta"):
+        pass
+    said = str(refused.value)
+    assert "hunter2" not in said
+    assert len(said.splitlines()) == 1

@@ -181,7 +181,29 @@ class ServerDatabase(Database):
             return self._made[for_turns]
 
     def _make_pool(self, *, for_turns: bool) -> Engine:
-        made = create_engine(
+        with self._stating_misuse():
+            made = self._engine(for_turns=for_turns)
+        event.listen(made, "do_connect", self._open)
+        if not for_turns:
+            event.listen(made, "connect", lambda connection, _: self._connected(connection))
+        return made
+
+    def _open(self, dialect: Any, _record: Any, arguments: Sequence[Any], options: dict[str, Any]) -> Any:
+        with self._stating_misuse(dialect.loaded_dbapi.ProgrammingError):
+            return dialect.connect(*arguments, **options)
+
+    @contextmanager
+    def _stating_misuse(self, *also: type[Exception]) -> Iterator[None]:
+        """Says in a sentence that a driver does not know an option of the URL, or not such a value."""
+        kinds: tuple[type[Exception], ...] = (TypeError, ValueError, *also)
+        try:
+            yield
+        except kinds as error:
+            said = str(error).strip().rstrip(".")
+            raise DatabaseError(f"The URL {self.location} has an option that cannot be used: {said}.") from error
+
+    def _engine(self, *, for_turns: bool) -> Engine:
+        return create_engine(
             self._url,
             pool_size=1 if for_turns else IDLE_CONNECTIONS,
             max_overflow=-1,
@@ -192,9 +214,6 @@ class ServerDatabase(Database):
             connect_args=self._turn_arguments() if for_turns else self._connect_arguments(),
             execution_options={"schema_translate_map": dict(self.schemas)},
         )
-        if not for_turns:
-            event.listen(made, "connect", lambda connection, _: self._connected(connection))
-        return made
 
     def _connect_seconds(self) -> int:
         """How long a server may take to let us in; `connect_timeout` in the URL says otherwise."""
