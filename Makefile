@@ -20,13 +20,8 @@ test: $(READY) ## the tests, on all cores
 test-oldest: ## the tests with the oldest packages that pyproject.toml allows, in an environment of their own
 	$(MAKE) test VENV=.venv-oldest LOCK=requirements-oldest.lock
 
-# The history is created by one process first: several that open a fresh one at once corrupt it (dagster-io/dagster#27390).
 dev: $(READY) ## the Dagster UI on port 3000; with CRYPTO_ASSETS_ENVIRONMENT=sandbox the sandbox runs beside it
-	@if [ "$$CRYPTO_ASSETS_ENVIRONMENT" = sandbox ] && [ -z "$$CRYPTO_ASSETS_SPOT_URL$$CRYPTO_ASSETS_FUTURES_URL" ]; then \
-		$(BIN)/crypto-assets sandbox $(if $(DATA),--data $(DATA)) & trap "kill $$!" EXIT INT TERM; \
-	fi; \
-	$(BIN)/python -c 'import dagster; dagster.DagsterInstance.from_config(".").get_runs_count()' && \
-	$(BIN)/dagster dev $(ARGS)
+	$(BIN)/crypto-assets dev $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 bench: $(READY) ## our path beside what people write by hand, in one run
 	$(BIN)/python -m benchmarks $(ARGS)

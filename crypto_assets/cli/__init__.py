@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from crypto_assets.cli.archive import archive
+from crypto_assets.cli.dev import dev
 from crypto_assets.cli.migrate import migrate
 from crypto_assets.cli.plan import plan
 from crypto_assets.cli.query import query
@@ -52,6 +53,7 @@ def main() -> None:
 
 
 main.add_command(archive)
+main.add_command(dev)
 main.add_command(migrate)
 main.add_command(plan)
 main.add_command(query)

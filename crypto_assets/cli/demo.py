@@ -29,6 +29,7 @@ from rich.progress import (
 from sqlalchemy import select
 
 from crypto_assets.cli.confirmation import confirm_gaps
+from crypto_assets.cli.history_home import prepare_home
 from crypto_assets.cli.runs import project_instance, run_job, telling
 from crypto_assets.cli.summary import print_summary, summarise
 from crypto_assets.database.engines import Database, open_database
@@ -55,6 +56,7 @@ def run_demo(given: Settings, data: Path | None, days: int, *, as_json: bool) ->
     sandbox. Raises the errors of the runs.
     """
     console = Console(stderr=as_json)
+    prepare_home()
     arguments = [] if data is None else ["--data", str(data)]
     with _sandbox(arguments) as url, project_instance() as instance, progress_bars(console) as progress:
         with closing(BinanceExchange("sandbox", spot_url=url, futures_url=url)) as exchange:
@@ -92,6 +94,7 @@ def run_demo(given: Settings, data: Path | None, days: int, *, as_json: bool) ->
                     progress.update(bars[table], completed=progress.tasks[bars[table]].total)
         _confirm_gaps(settings, database, instance)
         checked = run_job(definitions, instance, "integrity", raise_on_error=False)
+        run_job(definitions, instance, "quality_report")
     summary = summarise(database, figures, checked.get_asset_check_evaluations())
     database.dispose()
     print_summary(summary, settings, data, as_json=as_json)

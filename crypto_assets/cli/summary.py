@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import func, select
 
+from crypto_assets.cli.dev import dev_command
 from crypto_assets.database.engines import Database
 from crypto_assets.database.engines.sqlite import SqliteDatabase
 from crypto_assets.database.tables import TABLES
@@ -77,7 +77,9 @@ def summarise(
     assets = []
     for table in [*entity_tables(), *KDATA_TABLES]:
         if table not in verdicts:
-            raise click.ClickException(f"the checks of {table} did not run; see the run of job integrity in `make dev`")
+            raise click.ClickException(
+                f"the checks of {table} did not run; see the run of job integrity in `crypto-assets dev`"
+            )
         assets.append(_summarise_asset(database, table, figures.get(table, []), verdicts[table]))
     return Summary(database.location, _example(database), assets)
 
@@ -161,6 +163,7 @@ def print_summary(summary: Summary, settings: Settings, data: Path | None, *, as
                 )
     click.echo(f"\nThe database: {summary.location}")
     click.echo(f"Try: {summary.example}")
+    click.echo(f"What is complete, missing and late, as a page: {settings.report_file.absolute()}")
     click.echo(f"See it: {_dev_command(settings, data)}")
 
 
@@ -202,12 +205,15 @@ def _verdict(check: str, *, passed: bool) -> str:
 
 
 def _dev_command(settings: Settings, data: Path | None) -> str:
-    variables = {"CRYPTO_ASSETS_ENVIRONMENT": settings.environment.value}
+    """The command that opens the UI on the demo's database; no partition is offered before its first candle."""
+    variables = {
+        "CRYPTO_ASSETS_ENVIRONMENT": settings.environment.value,
+        "CRYPTO_ASSETS_START": settings.start.isoformat(),
+    }
     if data is not None:
         variables |= {
             "CRYPTO_ASSETS_DATABASE": settings.database_url,
             "CRYPTO_ASSETS_PAIRS": ",".join(settings.pairs),
             "CRYPTO_ASSETS_PERPS": ",".join(settings.perps),
         }
-    target = ["make dev"] if data is None else ["make dev", f"DATA={shlex.quote(str(data))}"]
-    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), *target])
+    return dev_command(variables, data)
