@@ -22,6 +22,9 @@ from crypto_assets.cli.history_home import prepare_home
 from crypto_assets.sandbox.process import SandboxProcess
 from crypto_assets.settings import Environment, load_settings
 
+GENESIS = "2023-01-01"
+"""The first day of the sandbox's generated candles."""
+
 _SUPERSEDED = "ignore:Function `dev_command` is superseded"
 """`dg dev`, which Dagster recommends instead, is a package of its own that brings Dagster's cloud commands along."""
 
@@ -52,7 +55,10 @@ def dev(port: int, sandbox_port: int, data: Path | None, more: tuple[str, ...]) 
         sys.exit(_run(command, environment))
     with _sandbox(sandbox_port, data) as url:
         click.echo(f"The sandbox listens on {url}")
-        sys.exit(_run(command, environment | {"CRYPTO_ASSETS_SPOT_URL": url, "CRYPTO_ASSETS_FUTURES_URL": url}))
+        environment |= {"CRYPTO_ASSETS_SPOT_URL": url, "CRYPTO_ASSETS_FUTURES_URL": url}
+        if data is None and "start" not in settings.model_fields_set:
+            environment["CRYPTO_ASSETS_START"] = GENESIS  # before there is nothing to offer a partition of
+        sys.exit(_run(command, environment))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from contextlib import chdir
+from datetime import date
 from pathlib import Path
 
 import click
@@ -15,8 +16,12 @@ import dagster as dg
 import pytest
 import yaml
 
-from crypto_assets.cli.dev import dev_command
+from crypto_assets.cli.dev import GENESIS, dev_command
 from crypto_assets.cli.history_home import SHIPPED, prepare_home
+from crypto_assets.cli.summary import Summary, print_summary
+from crypto_assets.domain.intervals import parse_time
+from crypto_assets.sandbox.generated import GENESIS_MS
+from crypto_assets.settings import Environment, Settings
 from crypto_assets_tests.live_dagster import INSTANCE
 
 COMMAND = str(Path(sys.executable).with_name("crypto-assets"))
@@ -93,3 +98,15 @@ def test_the_command_that_opens_the_ui_is_one_that_works_in_this_directory(tmp_p
         assert dev_command({}, Path("a b")) == "crypto-assets dev --data 'a b'"
         monkeypatch.setenv("PATH", str(tmp_path))
         assert dev_command({}, None) == f"{COMMAND} dev"
+
+
+def test_the_demo_names_its_page_and_offers_no_partition_before_its_first_candle(capsys):
+    settings = Settings(environment=Environment.SANDBOX, start=date(2026, 10, 29))
+    print_summary(Summary("a place", "an example", []), settings, None, as_json=False)
+    printed = capsys.readouterr().out
+    assert f": {settings.report_file.absolute()}\n" in printed
+    assert "CRYPTO_ASSETS_START=2026-10-29" in printed.splitlines()[-1]
+
+
+def test_the_first_day_of_generated_candles_is_known_without_loading_them():
+    assert parse_time(GENESIS) == GENESIS_MS
