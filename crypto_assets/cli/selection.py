@@ -23,7 +23,7 @@ from crypto_assets.domain.intervals import (
     partition_span,
 )
 from crypto_assets.domain.spans import Span
-from crypto_assets.domain.symbols import Ambiguous, NoSuchSymbol, find_listed
+from crypto_assets.domain.symbols import Ambiguous, Listed, NoSuchSymbol, find_listed
 from crypto_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -152,10 +152,21 @@ def _meant(
     names: list[str] = []
     unknown: dict[str, NoSuchSymbol] = {}
     for text in texts:
+        if text in {each.name for each in listed}:
+            names.append(text)
+            continue
         try:
-            names += [each.name for each in find_listed([text], listed, table.name)]
+            names += [_name(text, each, listed) for each in find_listed([text], listed, table.name)]
         except NoSuchSymbol as error:
             unknown[text] = error
         except Ambiguous as error:
             raise Misuse(str(error)) from error
     return tuple(dict.fromkeys(names)), unknown
+
+
+def _name(text: str, meant: Listed, listed: list[Listed]) -> str:
+    """The name by which a symbol is collected. Raises Misuse where another symbol has it, too."""
+    others = [each.code for each in listed if each.name == meant.name and each != meant]
+    if others:
+        raise Misuse(f"{text!r} means {meant.code}, but {meant.name} is also {', '.join(others)}; collect that name.")
+    return meant.name

@@ -5,6 +5,7 @@ How a market becomes a row belongs to `frames.entities`. Called by `assets.entit
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,11 +15,13 @@ import pandas as pd
 from sqlalchemy import Connection, Row, Table, select, update
 
 from crypto_assets.database.engines import Database
+from crypto_assets.database.symbols import listed_symbols
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import WriteCounts, upsert
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import to_datetime
 from crypto_assets.domain.renames import successor
+from crypto_assets.domain.symbols import matching
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ContractViolation, UnknownSymbol
 from crypto_assets.exchange.markets import Market, nearest_symbols
@@ -141,6 +144,24 @@ def _end(connection: Connection, table: Table, row: Row[Any]) -> None:
         listing = TABLES["crypto_listing"]
         still = (listing.c.entity_id == row.id, listing.c.end.is_(None))
         connection.execute(update(listing).where(*still).values(end=row.timestamp))
+
+
+def names_meant(database: Database, market_type: MarketType, texts: Sequence[str]) -> tuple[str, ...]:
+    """The names of the listed symbols that `texts` mean, in either spelling and with wildcards; each once.
+
+    A text that means none is kept, and so is a code whose name another symbol has, too: who collects refuses them.
+    """
+    if not texts:
+        return ()
+    table = TABLES[market_type.entity_table]
+    with database.connect(table.name) as connection:
+        listed = listed_symbols(connection, table)
+    bearers = Counter(each.name for each in listed)
+    names: list[str] = []
+    for text in texts:
+        meant = [each.name for each in matching([text], listed) if bearers[each.name] == 1]
+        names += [text] if text in bearers or not meant else meant
+    return tuple(dict.fromkeys(names))
 
 
 def symbols_to_collect(database: Database, market_type: MarketType, wanted: Sequence[str]) -> list[Symbol]:

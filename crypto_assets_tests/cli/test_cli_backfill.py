@@ -172,14 +172,15 @@ def test_ctrl_c_ends_in_one_sentence_and_what_came_stays(project):
 
 
 def test_the_plan_is_cut_to_the_listing_and_symbols_may_be_named(project):
-    rows = planned(
-        *(project, "--select", f"{MINUTES},cryptoperp_1m_kdata", "--start", "2023-03-17", "--end", "2023-03-17"),
-        *("--symbols", "BTC/USDT, BTC/USDT:USDT"),
-    )
-    assert [[each["symbol"] for each in table["symbols"]] for table in rows["tables"]] == [
-        ["BTC/USDT"],
-        ["BTC/USDT:USDT"],
-    ]
+    for spelled in ("BTC/USDT, BTC/USDT:USDT", "btcusdt", "btc/usd?"):
+        rows = planned(
+            *(project, "--select", f"{MINUTES},cryptoperp_1m_kdata", "--start", "2023-03-17", "--end", "2023-03-17"),
+            *("--symbols", spelled),
+        )
+        assert [[each["symbol"] for each in table["symbols"]] for table in rows["tables"]] == [
+            ["BTC/USDT"],
+            ["BTC/USDT:USDT"],
+        ]
     project.sql("crypto_pair", "UPDATE crypto_pair SET list_date = '2023-03-17 18:00:00.000000'")
     cut = planned(project, "--select", MINUTES, "--start", "2023-03-17", "--end", "2023-03-17")
     assert cut["total"]["rows"] == 2 * 6 * 60

@@ -19,7 +19,7 @@ from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span, merge
 from crypto_assets.exchange.errors import ContractViolation, TransientError, UnknownSymbol
 from crypto_assets.orchestration.kdata_run import collect_table
-from crypto_assets.orchestration.population import populate_markets
+from crypto_assets.orchestration.population import names_meant, populate_markets
 from crypto_assets.quality.integrity import examine
 from crypto_assets.quality.ledger import Policy
 from crypto_assets_tests.paper_exchange import PaperExchange, candle, market, moment
@@ -263,6 +263,23 @@ def test_an_unknown_symbol_is_refused_with_the_nearest_names_before_anything_is_
             collect(database, exchange, DAYS[1], symbols=("BTC/USTD",))
         assert exchange.asked == []
         assert contents(database) == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [
+        (["btcusdt"], ["BTC/USDT"]),
+        (["BTC/USDT", "BTCUSDT"], ["BTC/USDT"]),
+        (["btc*"], ["BTC/USDT"]),
+        (["*/USDT"], ["BTC/USDT", "ETH/USDT"]),
+        (["BTC/USTD"], ["BTC/USTD"]),
+        ([], []),
+    ],
+)
+def test_a_run_s_symbols_may_be_written_either_way(migrated_files, texts, names):
+    with fresh_database(migrated_files) as database:
+        prepare(database, PaperExchange(clock=DAYS[2].start, listed=[market(), market("ETH/USDT")]))
+        assert list(names_meant(database, MarketType.SPOT, texts)) == names
 
 
 def test_an_empty_entity_table_says_which_job_fills_it(migrated_files):

@@ -18,7 +18,7 @@ from crypto_assets.orchestration.failures import fail_if_incomplete, stating_use
 from crypto_assets.orchestration.kdata_run import collect_table
 from crypto_assets.orchestration.metadata import partition_metadata, run_metadata, table_metadata
 from crypto_assets.orchestration.partitions import partition_window, partitions_definition
-from crypto_assets.orchestration.population import tracked_now
+from crypto_assets.orchestration.population import names_meant, tracked_now
 from crypto_assets.orchestration.resources import (
     ArchiveResource,
     DatabaseResource,
@@ -33,7 +33,8 @@ class KdataConfig(dg.Config):
     """What a run over a candle table may choose."""
 
     symbols: list[str] = Field(
-        default_factory=list, description="ccxt symbols to collect instead of the configured ones, e.g. BTC/USDT."
+        default_factory=list,
+        description="Symbols to collect instead of the configured ones: BTC/USDT, btcusdt or */USDT.",
     )
     only_missing: bool = Field(
         default=False,
@@ -90,7 +91,9 @@ def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.A
                 asked,
                 opened,
                 table,
-                config.symbols or list(config.spans) or tracked_now(opened, market_type, tracked),
+                names_meant(opened, market_type, config.symbols)
+                or list(config.spans)
+                or tracked_now(opened, market_type, tracked),
                 window,
                 only_missing=config.only_missing,
                 policy=ledger.policy,
