@@ -115,8 +115,9 @@ def _tidy(database: Database, unit: str, tables: list[str]) -> set[str]:
     """Tidies a unit; the tables that were written anew."""
     if isinstance(database, SqliteDatabase):
         return set(tables) if _tidy_file(database.path(unit)) else set()
-    # There every statement is committed by itself, as VACUUM must be.
     with database.migrating(unit) as connection:
+        connection.commit()
+        connection.execution_options(isolation_level="AUTOCOMMIT")  # as VACUUM must be
         schema = connection.dialect.identifier_preparer.quote(database.schemas[unit])
         if database.engine == "postgresql":
             for table in tables:

@@ -29,7 +29,7 @@ from crypto_assets.database.engines.server import (
     month_starts,
     waited_in_vain,
 )
-from crypto_assets.database.errors import UnsupportedDatabase
+from crypto_assets.database.errors import DatabaseError, UnsupportedDatabase
 from crypto_assets.database.tables import KDATA
 from crypto_assets.domain.intervals import to_datetime
 
@@ -41,6 +41,20 @@ if TYPE_CHECKING:
 PREFIX_PARAMETER = "prefix"
 _PREFIX = re.compile(r"\w{0,16}", re.ASCII)  # leaves room for the longest of our names below MySQL's 64
 _EARLIER, _LATER = "earlier", "later"
+
+# What reading and writing rest on, and a server may have set otherwise. Without a word it would leave out rows
+# (sql_select_limit), take those of unknown entities, make tables that know no transactions, or hang up after each.
+_SETTINGS = (
+    "time_zone = '+00:00', sql_mode = 'TRADITIONAL', foreign_key_checks = 1, unique_checks = 1,"
+    " sql_select_limit = 18446744073709551615, sql_auto_is_null = 0, sql_safe_updates = 0,"
+    " completion_type = 'NO_CHAIN',"
+    " default_storage_engine = 'InnoDB', default_tmp_storage_engine = 'InnoDB', div_precision_increment = 4,"
+    # A month of candles as one text; by default MySQL cuts at a kilobyte, without a word.
+    " group_concat_max_len = 16777216,"
+    f" innodb_lock_wait_timeout = {BUSY_TIMEOUT_SECONDS}, lock_wait_timeout = {BUSY_TIMEOUT_SECONDS}"
+)
+_LEAST_PACKET = 4 * 2**20
+"""Bytes of `max_allowed_packet`, at which group_concat is cut as well: some times a month of candles."""
 
 # Numbers of MySQL's and MariaDB's error reference.
 _SENTENCES = {
@@ -145,10 +159,7 @@ class MysqlDatabase(ServerDatabase):
             "write_timeout": seconds,
             "charset": "utf8mb4",
             **self._tls,
-            "init_command": "SET SESSION time_zone = '+00:00', sql_mode = 'TRADITIONAL',"
-            f" innodb_lock_wait_timeout = {BUSY_TIMEOUT_SECONDS}, lock_wait_timeout = {BUSY_TIMEOUT_SECONDS},"
-            # A month of candles as one text; by default MySQL cuts at a kilobyte, without a word.
-            " group_concat_max_len = 16777216",
+            "init_command": f"SET SESSION {_SETTINGS}",
         }
 
     def _turn_arguments(self) -> dict[str, Any]:
@@ -171,7 +182,18 @@ class MysqlDatabase(ServerDatabase):
         return made
 
     def _connected(self, driver_connection: Any) -> None:
+        with driver_connection.cursor() as cursor:
+            cursor.execute("SELECT @@max_allowed_packet")
+            self.check_packet(int(cursor.fetchone()[0]))
         driver_connection._read_timeout = driver_connection._write_timeout = None  # noqa: SLF001 - no other way
+
+    def check_packet(self, allowed: int) -> None:
+        """Raises DatabaseError where the server's `max_allowed_packet`, in bytes, cuts what has to be read whole."""
+        if allowed < _LEAST_PACKET:
+            raise DatabaseError(
+                f"The database {self.location} sends at most {allowed:,} bytes at once; raise max_allowed_packet to"
+                f" {_LEAST_PACKET:,} or more."
+            )
 
     def _read_one_moment(self, connection: Connection) -> None:
         """Nothing to do: with REPEATABLE READ the first read decides what all others see."""

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import sqlalchemy
-from sqlalchemy import URL, Connection, text
+from psycopg.pq import TransactionStatus
+from sqlalchemy import URL, Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from crypto_assets.database.engines.base import BACKUP, BUSY_TIMEOUT_SECONDS, MIGRATION_TIMEOUT_SECONDS
@@ -29,11 +31,31 @@ from crypto_assets.domain.intervals import to_datetime
 from crypto_assets.domain.urls import without_password
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from crypto_assets.domain.spans import Span
 
 _LOCK_NOT_AVAILABLE = "55P03"
+
+# What reading and writing rest on, and a server, database or role may have set otherwise.
+_SETTINGS = {
+    "extra_float_digits": "3",  # doubles as texts that read back as the same bits
+    "timezone": "'UTC'",
+    "datestyle": "'ISO, YMD'",
+    "intervalstyle": "'postgres'",
+    "bytea_output": "'hex'",
+    "client_encoding": "'UTF8'",
+    "standard_conforming_strings": "on",
+    "search_path": "pg_catalog, pg_temp",  # nobody's functions or tables in place of those that are meant
+    "statement_timeout": "0",
+    "lock_timeout": f"'{BUSY_TIMEOUT_SECONDS}s'",
+    "idle_in_transaction_session_timeout": "0",  # a migration's lock waits for another connection
+}
+_TURN_SETTINGS = _SETTINGS | {
+    "lock_timeout": f"'{TURN_SECONDS}s'",
+    "idle_in_transaction_session_timeout": f"'{STOPPED_TURN_SECONDS}s'",
+    "synchronous_commit": "off",  # after a power failure nobody needs what was written last
+}
 _VIRTUAL_SINCE = 18  # the version that computes generated columns when they are read
 _CAN_SAY_VIRTUAL = int(sqlalchemy.__version__.split(".")[1]) >= 1  # SQLAlchemy 2.0 knows stored ones only
 _LOCKS = zlib.crc32(b"crypto_assets") - 2**31
@@ -46,7 +68,7 @@ _SENTENCES = {
     "42501": "The user of {place} lacks a right: {detail}. Grant it, or use the owner of the database.",
     "53100": "The disk of {place} is full; make room and run this again.",
     "53300": "{where} accepts no more connections; close some or raise max_connections.",
-    "25006": "{where} is read-only; use the primary server.",
+    "25006": "{where} is read-only; use the primary server, or lift default_transaction_read_only.",
     "42P01": "{where} lacks a table ({detail}); run crypto-assets migrate.",
     "3F000": "{where} lacks a schema ({detail}); run crypto-assets migrate.",
     "40": "Another process was in the way in {place} ({detail}), and this was undone; run it again.",
@@ -68,7 +90,7 @@ class PostgresqlDatabase(ServerDatabase):
     """The schemas of one environment in one PostgreSQL database."""
 
     engine = "postgresql"
-    default_isolation = "READ COMMITTED"
+    default_isolation = None  # each connection is told before it says anything
     _count_connections = (
         "SELECT count(*), current_setting('max_connections') FROM pg_stat_activity"
         " WHERE backend_type = 'client backend'"
@@ -127,19 +149,54 @@ class PostgresqlDatabase(ServerDatabase):
         )
         return set(connection.scalars(children, {"name": f"{KDATA}.{table}"}))
 
+    def _make_pool(self, *, for_turns: bool) -> Engine:
+        made = super()._make_pool(for_turns=for_turns)
+        pinning = _pinning(_TURN_SETTINGS if for_turns else _SETTINGS)
+
+        # Before SQLAlchemy asks the first connection what the server is like, and writes texts accordingly.
+        @event.listens_for(made, "connect", insert=True)
+        def begin(driver: Any, _record: Any) -> None:
+            driver.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            driver.execute(pinning)
+
+        # In each transaction and for it alone. PgBouncer lets no options through, and may give every transaction
+        # another connection to the server, in which others find what was set for longer.
+        @event.listens_for(made, "begin")
+        def pin(connection: Connection) -> None:
+            connection.exec_driver_sql(pinning)
+
+        return made
+
+    @contextmanager
+    def _committing_each(self) -> Iterator[Connection]:
+        # Not by the driver's autocommit, in which nothing can be set for one statement; nor by SQLAlchemy's
+        # transactions, which alembic opens around what it does.
+        pinning = _pinning(_SETTINGS)
+        with self._stating_errors(), self._pool().connect() as connection:
+
+            @event.listens_for(connection, "before_cursor_execute")
+            def pin(on: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+                driver: Any = on.connection.driver_connection
+                if statement != pinning and driver.info.transaction_status == TransactionStatus.IDLE:
+                    _as_sqlalchemy(on, pinning, lambda: driver.execute(pinning))
+
+            @event.listens_for(connection, "after_cursor_execute")
+            def commit(on: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+                if statement != pinning:
+                    _as_sqlalchemy(on, "COMMIT", on.connection.commit)
+
+            yield connection
+
     def _connect_arguments(self) -> dict[str, Any]:
         return {
             "connect_timeout": self._connect_seconds(),
             "application_name": "crypto-assets",
-            "options": f"-c timezone=UTC -c client_encoding=UTF8 -c lock_timeout={BUSY_TIMEOUT_SECONDS}s",
+            "client_encoding": "UTF8",
+            "prepare_threshold": None,  # PgBouncer may send the next transaction where nothing was prepared
         }
 
     def _turn_arguments(self) -> dict[str, Any]:
-        arguments = self._connect_arguments()
-        patience = f"-c lock_timeout={TURN_SECONDS}s -c idle_in_transaction_session_timeout={STOPPED_TURN_SECONDS}s"
-        # After a power failure nobody needs what was written last.
-        arguments["options"] += f" {patience} -c synchronous_commit=off"
-        return arguments | {"tcp_user_timeout": TURN_SECONDS * 2000}  # in ms
+        return self._connect_arguments() | {"tcp_user_timeout": TURN_SECONDS * 2000}  # in ms
 
     def _read_one_moment(self, connection: Connection) -> None:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -190,6 +247,21 @@ class PostgresqlDatabase(ServerDatabase):
             if code.startswith(beginning):
                 return sentence.format(where=where, place=f"the database {self.location}", detail=detail)
         return None
+
+
+def _pinning(settings: dict[str, str]) -> str:
+    return "; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items())
+
+
+def _as_sqlalchemy(connection: Connection, statement: str, execute: Callable[[], object]) -> None:
+    """Raises an error of the driver as SQLAlchemy would have."""
+    try:
+        execute()
+    except psycopg.Error as error:
+        lost = bool(getattr(connection.connection.driver_connection, "broken", False))
+        raise DBAPIError.instance(
+            statement, None, error, psycopg.Error, connection_invalidated=lost, dialect=connection.dialect
+        ) from error
 
 
 def _code(error: DBAPIError) -> str | None:

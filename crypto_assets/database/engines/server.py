@@ -45,8 +45,8 @@ CONNECT_TIMEOUT_SECONDS = 10
 class ServerDatabase(Database):
     """The schemas of one environment on a server."""
 
-    default_isolation: IsolationLevel
-    """Of transactions that say nothing else."""
+    default_isolation: IsolationLevel | None
+    """Of transactions that say nothing else; None where the engine sees to it."""
     _count_connections: str
     """A query for all clients of the server, and how many it accepts."""
 
@@ -210,7 +210,7 @@ class ServerDatabase(Database):
             pool_pre_ping=not for_turns,
             # A turn has ended its transaction by itself; rolling back once more would be a message to the server.
             pool_reset_on_return=None if for_turns else "rollback",
-            isolation_level="READ COMMITTED" if for_turns else self.default_isolation,
+            isolation_level=self.default_isolation and ("READ COMMITTED" if for_turns else self.default_isolation),
             connect_args=self._turn_arguments() if for_turns else self._connect_arguments(),
             execution_options={"schema_translate_map": dict(self.schemas)},
         )

@@ -60,7 +60,10 @@ def attach(connection: sqlite3.Connection, schema: str, path: Path) -> None:
     """Attaches a file to a connection under a schema's name."""
     try:
         connection.execute(f'ATTACH ? AS "{schema}"', (f"{path.as_uri()}?mode=rw",))
-        connection.execute(f'PRAGMA "{schema}".synchronous = NORMAL')  # every file has its own
+        # Every file has its own, and remembers the one.
+        if connection.execute(f'PRAGMA "{schema}".journal_mode').fetchone()[0] != "wal":
+            connection.execute(f'PRAGMA "{schema}".journal_mode = WAL')
+        connection.execute(f'PRAGMA "{schema}".synchronous = NORMAL')
     except sqlite3.DatabaseError as error:
         raise unreadable(path, error) from error
 
