@@ -74,6 +74,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             environment=settings.environment.value,
             partitioned_intervals=[interval.value for interval in settings.partitioned_intervals],
             retention_days=settings.retention_days,
+            history_days=settings.history_days,
             archive_directory=str(settings.archive_directory),
             report_file=str(settings.report_file),
         ),

@@ -120,6 +120,12 @@ class Settings(BaseSettings):
     retention_days: int = Field(
         default=0, ge=0, le=_LONGEST_DAYS, description="Older candles are moved into Parquet files; 0 keeps all."
     )
+    history_days: int = Field(
+        default=92,
+        ge=0,
+        le=_LONGEST_DAYS,
+        description="After these days one score and measurement a month is kept, repaired gaps go; 0 keeps all.",
+    )
     gap_answers: int = Field(
         default=3, ge=1, le=1000, description="Answers without the candles that make a gap the exchange's own."
     )

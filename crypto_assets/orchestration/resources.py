@@ -128,6 +128,7 @@ class DatabaseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         default=["1m", "5m"], description="The intervals whose tables a server partitions by month."
     )
     retention_days: int = Field(default=0, description="Older candles are moved into Parquet files; 0 keeps all.")
+    history_days: int = Field(default=0, description="After these days old scores are thinned; 0 keeps all.")
     archive_directory: str = Field(default="", description="Where these files are.")
     report_file: str = Field(default="report.html", description="Where the quality report is written.")
 

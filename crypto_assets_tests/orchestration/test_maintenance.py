@@ -57,6 +57,29 @@ def test_a_run_tidies_measures_and_shows_figures_over_time(any_database, databas
     assert {"references", "integrity", "query_time", "size", "connections", "index_use"} <= set(check.metadata)
 
 
+def test_a_run_thins_old_scores_and_says_how_many_went(any_database, database_url):
+    log = TABLES["crypto_data_quality_log"]
+    row = {
+        "entity_id": "cryptopair_binance_btcusdt",
+        "provider": "binance",
+        "validation_type": "integrity",
+        "validation_result": {"table": "cryptopair_1h_kdata"},
+        "quality_score": 1.0,
+        "issues_detected": [],
+    }
+    moments = [datetime(2024, 3, day) for day in (1, 2, 3)]  # noqa: DTZ001 - stored times are naive UTC
+    name = "integrity_cryptopair_1h_kdata_cryptopair_binance_btcusdt"
+    with any_database.begin(log.name) as connection:
+        rows = [{"id": f"{name}_{moment:%Y%m%dT%H%M%S%f}", "timestamp": moment} for moment in moments]
+        connection.execute(log.insert(), [row | each for each in rows])
+    resources = {
+        "database": DatabaseResource(url=database_url, environment="sandbox", history_days=92),
+        "ledger": LedgerResource(),
+    }
+    done = dg.materialize([crypto_operational_metrics], resources=resources)
+    assert done.asset_materializations_for_node(METRICS)[0].metadata["scores_forgotten"].value == 2
+
+
 def test_an_unresolved_reference_makes_the_check_red_and_not_the_run(any_database, database_url):
     if any_database.engine != "sqlite":
         pytest.skip("a server's foreign keys let none in")

@@ -6,6 +6,7 @@ Making room and measuring belongs to `database.maintenance`, judging to `quality
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from crypto_assets.orchestration.failures import stating_user_errors
 from crypto_assets.orchestration.metadata import table_metadata, table_value
 from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource
 from crypto_assets.quality.health import Vital, vitals
+from crypto_assets.quality.history import forget
 from crypto_assets.quality.ledger import Policy
 from crypto_assets.quality.retention import apply_retention
 
@@ -50,12 +52,14 @@ def crypto_operational_metrics(database: DatabaseResource, ledger: LedgerResourc
         partitions = make_partitions_ahead(opened, moment)
         # First, so that the space they took is given back and not measured.
         archived = archive_old_candles(opened, database, moment, ledger.policy)
+        forgotten = forget(opened, moment.replace(tzinfo=None), database.history_days)
         states = maintain(opened)
         use = index_use(opened)
         stored = record(opened, states, moment, {"index_use_share": use.share})
     return dg.MaterializeResult(
         metadata=_metadata(states, use, partitions, stored)
         | {"months_archived": len(archived), "rows_archived": sum(month.rows for month in archived)}
+        | {f"{what}_forgotten": count for what, count in asdict(forgotten).items()}
     )
 
 
