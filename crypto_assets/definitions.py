@@ -43,6 +43,7 @@ from crypto_assets.orchestration.resources import (
     ExchangeResource,
     LedgerResource,
     ProgressResource,
+    shown_url,
 )
 from crypto_assets.orchestration.rollback import rollback
 from crypto_assets.orchestration.webhook import Webhook
@@ -62,7 +63,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             spot_url=settings.spot_url,
             futures_url=settings.futures_url,
             state_directory=str(settings.state_directory),
-            shared_database=settings.shared_database,
+            shared_database=shown_url(settings.shared_database),
             outgoing_address=settings.outgoing_address,
             weight_reserve=settings.weight_reserve,
             pages_in_flight=settings.pages_in_flight,
@@ -70,7 +71,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         ),
         "archive": ArchiveResource(environment=settings.environment.value, url=settings.archive_url),
         "database": DatabaseResource(
-            url=settings.database_url,
+            url=shown_url(settings.database_url),
             environment=settings.environment.value,
             partitioned_intervals=[interval.value for interval in settings.partitioned_intervals],
             retention_days=settings.retention_days,

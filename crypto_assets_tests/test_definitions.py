@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.remote_representation.external_data import RepositorySnap
 from sqlalchemy import select
 
 from crypto_assets.database.engines import open_database
@@ -20,6 +21,7 @@ from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.exchange.ledger_store import FILE_NAME
 from crypto_assets.orchestration.checks import HOURLY_CHECKS, KDATA_CHECKS
+from crypto_assets.orchestration.resources import whole_url
 from crypto_assets.sandbox.generated import GeneratedDataset
 from crypto_assets.sandbox.server import RunningSandbox
 from crypto_assets.settings import Settings
@@ -320,3 +322,13 @@ def test_with_a_server_the_exchange_spends_from_the_databases_budget_too(databas
     host = sandbox.url.removeprefix("http://")
     assert hosts == ([] if engine == "sqlite" else [f"1 spot {host} from office"])
     assert (tmp_path / "state" / FILE_NAME).exists()
+
+
+def test_the_password_of_a_database_is_in_nothing_that_dagster_shows_or_stores():
+    url = "postgresql+psycopg://me:hunter2@db/market"
+    definitions = build_definitions(Settings(environment="sandbox", database=url))
+    resources = [definitions.resources[name] for name in ("database", "exchange")]
+    shown = dg.serialize_value(RepositorySnap.from_def(definitions.get_repository_def()))
+    assert "me:***@db/market" in shown
+    assert "hunter2" not in f"{shown} {resources}"
+    assert whole_url(resources[0].url) == whole_url(resources[1].shared_database) == url

@@ -17,12 +17,31 @@ from pydantic import Field
 
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.shared_state import SharedState
+from crypto_assets.domain.urls import without_password
 from crypto_assets.exchange.archive import BinanceArchive, archive_host
 from crypto_assets.exchange.binance import BinanceExchange, EnvironmentName
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.orchestration.progress import Tell, now_and_then
 from crypto_assets.orchestration.shared_budget import DatabaseStore
 from crypto_assets.quality.ledger import Policy, our_clock
+
+_URLS: dict[str, str] = {}
+"""Database URLs by what is shown of them."""
+
+
+def shown_url(url: str) -> str:
+    """A database's URL without its password, which this process keeps: what a resource may be made with.
+
+    Dagster prints the fields of resources in its UI, and stores them with its history.
+    """
+    shown = without_password(url)
+    _URLS[shown] = url
+    return shown
+
+
+def whole_url(shown: str) -> str:
+    """The URL of which `shown` is what is shown; itself where it was never hidden."""
+    return _URLS.get(shown, shown)
 
 
 class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -66,7 +85,11 @@ class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             yield exchange
 
     def _wider_store(self) -> DatabaseStore | None:
-        return DatabaseStore(SharedState(self.shared_database, self.environment)) if self.shared_database else None
+        return (
+            DatabaseStore(SharedState(whole_url(self.shared_database), self.environment))
+            if self.shared_database
+            else None
+        )
 
 
 class ArchiveResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -135,7 +158,7 @@ class DatabaseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     @contextmanager
     def open(self) -> Iterator[Database]:
         """The database, its connections closed at the end of the block."""
-        database = open_database(self.url, self.environment)
+        database = open_database(whole_url(self.url), self.environment)
         try:
             yield database
         finally:
