@@ -38,6 +38,7 @@ START = parse_time("2021-02-01")  # later than the genesis, so that candles have
 MIN_RATIO = 1.7
 MAX_ARCHIVE_SHARE = 0.7
 MAX_BYTES_PER_ROW = 250
+MAX_IDLE_SECONDS = 1.0
 
 _STAGES = {
     "exchange": "exchange: ccxt request, orjson",
@@ -50,7 +51,19 @@ _STAGES = {
     "verification": "verification: read back, count, sum up",
     "rest": "other",
 }
-SECTIONS = ("speed", "memory", "queries", "checks", *ENGINES, "integrity", "budget", "kills", "history", "rivals")
+SECTIONS = (
+    "speed",
+    "memory",
+    "queries",
+    "checks",
+    *ENGINES,
+    "integrity",
+    "budget",
+    "kills",
+    "history",
+    "scale",
+    "rivals",
+)
 _STORED = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
 
 
@@ -58,9 +71,10 @@ _STORED = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
 class Size:
     """How much is measured: days of two symbols for speed, of four for memory, and how often for the median.
 
-    `looked_at` are days of twenty symbols, `minutes` is how long the request budget is spent, `kills` how often a
-    backfill of `killed_days` of four symbols is killed, `partitions` how many a run has in Dagster's history; `engines`
-    says the same of the sections that measure one engine each, `rivals` of the one named so.
+    `looked_at` are days of twenty symbols, `scale` symbols and partitions of each, `minutes` is how long the request
+    budget is spent, `kills` how often a backfill of `killed_days` of four symbols is killed, `partitions` how many a
+    run has in Dagster's history; `engines` says the same of the sections that measure one engine each, `rivals` of the
+    one named so.
     """
 
     repeats: int
@@ -68,6 +82,7 @@ class Size:
     few_days: int
     many_days: int
     looked_at: int
+    scale: tuple[int, int]
     minutes: int
     kills: int
     killed_days: int
@@ -82,6 +97,7 @@ FULL = Size(  # 302,400, 40,320, 2,004,480 and 10,022,400 rows
     few_days=7,
     many_days=348,
     looked_at=348,
+    scale=(500, 3000),
     minutes=2,
     kills=100,
     killed_days=300,
@@ -95,6 +111,7 @@ QUICK = Size(
     few_days=1,
     many_days=4,
     looked_at=4,
+    scale=(20, 300),
     minutes=1,
     kills=3,
     killed_days=8,
@@ -258,6 +275,22 @@ class Bench:
         """Looking at everything stored: six-hourly, deeply, and as people do with pandas."""
         with self._new_directory() as directory:
             measure_integrity(directory, self._size.looked_at, self._size.repeats, self._report, self._say)
+
+    def scale(self) -> None:
+        """What a large database costs when nothing changed."""
+        symbols, partitions = self._size.scale
+        self._say("making a large database, then looking at it")
+        with self._new_directory() as directory:
+            seconds = run("benchmarks.scale", directory=directory, symbols=symbols, partitions=partitions)
+        self._report.add(
+            f"14. {symbols:,} symbols x {partitions:,} partitions of 1m, nothing changed, CPU (SQLite)",
+            *(
+                Figure(what, took, "s", target=f"<= {MAX_IDLE_SECONDS} s", met=took <= MAX_IDLE_SECONDS)
+                if "tick" in what or "check" in what
+                else Figure(what, took, "s")
+                for what, took in seconds.items()
+            ),
+        )
 
     @contextmanager
     def _new_directory(self) -> Iterator[str]:

@@ -7,12 +7,12 @@ markets that trade it, as of their last examinations. Examining belongs to `inte
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import select, update
+from sqlalchemy import Connection, bindparam, func, literal_column, select, update
 
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import META, QUALITY, TABLES
@@ -28,6 +28,7 @@ _RECENT = timedelta(days=8)
 """Older scores are of tables that are examined no more; the deep examination is weekly."""
 
 _LOG = TABLES["crypto_data_quality_log"]
+_MOMENT = len("_20261128T000000000000")  # at the end of a row's id
 
 
 def score(series: Completeness, offending: int) -> float:
@@ -44,23 +45,32 @@ def record_scores(database: Database, said: Examination, now: datetime, *, deep:
     with database.begin(QUALITY, also=[META]) as connection:
         upsert(connection, _LOG, pd.DataFrame(rows))
         market_type, _ = KDATA_TABLES[said.table]
-        for currency, entity_ids in _markets(connection, market_type, [row["entity_id"] for row in rows]).items():
-            recent = connection.execute(
-                select(_LOG.c.entity_id, _LOG.c.validation_result, _LOG.c.quality_score)
-                .where(
-                    _LOG.c.entity_id.in_(entity_ids),
-                    _LOG.c.validation_type == INTEGRITY,
-                    _LOG.c.timestamp >= now - _RECENT,
-                )
-                .order_by(_LOG.c.timestamp)
-            )
-            latest = {(row.entity_id, row.validation_result["table"]): row.quality_score for row in recent.all()}
+        markets = _markets(connection, market_type, [row["entity_id"] for row in rows])
+        lowest = _lowest_scores(connection, {each for ids in markets.values() for each in ids}, now)
+        scored = [
+            {"currency": currency, "score": min(scores)}
+            for currency, ids in markets.items()
+            if (scores := [lowest[each] for each in ids if each in lowest])
+        ]
+        if scored:
             assets = TABLES["crypto_asset"]
             connection.execute(
                 update(assets)
-                .where(assets.c.id == currency)
-                .values(data_quality_score=min(latest.values()), last_validation_timestamp=now)
+                .where(assets.c.id == bindparam("currency"))
+                .values(data_quality_score=bindparam("score"), last_validation_timestamp=now),
+                scored,
             )
+
+
+def _lowest_scores(connection: Connection, entity_ids: Collection[str], now: datetime) -> dict[str, float]:
+    """The lowest score of each market's tables, each as of its last recent examination; in one statement."""
+    c = _LOG.c
+    # Ids end with the moment: of those that are otherwise alike the greatest is the last.
+    series: Any = func.substr(c.id, literal_column("1"), func.length(c.id) - literal_column(str(_MOMENT)))
+    recent = (c.validation_type == INTEGRITY, c.timestamp >= now - _RECENT)
+    last = select(func.max(c.id)).where(*recent).group_by(series)
+    lowest = select(c.entity_id, func.min(c.quality_score)).where(c.id.in_(last)).group_by(c.entity_id)
+    return {entity_id: score for entity_id, score in connection.execute(lowest).all() if entity_id in entity_ids}
 
 
 def _markets(connection: Any, market_type: MarketType, entity_ids: Iterable[str]) -> dict[str, list[str]]:

@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import PROVIDER, MarketType
@@ -66,10 +78,14 @@ def fresh_partitions(
     c = _COVERAGE.c
     first: Any = literal_column("1")
     last: Any = literal_column(str(_LENGTH))
-    changed = func.substr(c.digest, first, last) != func.substr(_CHECKED[check], first, last)
+    checked: Any = _CHECKED[check] if check == PLAUSIBLE else func.substr(_CHECKED[check], first, last)
+    changed = func.substr(c.digest, first, last) != checked
     fresh = select(c.entity_id, c.partition, c.digest).where(*_of(market_type, interval), c.digest != "", changed)
     if collected_too is not None:
-        fresh = fresh.where(c.entity_id.in_(select(c.entity_id).where(*_of(market_type, collected_too)).distinct()))
+        # By the symbols that are listed: one look-up each, where all symbols with such rows cost reading all rows.
+        other, listed = _COVERAGE.alias("other").c, TABLES[market_type.entity_table].c.id
+        of_other = (other.entity_id == listed, other.provider == PROVIDER, other.level == collected_too.value)
+        fresh = fresh.where(c.entity_id.in_(select(listed).where(exists().where(*of_other))))
     return [(*row,) for row in connection.execute(fresh.order_by(c.entity_id, c.partition)).all()]
 
 

@@ -1,0 +1,95 @@
+"""What looking at a large database costs when nothing changed: CPU seconds. In a process of its own.
+
+`benchmarks.synthetic_history` makes it: so many symbols, of each so many verified partitions. Measured is what happens
+unasked, a check every six hours and the ticks of the sensors, and what somebody waits for before the first request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from benchmarks.processes import cpu_seconds
+from benchmarks.synthetic_history import fill, symbol
+from crypto_assets.database.engines import open_database
+from crypto_assets.database.migrations import migrate
+from crypto_assets.definitions import build_definitions
+from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.intervals import DAY_MS, Interval, to_datetime
+from crypto_assets.domain.spans import Span
+from crypto_assets.orchestration.backfill_plan import plan_table
+from crypto_assets.quality.agreement import compare_hours
+from crypto_assets.quality.integrity import examine
+from crypto_assets.quality.ledger import USUAL
+from crypto_assets.quality.plausibility import look_for_implausible
+from crypto_assets.quality.scores import record_scores
+from crypto_assets.report.figures import quality_figures
+from crypto_assets.settings import Settings
+
+TABLE = "cryptopair_1m_kdata"
+
+
+def measure(directory: str, symbols: int, partitions: int) -> dict[str, float]:
+    """CPU seconds of each, in the order in which they are to be shown."""
+    url = f"sqlite:///{directory}"
+    database = open_database(url, "sandbox")
+    migrate(database)
+    clock = fill(database, TABLE, symbols, partitions)
+    now = to_datetime(clock).replace(tzinfo=None)
+    with database.begin("crypto_quality") as connection:
+        # As the checks leave it: they have looked at all of it.
+        connection.exec_driver_sql("UPDATE crypto_kdata_coverage SET plausibility_checked = substr(digest, 1, 16)")
+    names = [symbol(number) for number in range(symbols)]
+    today = Span(clock // DAY_MS * DAY_MS, clock // DAY_MS * DAY_MS + DAY_MS)
+
+    def check() -> None:
+        said = examine(database, TABLE, now, USUAL)
+        if said.looked_at or len(said.completeness) != symbols:
+            raise RuntimeError(f"{said.looked_at} partitions were looked at, of {len(said.completeness)} symbols")
+        record_scores(database, said, now, deep=False)
+        look_for_implausible(database, TABLE, now)
+
+    def plan(table: str) -> None:
+        plan_table(database, table, names, today, clock + 3_600_000, only_missing=True, has_archive=False)
+
+    of_day = [name for name, (_, interval) in KDATA_TABLES.items() if interval is Interval.M1 and "pair" in name]
+    ways: dict[str, Callable[[], Any]] = {
+        "an unchanged check of the table": check,
+        "an unchanged check of hours beside it": lambda: compare_hours(database, "cryptopair_1h_kdata", now, 1e-9),
+        f"a plan of one day of {symbols:,} symbols": lambda: [plan(name) for name in of_day],
+        "the report's figures": lambda: quality_figures(database, now.replace(tzinfo=UTC)),
+    }
+    seconds = {name: _seconds(way) for name, way in ways.items()}
+    database.dispose()
+    return seconds | _ticks(url, names, directory)
+
+
+def _ticks(url: str, names: list[str], directory: str) -> dict[str, float]:
+    """A tick of each sensor, as the daemon makes them."""
+    settings = Settings(environment="sandbox", database=url, pairs=tuple(names), perps=())
+    definitions = build_definitions(settings)
+    home = Path(directory) / "dagster"
+    home.mkdir()
+    held = dict(definitions.resources or {})
+    resources = {name: held[name] for name in ("database", "ledger")}
+    seconds = {}
+    with dg.DagsterInstance.local_temp(str(home)) as instance:
+        for name in ("gap_backfill_sensor", "new_listing_sensor", "run_failure_alert_sensor"):
+            sensor = definitions.resolve_sensor_def(name)
+            with dg.build_sensor_context(instance=instance, resources=resources) as context:
+                seconds[f"a tick of {name}"] = _seconds(lambda: _all(sensor(context)))  # noqa: B023 - called at once
+    return seconds
+
+
+def _all(said: Any) -> Any:
+    return list(said) if isinstance(said, Iterable) else said
+
+
+def _seconds(way: Callable[[], Any]) -> float:
+    before = cpu_seconds()
+    way()
+    return cpu_seconds() - before
