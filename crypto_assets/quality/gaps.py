@@ -18,7 +18,7 @@ from crypto_assets.database.archive_manifest import archived_months
 from crypto_assets.database.expressions import as_written, epoch_milliseconds, written_text
 from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER
 from crypto_assets.domain.intervals import Interval, PartitionScheme, to_datetime
-from crypto_assets.domain.spans import Span, intersect, merge, subtract
+from crypto_assets.domain.spans import Span, SpanIndex, intersect, merge, subtract
 from crypto_assets.quality.coverage import Owed, owed_spans
 from crypto_assets.quality.gap_rows import load_gaps
 from crypto_assets.quality.holes import LONGEST_HOLE
@@ -70,9 +70,9 @@ def completeness_of(connection: Connection, table_name: str, every_owed: Iterabl
     known = load_gaps(connection, market_type, interval)
     result = []
     for owed in every_owed:
-        gaps = known.get(owed.entity_id, [])
+        gaps, due = known.get(owed.entity_id, []), SpanIndex(owed.spans)
         of_status = {
-            is_open: [gap for gap in gaps if (gap.status == OPEN) is is_open and owed.within(gap.span)]
+            is_open: [gap for gap in gaps if (gap.status == OPEN) is is_open and due.touches(gap.span)]
             for is_open in (True, False)
         }
         missing, absent = (

@@ -8,13 +8,16 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from benchmarks.synthetic_history import entity, fill
+from benchmarks.synthetic_history import entity, fill, symbol
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import to_datetime
-from crypto_assets.quality.integrity import examine, settle_marks
+from crypto_assets.quality.arrears import arrears
+from crypto_assets.quality.integrity import examine, settle_ledger, settle_marks
 from crypto_assets.quality.ledger import USUAL
+from crypto_assets.quality.repairs import outlook
+from crypto_assets.quality.scores import record_scores
 from crypto_assets_tests.counted_work import counted
 
 MINUTES = "cryptopair_1m_kdata"
@@ -75,8 +78,24 @@ def test_partitions_that_are_not_whole_are_found_among_all_others(months):
     assert work.rows < 20 * A_FEW
 
 
-def test_a_tick_without_marks_asks_once(years):
+def test_what_ticks_read_does_not_grow_with_partitions(years):
     database, now = years
+    tracked = [symbol(number) for number in range(SYMBOLS)]
     with counted() as work:
         assert settle_marks(database, MINUTES, now, USUAL, 64) == 0
-    assert (len(work.statements), work.rows) == (2, 0)  # a transaction, and the marks
+        settle_ledger(database, MINUTES, now, USUAL)
+        with database.connect(MINUTES) as connection:
+            assert outlook(connection, MINUTES, now, USUAL).repairs == []
+            assert arrears(connection, MINUTES, tracked, USUAL.longest_hole) == []
+    assert len(work.statements) < 20
+    assert work.rows < SYMBOLS * A_FEW
+
+
+def test_scores_take_no_statement_for_a_symbol(years):
+    database, now = years
+    said = examine(database, MINUTES, now, USUAL)
+    with counted() as work:
+        record_scores(database, said, now, deep=False)
+    # One statement writes the scores of all currencies: it is counted once.
+    assert len(work.statements) < 25
+    assert work.rows < SYMBOLS * A_FEW
