@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, Engine, event, text
+from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from crypto_assets.database.engines.base import BACKUP, BUSY_TIMEOUT_SECONDS, MIGRATION_TIMEOUT_SECONDS
@@ -171,15 +171,8 @@ class MysqlDatabase(ServerDatabase):
         )
         return arguments
 
-    def _make_pool(self, *, for_turns: bool) -> Engine:
-        made = super()._make_pool(for_turns=for_turns)
-        may_load = self.loads_rows and not for_turns
-
-        @event.listens_for(made, "do_connect")
-        def connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> MysqlConnection:
-            return MysqlConnection(*arguments, may_load=may_load, **options)
-
-        return made
+    def _make_connection(self, _dialect: Any, arguments: Any, options: Any, *, for_turns: bool) -> MysqlConnection:
+        return MysqlConnection(*arguments, may_load=self.loads_rows and not for_turns, **options)
 
     def _connected(self, driver_connection: Any) -> None:
         with driver_connection.cursor() as cursor:

@@ -19,14 +19,7 @@ from sqlalchemy.pool import QueuePool
 
 from crypto_assets.database.engines.base import BACKUP, BUSY_TIMEOUT_SECONDS, Database, PoolStatus
 from crypto_assets.database.errors import DatabaseError
-from crypto_assets.database.tables import (
-    CHANGES,
-    META,
-    QUALITY,
-    TABLES,
-    logical_database,
-    physical_database,
-)
+from crypto_assets.database.tables import CHANGES, META, QUALITY, TABLES, logical_database, physical_database
 from crypto_assets.domain.urls import without_password
 
 if TYPE_CHECKING:
@@ -183,14 +176,17 @@ class ServerDatabase(Database):
     def _make_pool(self, *, for_turns: bool) -> Engine:
         with self._stating_misuse():
             made = self._engine(for_turns=for_turns)
-        event.listen(made, "do_connect", self._open)
+        event.listen(made, "do_connect", lambda *asked: self._open(*asked, for_turns=for_turns))
         if not for_turns:
             event.listen(made, "connect", lambda connection, _: self._connected(connection))
         return made
 
-    def _open(self, dialect: Any, _record: Any, arguments: Sequence[Any], options: dict[str, Any]) -> Any:
+    def _open(self, dialect: Any, _record: Any, arguments: Any, options: Any, *, for_turns: bool) -> Any:
         with self._stating_misuse(dialect.loaded_dbapi.ProgrammingError):
-            return dialect.connect(*arguments, **options)
+            return self._make_connection(dialect, arguments, options, for_turns=for_turns)
+
+    def _make_connection(self, dialect: Any, arguments: Any, options: Any, *, for_turns: bool) -> Any:  # noqa: ARG002
+        return dialect.connect(*arguments, **options)
 
     @contextmanager
     def _stating_misuse(self, *also: type[Exception]) -> Iterator[None]:
@@ -199,8 +195,8 @@ class ServerDatabase(Database):
         try:
             yield
         except kinds as error:
-            said = str(error).strip().rstrip(".")
-            raise DatabaseError(f"The URL {self.location} has an option that cannot be used: {said}.") from error
+            said = f"has an option that cannot be used: {str(error).strip().rstrip('.')}"
+            raise DatabaseError(f"The URL {self.location} {said}.") from error
 
     def _engine(self, *, for_turns: bool) -> Engine:
         return create_engine(
