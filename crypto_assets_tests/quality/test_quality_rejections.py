@@ -43,3 +43,24 @@ def test_the_same_refusal_is_logged_once_and_another_beside_it(quality_database)
 def test_nothing_refused_writes_nothing(quality_database):
     with quality_database.connect("crypto_quality") as connection:
         assert record(connection, []) == []
+
+
+def test_a_row_that_no_engine_could_keep_is_kept_as_text(any_database):
+    row = [
+        10**30,
+        -(2**63) - 1,
+        float("nan"),
+        float("inf"),
+        "a\0b\ud800",
+        True,
+        1.5,
+        {"a": [1]},
+        "x" * 5000,
+        *range(99),
+    ]
+    with any_database.begin("crypto_quality") as connection:
+        [logged] = record(connection, [Rejection(row, ["open_time: no time"])])
+    kept = logged.validation_result["row"]
+    assert kept[:5] == [str(10**30), str(-(2**63) - 1), "nan", "inf", "a\\0b\\ud800"]
+    assert kept[5:8] == [True, 1.5, "{'a': [1]}"]
+    assert (len(kept[8]), len(kept)) == (1000, 64)
