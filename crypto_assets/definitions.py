@@ -20,6 +20,7 @@ from crypto_assets.orchestration.assets.operations import crypto_operational_met
 from crypto_assets.orchestration.assets.report import crypto_quality_report
 from crypto_assets.orchestration.assets.schema import SCHEMAS, build_schema_asset
 from crypto_assets.orchestration.checks import build_entity_checks, build_kdata_checks, entity_tables
+from crypto_assets.orchestration.decide_holes import decide_holes
 from crypto_assets.orchestration.jobs import (
     backfills,
     bootstrap,
@@ -117,6 +118,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             maintenance,
             refresh_archive_files,
             rollback,
+            decide_holes,
         ],
         schedules=[
             integrity_schedule,

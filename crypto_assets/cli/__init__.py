@@ -13,6 +13,7 @@ from rich.console import Console
 
 from crypto_assets.cli.archive import archive
 from crypto_assets.cli.dev import dev
+from crypto_assets.cli.holes import collect, leave, undo
 from crypto_assets.cli.migrate import migrate
 from crypto_assets.cli.plan import plan
 from crypto_assets.cli.query import query
@@ -129,14 +130,19 @@ def health(as_json: bool) -> None:
         sys.exit(1)
 
 
-@main.command()
+@main.group(invoke_without_command=True)
 @click.option("--open", "only", flag_value="open", help="Only those that may still be filled.")
 @click.option("--source", "only", flag_value="source", help="Only those of which the exchange has no candles.")
 @click.option("--repaired", "only", flag_value="repaired", help="Only those that were filled.")
+@click.option("--uncollected", is_flag=True, help="The long holes between what was collected, and what they take.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, with the evidence.")
-def gaps(only: str | None, as_json: bool) -> None:
+@click.pass_context
+def gaps(context: click.Context, only: str | None, uncollected: bool, as_json: bool) -> None:
     """List missing candles and when they are asked for again."""
+    if context.invoked_subcommand is not None:
+        return
     from crypto_assets.cli.gaps import gap_rows  # noqa: PLC0415 - loads SQLAlchemy
+    from crypto_assets.cli.holes import hint, priced_holes, show_holes  # noqa: PLC0415
     from crypto_assets.cli.show import show_rows  # noqa: PLC0415
     from crypto_assets.database.engines import open_database  # noqa: PLC0415
     from crypto_assets.quality.ledger import Policy  # noqa: PLC0415
@@ -146,9 +152,19 @@ def gaps(only: str | None, as_json: bool) -> None:
     try:
         policy = Policy(settings.gap_answers, settings.gap_spacing)
         rows = gap_rows(database, [only] if only else ["open", "source"], policy, with_evidence=as_json)
+        holes = priced_holes(database, settings)
     finally:
         database.dispose()
+    if uncollected:
+        show_holes(holes, as_json=as_json, console=Console())
+        return
     if rows or as_json:
         show_rows(rows, as_json=as_json, console=Console())
     else:
         click.echo("no gaps" if only is None else f"no gaps that are {only}")
+    if only in (None, "open"):
+        hint(holes, err=as_json)
+
+
+for _decision in (collect, leave, undo):
+    gaps.add_command(_decision)

@@ -5,6 +5,7 @@ Called by the command.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,9 +27,10 @@ def report(output: Path | None, *, as_json: bool) -> None:
 
     Completeness by symbol and month, gaps, quality over time, freshness.
     """
+    from crypto_assets.cli.holes import priced_holes  # noqa: PLC0415
     from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
     from crypto_assets.database.errors import DatabaseNotReady  # noqa: PLC0415
-    from crypto_assets.report.figures import quality_figures  # noqa: PLC0415 - loads pandas
+    from crypto_assets.report.figures import Hole, quality_figures  # noqa: PLC0415 - loads pandas
     from crypto_assets.report.page import PageNotWritten, write_page  # noqa: PLC0415
 
     settings = load_settings()
@@ -38,6 +40,9 @@ def report(output: Path | None, *, as_json: bool) -> None:
         if not database.exists():
             raise DatabaseNotReady(f"There is no database at {database.location}; run crypto-assets migrate.")
         figures = quality_figures(database, datetime.now(UTC))
+        if figures.tables:
+            holes = priced_holes(database, settings)
+            figures = replace(figures, holes=tuple(Hole(**hole.as_row()) for hole in holes))
     finally:
         database.dispose()
     try:

@@ -73,13 +73,8 @@ class Asking:
         return [file.span for span in self.fetches(series[2]) for file in files_for(*series, span, clock)]
 
     def requests(self, interval: Interval, clock: int, page_rows: int, elsewhere: Sequence[Span] = ()) -> int:
-        """How many pages of so many candles these take, with what is fetched around them, less what is `elsewhere`.
-
-        What is elsewhere, whole files, is compared with its hours.
-        """
-        whole = (with_context(span, interval, clock) for span in self.fetches(interval))
-        pages = sum(-(-interval.count(*part) // page_rows) for span in whole for part in subtract([span], elsewhere))
-        return pages + sum(-(-Interval.H1.count(*span) // page_rows) for span in elsewhere)
+        """How many pages of so many candles these take, with what is fetched around them, less what is `elsewhere`."""
+        return pages(self.fetches(interval), interval, clock, page_rows, elsewhere)
 
 
 def plan(
@@ -123,6 +118,16 @@ def reach(interval: Interval) -> int:
 def with_context(span: Span, interval: Interval, clock: int) -> Span:
     """The span with the candles on both sides that look back at it, or that it looks back at, as far as they closed."""
     return Span(max(0, span.start - reach(interval)), min(span.end + reach(interval), interval.closed_before(clock)))
+
+
+def pages(spans: Iterable[Span], interval: Interval, clock: int, page_rows: int, elsewhere: Sequence[Span] = ()) -> int:
+    """How many pages of so many candles `spans` take, with what is fetched around them, less what is `elsewhere`.
+
+    What is elsewhere, whole files, is compared with its hours.
+    """
+    whole = (with_context(span, interval, clock) for span in spans)
+    asked = sum(-(-interval.count(*part) // page_rows) for span in whole for part in subtract([span], elsewhere))
+    return asked + sum(-(-Interval.H1.count(*span) // page_rows) for span in elsewhere)
 
 
 def joined(spans: Iterable[Span], distance: int) -> list[Span]:

@@ -13,10 +13,11 @@ import dagster as dg
 
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
-from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.intervals import Interval, to_milliseconds
 from crypto_assets.orchestration.failures import stating_user_errors
+from crypto_assets.orchestration.holes import priced
 from crypto_assets.orchestration.partitions import partition_window
-from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource
+from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResource, LedgerResource
 from crypto_assets.orchestration.verdicts import (
     Told,
     agreement_verdict,
@@ -27,6 +28,7 @@ from crypto_assets.orchestration.verdicts import (
     simple_verdict,
 )
 from crypto_assets.quality.agreement import compare_hours
+from crypto_assets.quality.deciding import holes_of
 from crypto_assets.quality.entities import duplicate_ids, null_ids, unresolved_references
 from crypto_assets.quality.findings import Finding
 from crypto_assets.quality.integrity import examine
@@ -65,7 +67,10 @@ def build_kdata_checks(table: str) -> dg.AssetChecksDefinition:
 
     @dg.multi_asset_check(name=f"{table}_checks", specs=_specs(table, descriptions), can_subset=True)
     def checks(
-        context: dg.AssetCheckExecutionContext, database: DatabaseResource, ledger: LedgerResource
+        context: dg.AssetCheckExecutionContext,
+        database: DatabaseResource,
+        ledger: LedgerResource,
+        archive: ArchiveResource,
     ) -> Iterator[dg.AssetCheckResult]:
         selected = {key.name for key in context.selected_asset_check_keys}
         in_partitions = context.has_partition_key or context.has_partition_key_range
@@ -79,8 +84,9 @@ def build_kdata_checks(table: str) -> dg.AssetChecksDefinition:
             standing = {PLAUSIBLE: look_for_implausible(opened, table, now)}
             if AGREES in descriptions:
                 standing[AGREES] = compare_hours(opened, table, now, ledger.agreement_tolerance)
+        holes = priced(holes_of(table, said.owed, told.symbols), to_milliseconds(now), has_archive=archive.is_there)
         tell: dict[str, Callable[[], dg.AssetCheckResult]] = {
-            "no_gaps": lambda: gap_verdict(told, asked, now),
+            "no_gaps": lambda: gap_verdict(told, holes, asked, now),
             "unaltered": lambda: altered_verdict(told),
             PLAUSIBLE: lambda: plausible_verdict(told, standing[PLAUSIBLE]),
             AGREES: lambda: agreement_verdict(told, standing[AGREES]),

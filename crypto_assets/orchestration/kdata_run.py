@@ -29,8 +29,10 @@ from crypto_assets.orchestration.asking import Asking
 from crypto_assets.orchestration.collected import Collected, Symbol
 from crypto_assets.orchestration.collection import CandleCollector
 from crypto_assets.orchestration.deliveries import ArchiveInUse
+from crypto_assets.orchestration.holes import PricedHole, priced
 from crypto_assets.orchestration.population import note_first_candle, symbols_to_collect
 from crypto_assets.orchestration.progress import Tally, Tell, nobody
+from crypto_assets.quality.deciding import WAITING, holes
 from crypto_assets.quality.ledger import USUAL, Policy, our_clock
 from crypto_assets.quality.partition_figures import PartitionFigures, partition_figures
 
@@ -53,6 +55,10 @@ class TableRun:
     archive_requests: int
     partitions: dict[str, PartitionFigures]
     """All partitions of the window by key, with all symbols that were ever collected."""
+    holes: list[PricedHole]
+    """Long holes beside the window that wait for a decision: this run opened them, or found them there."""
+    nothing_due: list[str]
+    """Symbols of which no candle of the window can be had: they were not listed then, or none has closed yet."""
 
     @property
     def total(self) -> Collected:
@@ -123,6 +129,11 @@ def collect_table(
     with database.connect(table) as connection:
         stored = row_count(connection, TABLES[table])
         partitions = partition_figures(connection, table, window)
+        beside = [
+            hole
+            for hole in holes(connection, table, policy)
+            if hole.state == WAITING and hole.symbol in askings and _touch(hole.span, window)
+        ]
     return TableRun(
         table,
         window,
@@ -137,7 +148,13 @@ def collect_table(
         archive=files,
         archive_requests=files.requests - files_before,
         partitions=partitions,
+        holes=priced(beside, settled, has_archive=archive is not None),
+        nothing_due=[name for name, asking in askings.items() if not asking.due],
     )
+
+
+def _touch(one: Span, other: Span) -> bool:
+    return one.start <= other.end and other.start <= one.end
 
 
 _Result = TypeVar("_Result")

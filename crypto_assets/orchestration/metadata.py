@@ -15,6 +15,7 @@ from sqlalchemy import Table
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import format_time, to_datetime
+from crypto_assets.orchestration.holes import PricedHole, commands, config_of, rows_of, waiting
 from crypto_assets.orchestration.kdata_run import TableRun
 
 _LINEAGE = {
@@ -90,6 +91,9 @@ def run_metadata(run: TableRun) -> dict[str, Any]:
         "dagster/row_count": run.row_count,
     }
     metadata |= _archive_metadata(run)
+    metadata |= {f"run_{name}": value for name, value in hole_metadata(run.holes).items()}
+    if run.nothing_due:
+        metadata["run_not_listed"] = ", ".join(run.nothing_due)
     if run.clock:
         metadata["run_exchange_clock"] = dg.MetadataValue.timestamp(to_datetime(run.clock))
     if run.collected:
@@ -123,6 +127,22 @@ def partition_metadata(run: TableRun) -> dict[str, dict[str, Any]]:
         }
         for key, each in run.partitions.items()
     }
+
+
+def hole_metadata(holes: Sequence[PricedHole]) -> dict[str, Any]:
+    """Long holes of one table: what waits for a decision, what that takes, how it is made; nothing without holes."""
+    if not holes:
+        return {}
+    undecided = waiting(holes)
+    metadata: dict[str, Any] = {
+        "not_collected": sum(hole.candles for hole in undecided),
+        "not_collected_requests": sum(hole.requests for hole in undecided),
+        "not_collected_files": sum(hole.files for hole in undecided),
+        "holes": table_value(rows_of([*undecided, *(hole for hole in holes if hole not in undecided)], _SHOWN)),
+    }
+    if undecided:
+        metadata |= commands(undecided) | {"decide_holes": config_of(undecided)}
+    return metadata
 
 
 def _archive_metadata(run: TableRun) -> dict[str, Any]:

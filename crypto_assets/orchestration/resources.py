@@ -98,15 +98,23 @@ class ArchiveResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     environment: str = Field(description="testnet, live, demo or sandbox: only live has an archive of its own.")
     url: str | None = Field(default=None, description="scheme://host[:port] of an archive instead; none to ask none.")
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is one to ask."""
+        return self._host() is not None
+
     @contextmanager
     def open(self) -> Iterator[BinanceArchive | None]:
         """The archive, closed at the end of the block; None where there is none to ask."""
-        host = archive_host(cast(EnvironmentName, self.environment), self.url)
+        host = self._host()
         if host is None:
             yield None
             return
         with closing(self._at(host)) as archive:
             yield archive
+
+    def _host(self) -> str | None:
+        return archive_host(cast(EnvironmentName, self.environment), self.url)
 
     def _at(self, host: str) -> BinanceArchive:
         return BinanceArchive(host)

@@ -17,9 +17,24 @@ def span_text(span: Span) -> str:
     return "/".join(to_datetime(time).replace(tzinfo=None).isoformat(timespec="minutes") for time in span)
 
 
-def parse_spans(texts: Mapping[str, Sequence[str]]) -> dict[str, list[Span]]:
-    """The spans by symbol. Raises ConfigurationError, one sentence, for what is none."""
-    return {symbol: [_parse(symbol, text) for text in each] for symbol, each in texts.items()}
+def parse_spans(texts: Mapping[str, Sequence[str]], window: Span, symbols: Sequence[str] = ()) -> dict[str, list[Span]]:
+    """The spans by symbol.
+
+    Raises ConfigurationError, one sentence, for what is none, lies outside of the run's `window`, or is of a symbol
+    other than the `symbols` that the run names: it would be passed over in silence.
+    """
+    for symbol in texts:
+        if symbols and symbol not in symbols:
+            raise ConfigurationError(f"spans of {symbol}: the run's symbols are {', '.join(symbols)}")
+    return {symbol: [_within(symbol, _parse(symbol, text), window) for text in each] for symbol, each in texts.items()}
+
+
+def _within(symbol: str, span: Span, window: Span) -> Span:
+    if span.intersect(window) != span:
+        raise ConfigurationError(
+            f"spans of {symbol}: {span_text(span)} is not within the run's partitions, {span_text(window)}"
+        )
+    return span
 
 
 def _parse(symbol: str, text: str) -> Span:

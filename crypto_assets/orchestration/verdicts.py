@@ -19,7 +19,8 @@ from crypto_assets.domain.durations import duration
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, format_time, parse_time, partition_key, partition_span
 from crypto_assets.domain.spans import Span, subtract
-from crypto_assets.orchestration.metadata import table_value
+from crypto_assets.orchestration.holes import PricedHole, said_of, waiting
+from crypto_assets.orchestration.metadata import hole_metadata, table_value
 from crypto_assets.quality.agreement import RELIABLE_SINCE
 from crypto_assets.quality.findings import SAMPLE_SIZE, Finding
 from crypto_assets.quality.gaps import Completeness
@@ -135,11 +136,12 @@ def _standing_verdict(
     )
 
 
-def gap_verdict(told: Told, asked: Span | None, now: datetime) -> dg.AssetCheckResult:
+def gap_verdict(told: Told, holes: Sequence[PricedHole], asked: Span | None, now: datetime) -> dg.AssetCheckResult:
     """Open gaps, as an error, unless all of them lie in the window this very run has just asked the exchange for.
 
     Those are the exchange's own for now: the run did what it could and must not fail for them. Gaps that the exchange
-    has confirmed are shown and fail nothing.
+    has confirmed are shown and fail nothing, nor do long holes that wait for a decision: nobody said that they are
+    meant. `holes` are those, and those that were decided about.
     """
     series = told.said.completeness
     gaps = [(each.entity_id, gap) for each in series for gap in each.gaps]
@@ -154,6 +156,7 @@ def gap_verdict(told: Told, asked: Span | None, now: datetime) -> dg.AssetCheckR
         "source_gaps": len(source),
         "source_candles": sum(each.absent for each in series),
     }
+    metadata |= hole_metadata(holes)
     if series:
         metadata["completeness"] = table_value([_completeness_row(each) for each in series])
     if gaps:
@@ -163,12 +166,13 @@ def gap_verdict(told: Told, asked: Span | None, now: datetime) -> dg.AssetCheckR
     if source:
         newest = sorted(source, key=lambda each: each[1].span, reverse=True)[:SAMPLE_SIZE]
         metadata["source"] = table_value([_gap_row(told, *each, now) for each in newest])
+    undecided = waiting(holes)
     return dg.AssetCheckResult(
         asset_key=told.table,
         check_name="no_gaps",
         passed=not missing,
         severity=dg.AssetCheckSeverity.WARN if answered else dg.AssetCheckSeverity.ERROR,
-        description=_completeness(metadata),
+        description=" ".join([_completeness(metadata), *([said_of(undecided)] if undecided else [])]),
         metadata=metadata,
     )
 

@@ -30,7 +30,7 @@ from crypto_assets.quality.verification import Look, Series
 
 _COVERAGE = TABLES["crypto_kdata_coverage"]
 _QUALITY = "crypto_quality"
-_ALWAYS = Span(0, 253_402_300_800_000)
+ALWAYS = Span(0, 253_402_300_800_000)
 
 
 class Verdict(StrEnum):
@@ -91,7 +91,7 @@ def decide(
     policy: Policy,
     *,
     symbols: Collection[str] | None = None,
-    within: Span = _ALWAYS,
+    within: Span = ALWAYS,
 ) -> list[Hole]:
     """Decides about the long holes of a candle table, or the parts of them `within` a span; what that was about.
 

@@ -71,6 +71,7 @@ class Examination:
     looked_at: int
     offending: dict[str, int]
     """Offending rows and altered partitions by entity id, where there are any."""
+    owed: Sequence[Owed] = ()
 
 
 def examine(database: Database, table_name: str, now: datetime, policy: Policy, *, deep: bool = False) -> Examination:
@@ -202,7 +203,7 @@ def _said(
     if not listed.issuperset(entity_ids(connection, table)):
         findings["known_entities"] = unknown_entities(connection, table, entities)
     findings = {check: replace(finding, rows=rows) for check, finding in findings.items()}
-    return Examination(table_name, found, findings, altered, rows, looked_at, dict(+offending))
+    return Examination(table_name, found, findings, altered, rows, looked_at, dict(+offending), owed)
 
 
 def _found_in(

@@ -43,6 +43,21 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class Hole:
+    """A long hole between collected partitions: nobody owes it. `state` is waiting, collect or leave."""
+
+    table: str
+    symbols: str
+    first: str
+    last: str
+    lasts: str
+    state: str
+    candles: int
+    requests: int
+    archive_files: int
+
+
+@dataclass(frozen=True)
 class Totals:
     """Counts over everything collected, shown or not.
 
@@ -76,6 +91,8 @@ class Figures:
     scores: tuple[Score, ...] = ()
     low_scores: tuple[LowScore, ...] = ()
     freshness: tuple[Freshness, ...] = ()
+    holes: tuple[Hole, ...] = ()
+    """Long holes between collected partitions, which whoever makes the page has priced."""
 
 
 def quality_figures(database: Database, now: datetime) -> Figures:

@@ -164,10 +164,10 @@ class World:
         asked = [each for each in repair.requests(self.instance, self.database, self.ledger) if _is_run(each)]
         for request in asked:
             ((table, op),) = request.run_config["ops"].items()
-            spans = parse_spans(op["config"]["spans"])
             first, last = (request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
             scheme = KDATA_TABLES[table][1].partition_scheme
             window = Span(partition_span(scheme, first)[0], partition_span(scheme, last)[1])
+            spans = parse_spans(op["config"]["spans"], window)
             self._collect(table, window, crash, symbols=list(spans), spans=spans)
         return len(asked)
 

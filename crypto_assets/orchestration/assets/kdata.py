@@ -17,7 +17,7 @@ from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
 from crypto_assets.orchestration.kdata_run import collect_table
 from crypto_assets.orchestration.metadata import partition_metadata, run_metadata, table_metadata
-from crypto_assets.orchestration.partitions import partition_window, partitions_definition
+from crypto_assets.orchestration.partitions import partition_window, partitions_definition, refuse_unknown_partitions
 from crypto_assets.orchestration.population import names_meant, tracked_now
 from crypto_assets.orchestration.resources import (
     ArchiveResource,
@@ -57,6 +57,7 @@ def _freshness(interval: Interval) -> dg.FreshnessPolicy:
 def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.AssetsDefinition:
     """The asset of one candle table, partitioned by time; it collects `tracked` symbols unless a run names others."""
     market_type, interval = KDATA_TABLES[table]
+    partitions = partitions_definition(interval, start)
 
     @dg.asset(
         name=table,
@@ -70,7 +71,7 @@ def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.A
         tags={"interval": interval.value, "entity_type": market_type.entity_type},
         deps=["crypto_kdata_schema", market_type.entity_table],
         metadata=table_metadata(table),
-        partitions_def=partitions_definition(interval, start),
+        partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         freshness_policy=_freshness(interval),
         code_version="1",
@@ -85,20 +86,20 @@ def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.A
         ledger: LedgerResource,
         progress: ProgressResource,
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        refuse_unknown_partitions(context, partitions)
         window = partition_window(context)
         with stating_user_errors(), exchange.open() as asked, archive.open() as files, database.open() as opened:
+            named = names_meant(opened, market_type, config.symbols)
             run = collect_table(
                 asked,
                 opened,
                 table,
-                names_meant(opened, market_type, config.symbols)
-                or list(config.spans)
-                or tracked_now(opened, market_type, tracked),
+                named or list(config.spans) or tracked_now(opened, market_type, tracked),
                 window,
                 only_missing=config.only_missing,
                 policy=ledger.policy,
                 now=ledger.now,
-                spans=parse_spans(config.spans) if config.spans else None,
+                spans=parse_spans(config.spans, window, named) if config.spans else None,
                 progress=progress.tell(context.log),
                 archive=files,
             )

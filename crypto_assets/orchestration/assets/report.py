@@ -5,14 +5,18 @@ What it shows belongs to `report`. Called by `definitions`.
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 
+from crypto_assets.domain.intervals import to_milliseconds
 from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import stating_user_errors
-from crypto_assets.orchestration.resources import DatabaseResource
+from crypto_assets.orchestration.holes import all_priced
+from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResource, LedgerResource
+from crypto_assets.quality.deciding import WAITING
 
 
 @dg.asset(
@@ -23,14 +27,20 @@ from crypto_assets.orchestration.resources import DatabaseResource
     deps=["crypto_quality_schema"],
     code_version="1",
 )
-def crypto_quality_report(database: DatabaseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def crypto_quality_report(
+    database: DatabaseResource, ledger: LedgerResource, archive: ArchiveResource
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The figures of now, written where the resource says."""
-    from crypto_assets.report.figures import quality_figures  # noqa: PLC0415 - only this asset needs them
+    from crypto_assets.report.figures import Hole, quality_figures  # noqa: PLC0415 - only this asset needs them
     from crypto_assets.report.page import PageNotWritten, write_page  # noqa: PLC0415 - likewise
 
     path = Path(database.report_file).absolute()
     with stating_user_errors(), database.open() as opened:
         figures = quality_figures(opened, datetime.now(UTC))
+        if figures.tables:
+            clock = to_milliseconds(ledger.now())
+            holes = all_priced(opened, ledger.policy, clock, has_archive=archive.is_there)
+            figures = replace(figures, holes=tuple(Hole(**hole.as_row()) for hole in holes))
     try:
         write_page(figures, path)
     except PageNotWritten as error:
@@ -48,5 +58,6 @@ def crypto_quality_report(database: DatabaseResource) -> dg.MaterializeResult:  
             "open_gaps": totals.open_gaps,
             "source_gaps": totals.source_gaps,
             "symbols": totals.symbols,
+            "not_collected": sum(hole.candles for hole in figures.holes if hole.state == WAITING),
         }
     )

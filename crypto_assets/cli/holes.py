@@ -1,0 +1,144 @@
+"""`crypto-assets gaps collect`, `leave` and `undo`, and the holes that `gaps` shows: arguments and output.
+
+What a decision leads to belongs to `quality.deciding`, what a hole takes to `orchestration.holes`. Called by the
+command.
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from crypto_assets.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from crypto_assets.database.engines import Database
+    from crypto_assets.orchestration.holes import PricedHole
+
+
+def priced_holes(database: Database, settings: Settings) -> list[PricedHole]:
+    """The long holes of all tables, waiting or decided about, with what collecting them takes."""
+    from crypto_assets.cli.plan import our_time  # noqa: PLC0415
+    from crypto_assets.exchange.archive import archive_host  # noqa: PLC0415 - loads requests and pyarrow
+    from crypto_assets.orchestration.holes import all_priced  # noqa: PLC0415 - loads pandas
+    from crypto_assets.quality.ledger import Policy  # noqa: PLC0415
+
+    policy = Policy(longest_hole=timedelta(days=settings.hole_days))
+    host = archive_host(settings.environment.value, settings.archive_url)
+    return all_priced(database, policy, our_time(), has_archive=host is not None)
+
+
+def show_holes(holes: list[PricedHole], *, as_json: bool, console: Console) -> None:
+    """Prints them; as a table with what can be done about those that wait."""
+    from crypto_assets.cli.show import show_rows  # noqa: PLC0415
+
+    if not holes and not as_json:
+        click.echo("Nothing lies between collected partitions that was not collected.")
+        return
+    show_rows([hole.as_row() for hole in holes], as_json=as_json, console=console)
+    if not as_json:
+        hint(holes)
+
+
+def hint(holes: list[PricedHole], *, err: bool = False) -> None:
+    """What waits for a decision, in a sentence, and how it is made; nothing where nothing waits."""
+    from crypto_assets.orchestration.holes import said_of, waiting  # noqa: PLC0415
+
+    undecided = waiting(holes)
+    if undecided:
+        click.echo(said_of(undecided), err=err)
+        click.echo(
+            "See crypto-assets gaps --uncollected; decide with crypto-assets gaps collect TABLE, or leave TABLE.",
+            err=err,
+        )
+
+
+def _deciding(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print as JSON."),
+        click.option("--end", default="", help="Last day or time, UTC, its whole partition included."),
+        click.option("--start", default="", help="First day or time, UTC; its whole partition is meant."),
+        click.option("--symbols", default="", metavar="SYMBOL[,SYMBOL]", help="ccxt symbols; all by default."),
+        click.argument("table"),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_deciding
+def collect(table: str, **options: Any) -> None:
+    """Have long holes of TABLE collected: they are owed from now on.
+
+    With the daemon running, gap_backfill_sensor asks for them, a hundred partitions a run.
+    """
+    _decide(table, "collect", "Owed from now on", **options)
+
+
+@click.command()
+@_deciding
+def leave(table: str, **options: Any) -> None:
+    """Let long holes of TABLE be: they wait for a decision no more."""
+    _decide(table, "leave", "Left from now on", **options)
+
+
+@click.command()
+@_deciding
+def undo(table: str, **options: Any) -> None:
+    """Take back what was decided about long holes of TABLE.
+
+    What was to be collected is owed no more, unless it came. Runs that are under way or queued go on: end them first.
+    """
+    _decide(table, "undo", "Waiting for a decision again", **options)
+
+
+def _decide(table: str, verdict: str, then: str, *, symbols: str, start: str, end: str, as_json: bool) -> None:
+    from crypto_assets.cli.plan import our_time  # noqa: PLC0415
+    from crypto_assets.cli.show import show_rows  # noqa: PLC0415 - loads pandas
+    from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
+    from crypto_assets.domain.durations import counted  # noqa: PLC0415
+    from crypto_assets.exchange.archive import archive_host  # noqa: PLC0415
+    from crypto_assets.orchestration.holes import decide_by_name, priced  # noqa: PLC0415
+    from crypto_assets.quality.deciding import Verdict  # noqa: PLC0415
+    from crypto_assets.quality.ledger import Policy, our_clock  # noqa: PLC0415
+
+    settings = load_settings()
+    policy = Policy(settings.gap_answers, settings.gap_spacing, timedelta(days=settings.hole_days))
+    database = open_database(settings.database_url, settings.environment)
+    by = f"crypto-assets gaps {verdict}, {_who()}"
+    names = [each.strip() for each in symbols.split(",") if each.strip()]
+    try:
+        changed = decide_by_name(
+            database, table, Verdict(verdict), our_clock(), by, policy, symbols=names, start=start, end=end
+        )
+    finally:
+        database.dispose()
+    host = archive_host(settings.environment.value, settings.archive_url)
+    shown = priced(changed, our_time(), has_archive=host is not None)
+    if as_json:
+        show_rows([hole.as_row() for hole in shown], as_json=True, console=Console())
+        return
+    if not changed:
+        raise click.ClickException(
+            f"There is no such hole in {table}; crypto-assets gaps --uncollected lists those there are."
+        )
+    for hole in shown:
+        row = hole.as_row()
+        click.echo(
+            f"{row['first']} to {row['last']}, {row['symbols']}: {counted(hole.candles, 'candle')},"
+            f" {counted(hole.requests, 'request')}"
+        )
+    click.echo(f"{then}: {counted(len(changed), 'hole')} of {table}.")
+
+
+def _who() -> str:
+    try:
+        return f"{getpass.getuser()} at {socket.gethostname()}"
+    except (KeyError, OSError):  # a user without a name, as in some containers
+        return f"a user at {socket.gethostname()}"
