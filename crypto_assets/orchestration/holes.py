@@ -137,8 +137,8 @@ def decide_by_name(
 ) -> list[Hole]:
     """Decides about the long holes of a table as a person names them; what that was about.
 
-    `symbols` are names, codes or wildcards, all where there are none; `start` and `end` are dates or times, UTC, whose whole
-    partitions are meant. Raises DatabaseError for what names nothing, in one sentence, and UnknownSymbol.
+    `symbols` are names, codes or wildcards, all where there are none; `start` and `end` are dates or times, UTC, whose
+    whole partitions are meant. Raises DatabaseError for what names nothing, in one sentence, and UnknownSymbol.
     """
     if table not in KDATA_TABLES:
         raise DatabaseError(f"{table!r} is no candle table; there are {', '.join(KDATA_TABLES)}.")

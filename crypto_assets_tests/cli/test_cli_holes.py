@@ -65,7 +65,7 @@ def test_an_archive_makes_files_of_most_requests(clicked_url):
     )
     (row,) = json.loads(result.stdout)
     assert row["archive_files"] > 2 * 60
-    assert row["requests"] < 100
+    assert row["requests"] < 300  # pages of the hours that files are compared with
 
 
 def test_gaps_says_what_waits_and_json_on_stdout_stays_json(clicked_url):
