@@ -39,10 +39,10 @@ _SUPERSEDED = "ignore:Function `dev_command` is superseded"
 )
 @click.argument("more", nargs=-1, type=click.UNPROCESSED)
 def dev(port: int, sandbox_port: int, data: Path | None, more: tuple[str, ...]) -> None:
-    """Open the Dagster UI with its daemon until Ctrl-C; MORE options go to `dagster dev`.
+    """Open the Dagster UI with its daemon until Ctrl-C.
 
-    With CRYPTO_ASSETS_ENVIRONMENT=sandbox the sandbox runs beside it, unless CRYPTO_ASSETS_SPOT_URL or
-    CRYPTO_ASSETS_FUTURES_URL name one that is running.
+    MORE options go to `dagster dev`. With CRYPTO_ASSETS_ENVIRONMENT=sandbox the sandbox runs beside it, unless
+    CRYPTO_ASSETS_SPOT_URL or CRYPTO_ASSETS_FUTURES_URL name one that is running.
     """
     settings = load_settings()
     environment = dict(os.environ)
