@@ -78,14 +78,6 @@ class ArchiveFile:
         """More than its candles can take, packed or not: what is longer is not what its name says."""
         return _MOST_BYTES_BESIDE + _MOST_BYTES_A_CANDLE * self.interval.count(*self.span)
 
-    def days(self) -> list[ArchiveFile]:
-        """The daily files of the same candles: what to try where a month is missing, refused or off its grid.
-
-        (Of 9 and 10 February 2018 only the daily files are on the grid.)
-        """
-        keys = partition_keys(PartitionScheme.DAILY, *self.span)
-        return [ArchiveFile(self.market_type, self.exchange_id, self.interval, key) for key in keys]
-
 
 def archive_files(
     market_type: MarketType, exchange_id: str, interval: Interval, span: Span, clock_ms: int

@@ -55,12 +55,6 @@ def test_a_file_is_expected_when_binance_has_had_time_to_publish_it(clock, first
     assert (found[0], found[-1], len(found)) == (first, last, count)
 
 
-def test_a_month_can_be_had_day_by_day():
-    days = ArchiveFile(SWAP, "BTCUSDT", Interval.M1, "2024-02").days()
-    assert [day.period for day in days] == [f"2024-02-{number:02d}" for number in range(1, 30)]
-    assert {(day.market_type, day.exchange_id, day.interval) for day in days} == {(SWAP, "BTCUSDT", Interval.M1)}
-
-
 moments = st.integers(parse_time("2019-11-01") // MINUTE_MS, parse_time("2020-05-01") // MINUTE_MS)
 
 
