@@ -32,8 +32,9 @@ _INT64_MAX = 2**63 - 1
 class RecordedDataset:
     """Recorded candles of `directory/<spot|usdm>/klines/<SYMBOL>-1m.parquet`. See `sandbox.dataset.Dataset`.
 
-    The clock stands at the end of the newest minute of all recordings. A symbol whose recording ends earlier counts as
-    delisted there. `skipped` names the files that could not be served and why. Raises ValueError when none could be.
+    The clock stands half a minute after the newest minute of all recordings: by then that is final. A symbol whose
+    recording ends earlier counts as delisted there. `skipped` names the files that could not be served and why. Raises
+    ValueError when none could be.
     """
 
     def __init__(self, directory: Path | str) -> None:
@@ -46,13 +47,13 @@ class RecordedDataset:
                 self._load(market, file)
         if not self._minutes:
             raise ValueError(f"{self._directory} holds no recording to serve (<spot|usdm>/klines/<SYMBOL>-1m.parquet)")
-        self._clock = max(int(minutes.open_time[-1]) for minutes in self._minutes.values()) + MINUTE_MS
+        self._end = max(int(minutes.open_time[-1]) for minutes in self._minutes.values()) + MINUTE_MS
         self._symbols = {key: self._info(*key) for key in self._minutes}
         self._aggregated = lru_cache(maxsize=64)(self._aggregate)
 
     def clock_ms(self) -> int:
-        """The end of the newest recorded minute; it never moves."""
-        return self._clock
+        """Half a minute after the newest recorded minute; it never moves."""
+        return self._end + MINUTE_MS // 2
 
     def symbols(self, market: MarketType) -> Sequence[SymbolInfo]:
         """The recorded symbols of a market by name."""
@@ -94,7 +95,7 @@ class RecordedDataset:
         minutes = self._minutes[market, symbol]
         base, quote = _split(symbol)
         end = int(minutes.open_time[-1]) + MINUTE_MS
-        ended = end if end < self._clock else None
+        ended = end if end < self._end else None
         swap = market is MarketType.SWAP
         return SymbolInfo(
             symbol,
