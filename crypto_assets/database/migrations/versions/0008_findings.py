@@ -50,7 +50,9 @@ def upgrade() -> None:
         )
         within = schema(QUALITY)
         log = sa.table(LOG, sa.column("validation_type"), schema=within)
-        op.execute(sa.delete(log).where(log.c.validation_type.in_(("plausible", "agrees_with_minutes"))))
+        # As they are written in SQL: values apart from it could not be printed.
+        kinds = [sa.literal_column(f"'{kind}'") for kind in ("plausible", "agrees_with_minutes")]
+        op.execute(sa.delete(log).where(log.c.validation_type.in_(kinds)))
 
 
 def downgrade() -> None:
