@@ -5,6 +5,17 @@ Errors of SQL itself stay SQLAlchemy's. Raised by `engines` and `migrations`; ca
 
 from __future__ import annotations
 
+from sqlalchemy.exc import DBAPIError
+
+
+def one_sentence(error: Exception) -> str:
+    """What a database said against a statement, without the statement and its values; any other error's own text."""
+    said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    if not isinstance(error, DBAPIError):
+        return str(error)
+    text = str(said.args[-1] if said.args else said).strip() or type(said).__name__
+    return f"the database refused it: {text.splitlines()[0].rstrip('.')}"
+
 
 class DatabaseError(Exception):
     """A database cannot be used as asked; the message is one sentence."""

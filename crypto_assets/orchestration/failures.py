@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+from sqlalchemy.exc import DBAPIError
 
-from crypto_assets.database.errors import DatabaseError
+from crypto_assets.database.errors import DatabaseError, one_sentence
 from crypto_assets.exchange.errors import ExchangeError
 from crypto_assets.orchestration.kdata_run import TableRun
 from crypto_assets.orchestration.metadata import run_metadata
@@ -22,8 +23,8 @@ def stating_user_errors() -> Iterator[None]:
     """Ends the step with the sentence of an exchange's or database's error, unretried: it was, where that helps."""
     try:
         yield
-    except (ExchangeError, DatabaseError) as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from None
+    except (ExchangeError, DatabaseError, DBAPIError) as error:
+        raise dg.Failure(description=one_sentence(error), allow_retries=False) from None
 
 
 def fail_if_incomplete(run: TableRun) -> None:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from crypto_assets.database.engines import Database
+from crypto_assets.database.errors import DatabaseError, DatabaseNotReady, EnvironmentMismatch, one_sentence
 from crypto_assets.database.queries import row_count
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
@@ -118,8 +119,8 @@ def collect_table(
         # Planned for all before anything is asked, so that it can be said how far the whole is.
         try:
             askings, failures = plan(chosen), {}
-        except OperationalError as error:
-            askings, failures = {}, {symbol.name: str(error) for symbol in chosen}
+        except DBAPIError as error:
+            askings, failures = {}, {symbol.name: one_sentence(error) for symbol in chosen}
         for name, asking in askings.items():
             tally.expect(name, asking.rows(interval))
         planned = [symbol for symbol in chosen if symbol.name in askings]
@@ -157,6 +158,9 @@ def _touch(one: Span, other: Span) -> bool:
     return one.start <= other.end and other.start <= one.end
 
 
+WRONG_FOR_ALL = (ConfigurationError, RateLimited, DatabaseNotReady, EnvironmentMismatch)
+"""What another symbol would meet as well; any other error of the exchange or the database costs its symbol only."""
+
 _Result = TypeVar("_Result")
 
 
@@ -192,7 +196,7 @@ def _each(
             raise ExchangeError("not asked for: another symbol met what is wrong for all")
         try:
             return collect(symbol)
-        except (ConfigurationError, RateLimited):
+        except WRONG_FOR_ALL:
             stop.set()  # here, before this thread begins the next symbol
             raise
 
@@ -202,10 +206,10 @@ def _each(
             for future in as_completed(futures):
                 try:
                     collected[futures[future]] = future.result()
-                except (ConfigurationError, RateLimited):
+                except WRONG_FOR_ALL:
                     raise
-                except (ExchangeError, OperationalError) as error:
-                    failures[futures[future]] = str(error)
+                except (ExchangeError, DatabaseError, DBAPIError) as error:
+                    failures[futures[future]] = one_sentence(error)
         except BaseException:
             stop.set()
             executor.shutdown(cancel_futures=True)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, Row, Table, select, update
 
 from crypto_assets.database.engines import Database
 from crypto_assets.database.symbols import listed_symbols
 from crypto_assets.database.tables import TABLES
-from crypto_assets.database.writes import WriteCounts, upsert
+from crypto_assets.database.writes import WriteCounts, upsert_accepted
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import to_datetime
 from crypto_assets.domain.renames import successor
@@ -57,8 +58,8 @@ def populate_assets(database: Database, markets: list[Market], clock: int) -> Po
     verdict = judge(frame, asset_contract())
     with database.begin("crypto_asset", also=[_LOG]) as connection:
         _record_refused(connection, "crypto_asset", frame, verdict, clock)
-        counts = upsert(connection, TABLES["crypto_asset"], verdict.kept)
-    return Populated(len(frame), len(verdict.reasons), 0, counts)
+        counts, refused = _store(connection, TABLES["crypto_asset"], verdict.kept, clock)
+    return Populated(len(frame), len(verdict.reasons) + len(refused), 0, counts)
 
 
 def populate_markets(
@@ -85,16 +86,17 @@ def populate_markets(
     verdict = judge(frame, market_contract(market_type)) if markets else Verdict(frame, {})
     with database.begin(table.name, also=[_LOG]) as connection:
         if markets:
-            upsert(connection, TABLES["crypto_asset"], asset_frame(markets, clock))
+            upsert_accepted(connection, TABLES["crypto_asset"], asset_frame(markets, clock))
         _record_refused(connection, table.name, frame, verdict, clock)
-        counts = upsert(connection, table, verdict.kept) if len(verdict.kept) else WriteCounts(0, 0, 0)
+        counts, refused = _store(connection, table, verdict.kept, clock)
+        unknown = set(frame.loc[list(refused), "entity_id"])
         for market, listing in zip(markets, listings, strict=True):
-            if market.symbol in tracked:
+            if market.symbol in tracked and market.entity_id not in unknown:
                 note_listing(connection, market.entity_id, known.get(market.entity_id), listing, _naive(clock))
         for row in gone:
             _end(connection, table, row)
     refuse_unknown(tracked, names, market_type)
-    return Populated(len(markets), len(verdict.reasons), len(gone), counts)
+    return Populated(len(markets), len(verdict.reasons) + len(refused), len(gone), counts)
 
 
 def note_first_candle(database: Database, exchange: Exchange, market_type: MarketType, symbol: Symbol) -> None:
@@ -200,6 +202,16 @@ def refuse_unknown(wanted: Sequence[str], known: set[str], market_type: MarketTy
             raise UnknownSymbol(symbol, nearest_symbols(symbol, known))
 
 
+def _store(
+    connection: Connection, table: Table, kept: pd.DataFrame, clock: int
+) -> tuple[WriteCounts, dict[int, list[str]]]:
+    """Stores the rows that keep the contract; what the database refuses nevertheless is recorded, too."""
+    counts, refused = upsert_accepted(connection, table, kept)
+    reasons = {int(str(label)): [said] for label, said in refused.items()}
+    _record_refused(connection, table.name, kept, Verdict(kept, reasons), clock)
+    return counts, reasons
+
+
 def _record_refused(connection: Connection, table: str, frame: pd.DataFrame, verdict: Verdict, clock: int) -> None:
     for label, reasons in verdict.reasons.items():
         row: dict[str, Any] = {str(key): _plain(value) for key, value in frame.loc[label].items()}
@@ -210,4 +222,6 @@ def _plain(value: Any) -> Any:
     """A frame's value as JSON can hold it."""
     if pd.isna(value):
         return None
+    if isinstance(value, np.generic):
+        return value.item()
     return value.isoformat() if isinstance(value, datetime) else value

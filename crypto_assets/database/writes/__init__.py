@@ -15,16 +15,19 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import DBAPIError
+
+from crypto_assets.database.errors import one_sentence
 from crypto_assets.database.tables import key_columns
 from crypto_assets.database.writes.counts import WriteCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     import pandas as pd
     from sqlalchemy import Connection, Table
 
-__all__ = ["WriteCounts", "upsert"]
+__all__ = ["WriteCounts", "upsert", "upsert_accepted"]
 
 
 def upsert(connection: Connection, table: Table, frame: pd.DataFrame, *, only_existing: bool = False) -> WriteCounts:
@@ -53,6 +56,28 @@ def upsert(connection: Connection, table: Table, frame: pd.DataFrame, *, only_ex
     from crypto_assets.database.writes.mysql import MysqlWrite  # noqa: PLC0415
 
     return MysqlWrite(connection, table, frame).store(only_existing=only_existing)
+
+
+def upsert_accepted(
+    connection: Connection, table: Table, frame: pd.DataFrame
+) -> tuple[WriteCounts, dict[Hashable, str]]:
+    """Stores what `upsert` would, without the rows that the database refuses; why, by their labels in the frame.
+
+    The halves of what is refused are tried apart. Raises as `upsert` does where the connection is lost.
+    """
+    try:
+        with connection.begin_nested():
+            return upsert(connection, table, frame), {}
+    except (DBAPIError, ValueError) as error:
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            raise
+        if len(frame) == 1:
+            return WriteCounts(), {frame.index[0]: one_sentence(error)}
+    middle = len(frame) // 2
+    (first, refused), (second, also) = (
+        upsert_accepted(connection, table, half) for half in (frame.iloc[:middle], frame.iloc[middle:])
+    )
+    return first + second, refused | also
 
 
 def _check_columns(table: Table, names: Sequence[str]) -> None:

@@ -51,7 +51,9 @@ def upgrade() -> None:
         within = schema(QUALITY)
         log = sa.table(LOG, sa.column("validation_type"), schema=within)
         # As they are written in SQL: values apart from it could not be printed.
-        kinds = [sa.literal_column(f"'{kind}'") for kind in ("plausible", "agrees_with_minutes")]
+        kinds: list[sa.ColumnElement[str]] = [
+            sa.literal_column(f"'{kind}'") for kind in ("plausible", "agrees_with_minutes")
+        ]
         op.execute(sa.delete(log).where(log.c.validation_type.in_(kinds)))
 
 
