@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from crypto_assets.orchestration.assets.report import crypto_quality_report
-from crypto_assets.orchestration.resources import DatabaseResource
+from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResource, LedgerResource
 from crypto_assets.settings import Environment, Settings
 
 
@@ -21,7 +21,7 @@ def materialized(settings, report_file):
     )
     return dg.materialize(
         [crypto_quality_report],
-        resources={"database": database},
+        resources={"database": database, "ledger": LedgerResource(), "archive": ArchiveResource(environment="sandbox")},
         instance=dg.DagsterInstance.ephemeral(),
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         raise_on_error=False,
