@@ -45,6 +45,7 @@ def test_the_page_is_linked_and_its_figures_are_numbers(settings, tmp_path):
         "open_gaps": 2,
         "source_gaps": 2,
         "symbols": 3,
+        "not_collected": 0,
     }
 
 
