@@ -2,8 +2,9 @@
 
 The checksum tells whether anything changed since it was last taken. It is made where the rows are: of each row one
 integer, a weighted sum of its values, of the rows in order a hash. The sum is exact to 10^-8 of a unit, as the exchange
-publishes them, or to the last bits of larger values; prices are below 10^10. It is the same on every engine. Why so:
-docs/decisions/0014. What is owed belongs to `coverage`. Called by `verification`. Times are milliseconds UTC.
+publishes them, for prices below 5 million, and to fifty bits of larger ones up to 10^10. It is the same on every
+engine. Why so: docs/decisions/0014. What is owed belongs to `coverage`. Called by `verification`. Times are
+milliseconds UTC.
 """
 
 from __future__ import annotations
