@@ -105,6 +105,9 @@ class PaperExchange:
         times = [time for time, _ in self._all(market_type, exchange_id)]
         return max(times, default=None)
 
+    def stop(self) -> None:
+        self.stopped = True
+
     def close(self) -> None:
         pass
 

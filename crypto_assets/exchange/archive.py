@@ -31,6 +31,7 @@ from crypto_assets.exchange.errors import (
     TransientError,
 )
 from crypto_assets.exchange.faults import stated_wait_s
+from crypto_assets.exchange.pauses import Pauses
 from crypto_assets.exchange.weights import PAGE_ROWS
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def files_for(
 class BinanceArchive:
     """The files of one archive. For any number of threads, each with a session of its own.
 
-    `url` is scheme://host[:port]; `timeout_s` is the longest silence of the host; `sleep` is for tests.
+    `url` is scheme://host[:port]; `timeout_s` is the longest silence of the host; `sleep` is for
+    tests; without it `stop` ends what is waited for.
     """
 
     def __init__(
@@ -89,16 +91,21 @@ class BinanceArchive:
         url: str,
         *,
         retry: RetryPolicy | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
         timeout_s: float = 30.0,
     ) -> None:
         self.url = url.rstrip("/")
         self.requests = 0
         self._timeout_s = timeout_s
-        self._retrying: Any = make_retrying(retry or RetryPolicy(), sleep)
+        self._pauses = Pauses()
+        self._retrying: Any = make_retrying(retry or RetryPolicy(), sleep or self._pauses.wait)
         self._counting = threading.Lock()
         self._of_thread = threading.local()
         self._sessions: list[requests.Session] = []
+
+    def stop(self) -> None:
+        """Lets no thread wait any longer: who does, or would, gets an ExchangeError. From any thread."""
+        self._pauses.stop()
 
     def fetch(self, file: ArchiveFile) -> ArchiveCandles | None:
         """The candles of a file, None if the archive has no such file: two requests, or one.

@@ -23,6 +23,7 @@ from crypto_assets.exchange.errors import ConfigurationError, ContractViolation,
 from crypto_assets.exchange.ledger_store import LedgerStore, OwnStore, SharedStore
 from crypto_assets.exchange.markets import Market, check_codes, is_wanted, market_from_binance, nearest_symbols
 from crypto_assets.exchange.paging import Ahead, pages_of
+from crypto_assets.exchange.pauses import Pauses
 from crypto_assets.exchange.weights import PAGE_ROWS
 
 EnvironmentName: TypeAlias = Literal["testnet", "live", "demo", "sandbox"]
@@ -84,7 +85,7 @@ class BinanceExchange:
         in_flight: int = 1,
         close_margin_s: float = 15.0,
         retry: RetryPolicy | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
         clock: Callable[[], float] = time.time,
         timeout_s: float = 20.0,
     ) -> None:
@@ -96,12 +97,13 @@ class BinanceExchange:
         own: LedgerStore = SharedStore(state_directory) if state_directory is not None else OwnStore()
         self._stores = (own,) if wider_store is None else (own, wider_store)
         self._urls = {market_type: overrides[market_type] or host for market_type, host in HOSTS[environment].items()}
+        self._pauses = Pauses()
         self._options: dict[str, Any] = {
             "stores": self._stores,
             "address": outgoing_address,
             "reserve": weight_reserve,
             "retry": retry or RetryPolicy(),
-            "sleep": sleep,
+            "sleep": sleep or self._pauses.wait,
             "clock": clock,
             "timeout_s": timeout_s,
         }
@@ -195,8 +197,13 @@ class BinanceExchange:
         """The open time in UTC ms of the newest 1m candle, closed or not; or None."""
         return self._one_candle_time(market_type, exchange_id, {})
 
+    def stop(self) -> None:
+        """Lets no thread wait any longer: who does, or would, gets an ExchangeError. From any thread."""
+        self._pauses.stop()
+
     def close(self) -> None:
-        """Give the sockets, the budget's file and the wider store back."""
+        """Give the sockets, the budget's file and the wider store back; nobody waits any longer."""
+        self.stop()
         if self._ahead is not None:
             self._ahead.close()
         for connection in self._connections:

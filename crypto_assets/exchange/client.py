@@ -74,5 +74,8 @@ class Exchange(Protocol):
     def last_candle_time(self, market_type: MarketType, exchange_id: str) -> int | None:
         """The open time in UTC ms of the newest 1m candle, closed or not, None where there is none."""
 
+    def stop(self) -> None:
+        """Let no thread wait any longer, for the exchange's limits or before another attempt."""
+
     def close(self) -> None:
         """Give connections back."""

@@ -153,6 +153,11 @@ class ArchiveInUse:
         """Whether there is an archive that answers, as far as is known."""
         return self._archive is not None and not self.given_up
 
+    def stop(self) -> None:
+        """Lets no thread wait for the archive any longer."""
+        if self._archive is not None:
+            self._archive.stop()
+
     def fetch(self, file: ArchiveFile) -> ArchiveCandles | None:
         """A file that can be trusted, or None; after an archive that does not answer None for all that follow."""
         if self._archive is None or self.given_up:

@@ -126,7 +126,12 @@ def collect_table(
         planned = [symbol for symbol in chosen if symbol.name in askings]
         rows = sum(asking.rows(interval) for asking in askings.values())
         pages = sum(collector.pages(symbol, askings[symbol.name]) for symbol in planned)
-        collected, failed = _each(collect, planned, exchange.readers, collector.stop)
+
+        def stop_waiting() -> None:
+            exchange.stop()
+            files.stop()
+
+        collected, failed = each_symbol(collect, planned, exchange.readers, collector.stop, stop_waiting)
     with database.connect(table) as connection:
         stored = row_count(connection, TABLES[table])
         partitions = partition_figures(connection, table, window)
@@ -181,12 +186,17 @@ def _rare_garbage_collections() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _each(
-    collect: Callable[[Symbol], _Result], symbols: Sequence[Symbol], at_once: int, stop: threading.Event
+def each_symbol(
+    collect: Callable[[Symbol], _Result],
+    symbols: Sequence[Symbol],
+    at_once: int,
+    stop: threading.Event,
+    stop_waiting: Callable[[], None],
 ) -> tuple[dict[str, _Result], dict[str, str]]:
     """What `collect` did for each symbol, and why it failed for the others; so many at once, in the symbols' order.
 
-    Raises what is wrong for all of them, after `stop` was set and those under way have ended.
+    Raises what is wrong for all of them, after `stop` was set and those under way have ended. Where somebody ends the
+    run (Ctrl-C, Dagster), `stop_waiting` is called as well, so that they end at once.
     """
     collected: dict[str, _Result] = {}
     failures: dict[str, str] = {}
@@ -210,8 +220,10 @@ def _each(
                     raise
                 except (ExchangeError, DatabaseError, DBAPIError) as error:
                     failures[futures[future]] = one_sentence(error)
-        except BaseException:
+        except BaseException as error:
             stop.set()
+            if not isinstance(error, Exception):
+                stop_waiting()
             executor.shutdown(cancel_futures=True)
             raise
     order = [symbol.name for symbol in symbols]
