@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import Interval, format_time
 from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.blocks import Blocks
 from crypto_assets.exchange.client import RawPage, is_open_time, marked
 from crypto_assets.exchange.connection import Connection, RetryPolicy
 from crypto_assets.exchange.errors import ConfigurationError, ContractViolation, UnknownSymbol
@@ -95,7 +96,7 @@ class BinanceExchange:
             )
         overrides = {MarketType.SPOT: spot_url, MarketType.SWAP: futures_url}
         own: LedgerStore = SharedStore(state_directory) if state_directory is not None else OwnStore()
-        self._stores = (own,) if wider_store is None else (own, wider_store)
+        self._stores = (own,) if wider_store is None else (own, Blocks(wider_store))
         self._urls = {market_type: overrides[market_type] or host for market_type, host in HOSTS[environment].items()}
         self._pauses = Pauses()
         self._options: dict[str, Any] = {

@@ -12,6 +12,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from crypto_assets.domain.entities import MarketType
+from crypto_assets.exchange.blocks import Blocks
 from crypto_assets.exchange.faults import header_time
 from crypto_assets.exchange.ledger import Lease, Ledger, Wait
 from crypto_assets.exchange.ledger_store import LedgerStore
@@ -41,7 +42,7 @@ class WeightBudget:
     Args:
         market_type: spot and futures are limited apart.
         url: the host; one on loopback has no limit until it names one.
-        stores: this machine's first, then what other machines spend from, too.
+        stores: this machine's first, then what other machines spend from, too, in blocks or request by request.
         address: a name for the address the requests leave by; each has a budget of its own.
         reserve: the share of each quota that is left for others, at least 0 and below 1.
         sleep: takes seconds.
@@ -52,7 +53,7 @@ class WeightBudget:
         self,
         market_type: MarketType,
         url: str,
-        stores: Sequence[LedgerStore],
+        stores: Sequence[LedgerStore | Blocks],
         *,
         address: str = "",
         reserve: float,
@@ -64,7 +65,8 @@ class WeightBudget:
         self._host = f"{host} from {address}" if address else host
         self._market_type = market_type
         self._is_unlimited = where.hostname in LOOPBACK
-        self._own, *self._wider = stores
+        self._own, *wider = stores
+        self._wider = [each if isinstance(each, Blocks) else Blocks(each, 0) for each in wider]
         self._share = 1 - reserve
         self._sleep = sleep
         self._clock = clock
@@ -82,14 +84,16 @@ class WeightBudget:
             self._sleep(max(given.seconds, LOOK_AGAIN_S))
 
     def _take(self, quota: Quota, amount: int) -> tuple[Lease, ...] | Wait:
-        own, clock = self._own.change(self._host, lambda ledger: (self._book(ledger, quota, amount, 0), ledger.clock))
+        own, clock = self._own.change(self._host, lambda ledger: (self._book(ledger, quota, amount), ledger.clock))
         if isinstance(own, Wait):
             return own
         # Their time is the earliest that the exchange's clock may show: like our own booking, never too late a minute.
         ahead_s = clock[0] if clock else 0.0
         leases = [own]
-        for store in self._wider:
-            given = store.change(self._host, lambda ledger: self._book(ledger, quota, amount, ahead_s))
+        for blocks in self._wider:
+            given = blocks.take(
+                self._host, quota, amount, lambda: self._clock() + ahead_s, partial(self._limit, quota=quota)
+            )
             if isinstance(given, Wait):
                 for giver, lease in zip((self._own, *self._wider), leases, strict=False):
                     giver.change(self._host, partial(Ledger.give_back, lease=lease))
@@ -97,11 +101,13 @@ class WeightBudget:
             leases.append(given)
         return tuple(leases)
 
-    def _book(self, ledger: Ledger, quota: Quota, amount: int, ahead_s: float) -> Lease | Wait:
-        limit = ledger.limits.get(quota.name, None if self._is_unlimited else quota.limit)
+    def _book(self, ledger: Ledger, quota: Quota, amount: int) -> Lease | Wait:
         # The time is read here, where nobody else has the ledger: until then there may have been a wait.
-        now = self._clock() + ahead_s
-        return ledger.take(quota, amount, now, None if limit is None else max(1, round(limit * self._share)))
+        return ledger.take(quota, amount, self._clock(), self._limit(ledger, quota))
+
+    def _limit(self, ledger: Ledger, quota: Quota) -> int | None:
+        limit = ledger.limits.get(quota.name, None if self._is_unlimited else quota.limit)
+        return None if limit is None else max(1, round(limit * self._share))
 
     def settle(self, leases: tuple[Lease, ...], headers: Mapping[str, str] | None) -> None:
         """Note the headers of the answer to the leased request; None when there was no answer."""
@@ -118,8 +124,8 @@ class WeightBudget:
             ledger.settle(own, observed, date_s)
 
         self._own.change(self._host, note)
-        for store, lease in zip(self._wider, wider, strict=True):
-            store.change(self._host, partial(Ledger.settle, lease=lease, observed=observed, exchange_s=date_s))
+        for blocks, lease in zip(self._wider, wider, strict=True):
+            blocks.settle(self._host, lease, observed, date_s)
 
     def fence(self, seconds: float, *, banned: bool) -> bool:
         """Let nobody who shares a store ask for so long; whether this machine has not heard of it before."""

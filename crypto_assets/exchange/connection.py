@@ -18,6 +18,7 @@ import orjson
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import format_time
+from crypto_assets.exchange.blocks import Blocks
 from crypto_assets.exchange.budget import LOOPBACK, WeightBudget
 from crypto_assets.exchange.errors import ContractViolation, ExchangeError, RateLimited, TransientError
 from crypto_assets.exchange.faults import Place, setting_of, translate, unreachable
@@ -52,7 +53,7 @@ class Connection:
         market_type: MarketType,
         url: str,
         *,
-        stores: Sequence[LedgerStore],
+        stores: Sequence[LedgerStore | Blocks],
         address: str,
         reserve: float,
         retry: RetryPolicy,
