@@ -41,7 +41,8 @@ def market(symbol: str = "BTC/USDT", **changes) -> Market:
         listed_ms=None,
         delisted_ms=None,
     )
-    return replace(paper, **changes)
+    stopped = "SETTLING" if is_swap else "BREAK"
+    return replace(paper, **{"status": "TRADING" if changes.get("is_active", True) else stopped} | changes)
 
 
 def candle(open_time: int, interval: Interval, seed: int = 0) -> list:
@@ -81,7 +82,7 @@ class PaperExchange:
     def server_time(self, market_type: MarketType) -> int:  # noqa: ARG002 - the protocol's
         return self.clock
 
-    def markets(self, market_type: MarketType) -> list[Market]:
+    def markets(self, market_type: MarketType, refuse=lambda _: None) -> list[Market]:  # noqa: ARG002 - the protocol's
         return [each for each in self.listed if each.market_type is market_type]
 
     def candle_pages(self, market_type, exchange_id, interval, span):

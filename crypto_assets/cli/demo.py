@@ -26,13 +26,13 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from sqlalchemy import select
 
 from crypto_assets.cli.confirmation import confirm_gaps
 from crypto_assets.cli.history_home import prepare_home
 from crypto_assets.cli.runs import project_instance, run_job, telling
 from crypto_assets.cli.summary import print_summary, summarise
 from crypto_assets.database.engines import Database, open_database
+from crypto_assets.database.entity_names import entities_called
 from crypto_assets.database.tables import TABLES
 from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
@@ -164,14 +164,14 @@ def _listed_spans(database: Database, settings: Settings, clock: int) -> dict[Ma
     spans: dict[MarketType, list[Span]] = {}
     for market_type, symbols in ((MarketType.SPOT, settings.pairs), (MarketType.SWAP, settings.perps)):
         table = TABLES[market_type.entity_table]
-        dates = select(table.c.list_date, table.c.end_date)
         with database.connect(table.name) as connection:
-            rows = connection.execute(dates.where(table.c.name.in_(symbols), table.c.list_date.is_not(None))).all()
+            called = entities_called(connection, table, symbols).values()
         spans[market_type] = [
             Span(to_milliseconds(row.list_date), to_milliseconds(row.end_date) if row.end_date else clock).intersect(
                 asked
             )
-            for row in rows
+            for row in called
+            if row.list_date is not None
         ]
     return spans
 

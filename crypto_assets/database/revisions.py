@@ -6,5 +6,5 @@ The scripts themselves are in `migrations/versions`; a test proves that they are
 from __future__ import annotations
 
 BASE = "base"
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 HEAD = REVISIONS[-1]

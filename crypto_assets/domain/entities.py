@@ -37,6 +37,16 @@ def entity_code(exchange_id: str) -> str:
     return exchange_id.lower().replace("_", "-")
 
 
+def preference(symbol: str, exchange_id: str, *, is_active: bool) -> tuple[bool, bool, str]:
+    """Of the markets that share a ccxt symbol, the one with the greatest preference is meant by it.
+
+    That which trades comes before one that does not, then the one that the exchange calls as usual (`IDOLUSDT` before
+    `IDOL`). It depends on nothing but what is stated, so that the order of rows does not matter.
+    """
+    usual = symbol.partition(":")[0].replace("/", "")
+    return is_active, exchange_id == usual, exchange_id
+
+
 def entity_id(entity_type: str, exchange: str, code: str) -> str:
     """`cryptopair_binance_btcusdt`: type, exchange and code joined by underscores."""
     return f"{entity_type}_{exchange}_{code}"

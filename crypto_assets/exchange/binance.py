@@ -22,7 +22,7 @@ from crypto_assets.exchange.client import RawPage, is_open_time, marked
 from crypto_assets.exchange.connection import Connection, RetryPolicy
 from crypto_assets.exchange.errors import ConfigurationError, ContractViolation, UnknownSymbol
 from crypto_assets.exchange.ledger_store import LedgerStore, OwnStore, SharedStore
-from crypto_assets.exchange.markets import Market, check_codes, is_wanted, market_from_binance, nearest_symbols
+from crypto_assets.exchange.markets import Market, RefusedSymbol, nearest_symbols, read_market
 from crypto_assets.exchange.paging import Ahead, pages_of
 from crypto_assets.exchange.pauses import Pauses
 from crypto_assets.exchange.weights import PAGE_ROWS
@@ -141,22 +141,28 @@ class BinanceExchange:
             raise ContractViolation(f"time at {self.url(market_type)} gave no serverTime but {str(answer)[:80]!r}")
         return time_ms
 
-    def markets(self, market_type: MarketType) -> list[Market]:
+    def markets(
+        self, market_type: MarketType, refuse: Callable[[RefusedSymbol], None] = lambda _: None
+    ) -> list[Market]:
         """Every spot pair, or every perpetual: one request for spot, two for perpetuals (exchangeInfo, fundingInfo)."""
         info = self._get(market_type, _INFO, {})
         symbols = info.get("symbols") if isinstance(info, dict) else None
-        if not isinstance(symbols, list) or not all(isinstance(raw, dict) for raw in symbols):
+        if not isinstance(symbols, list):
             raise ContractViolation(f"exchangeInfo at {self.url(market_type)} holds no list of symbols")
         self._read_weight_limit(market_type, info)
         funding = self._funding_intervals() if market_type is MarketType.SWAP else {}
         parse = self._connection(market_type).ccxt.parse_market
-        markets = [
-            market_from_binance(market_type, raw, unified, funding.get(raw["symbol"]))
-            for raw in info["symbols"]
-            # ccxt makes nothing of a symbol without currencies, and there is nothing to name it by.
-            if is_wanted(market_type, raw) and (unified := parse(raw)) is not None
-        ]
-        check_codes(markets)
+        markets = []
+        for raw in info["symbols"]:
+            try:
+                market = read_market(market_type, raw, parse, funding)
+            except ContractViolation as error:
+                said = raw if isinstance(raw, dict) else {"symbol": raw}
+                name = str(said.get("symbol"))
+                refuse(RefusedSymbol((name if name.isprintable() else ascii(name))[:64], said, str(error)))
+                continue
+            if market is not None:
+                markets.append(market)
         self._listed[market_type] = [market.exchange_id for market in markets]
         return markets
 

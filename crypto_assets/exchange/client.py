@@ -6,13 +6,13 @@ implements it in `binance`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeAlias
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.markets import Market
+from crypto_assets.exchange.markets import Market, RefusedSymbol
 
 RawPage: TypeAlias = list[list[Any]]
 """Candles as the exchange sent them: open time in UTC ms first, numbers as the text of the JSON. Judged by `frames`.
@@ -60,8 +60,13 @@ class Exchange(Protocol):
     def server_time(self, market_type: MarketType) -> int:
         """The exchange's clock in UTC ms."""
 
-    def markets(self, market_type: MarketType) -> list[Market]:
-        """Every symbol of this market, delisted ones that the exchange still shows included; asked anew each time."""
+    def markets(
+        self, market_type: MarketType, refuse: Callable[[RefusedSymbol], None] = lambda _: None
+    ) -> list[Market]:
+        """Every symbol of this market, delisted ones that the exchange still shows included; asked anew each time.
+
+        One that cannot be read is given to `refuse`, and keeps none of the others.
+        """
 
     def candle_pages(
         self, market_type: MarketType, exchange_id: str, interval: Interval, span: Span

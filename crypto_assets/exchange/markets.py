@@ -7,22 +7,27 @@ Nothing is invented: what no public endpoint says is None. Called by `binance` a
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crypto_assets.domain.entities import MarketType, entity_code, entity_id, unit_multiplier
+from crypto_assets.domain.entities import MarketType, entity_code, entity_id, preference, unit_multiplier
 from crypto_assets.exchange.errors import ContractViolation, UnknownSymbol
 
 DEFAULT_FUNDING_INTERVAL_HOURS = 8
 # Perpetuals without an end carry 2100-12-25 as their delivery date (4133404800000, on demo hosts a second or two more).
 _NO_DELIVERY_MS = 4_102_444_800_000
+_LAST_MS = 253_402_300_800_000  # the year 10000
 _PERPETUAL = {"PERPETUAL", "TRADIFI_PERPETUAL"}
 
 
 @dataclass(frozen=True)
 class Market:
-    """One symbol of one market. Prices in quote units, sizes in base units, times in UTC ms, rates as fractions."""
+    """One symbol of one market. Prices in quote units, sizes in base units, times in UTC ms, rates as fractions.
+
+    `status` is the exchange's own word; `delisted_ms` is when it says that trading ended or will end, None where it
+    does not say. `trades_in_sessions` is one of a stock exchange's instruments, which has candles at its hours only.
+    """
 
     market_type: MarketType
     exchange_id: str
@@ -31,8 +36,9 @@ class Market:
     quote: str
     settle: str | None
     is_active: bool
-    price_step: float
-    qty_step: float
+    price_step: float | None
+    qty_step: float | None
+    status: str | None = None
     min_notional: float | None = None
     max_order_size: float | None = None
     maker_fee: float | None = None
@@ -45,6 +51,7 @@ class Market:
     margin_enabled: bool = False
     listed_ms: int | None = None
     delisted_ms: int | None = None
+    trades_in_sessions: bool = False
 
     @property
     def code(self) -> str:
@@ -62,6 +69,15 @@ class Market:
         return unit_multiplier(self.base)
 
 
+@dataclass(frozen=True)
+class RefusedSymbol:
+    """A symbol of a listing that no `Market` can be made of: its id where it states one, what it says, and why not."""
+
+    exchange_id: str
+    said: dict[str, Any]
+    reason: str
+
+
 def is_wanted(market_type: MarketType, raw: Mapping[str, Any]) -> bool:
     """Whether a symbol of exchangeInfo belongs to this market: every spot pair, and perpetuals of any status.
 
@@ -73,6 +89,29 @@ def is_wanted(market_type: MarketType, raw: Mapping[str, Any]) -> bool:
     return kind in _PERPETUAL
 
 
+def read_market(
+    market_type: MarketType, raw: Any, parse: Callable[[Any], Any], funding_intervals: Mapping[str, int]
+) -> Market | None:
+    """The market of one symbol of exchangeInfo; None for one that is not of this market.
+
+    `parse` is ccxt's parse_market, `funding_intervals` the hours by symbol. Raises ContractViolation where the symbol
+    cannot be read.
+    """
+    if not isinstance(raw, dict):
+        raise ContractViolation(f"a symbol of exchangeInfo is no object but {str(raw)[:80]!r}")
+    try:
+        if not is_wanted(market_type, raw):
+            return None
+        unified = parse(raw)
+    except Exception as error:  # what ccxt raises for a field that it does not expect is anything
+        raise ContractViolation(
+            f"symbol {ascii(raw.get('symbol'))[:64]} of exchangeInfo cannot be read: {type(error).__name__}: {error!a}"
+        ) from error
+    if unified is None:
+        raise ContractViolation(f"symbol {ascii(raw.get('symbol'))[:64]} of exchangeInfo states no currencies")
+    return market_from_binance(market_type, raw, unified, funding_intervals.get(raw["symbol"]))
+
+
 def market_from_binance(
     market_type: MarketType, raw: Mapping[str, Any], unified: Mapping[str, Any], funding_interval_hours: int | None
 ) -> Market:
@@ -80,22 +119,35 @@ def market_from_binance(
 
     ccxt gives the currency names only: its fees are a static table, and its steps come from the same filters.
     `funding_interval_hours` is what fundingInfo says of this symbol, None where it says nothing.
-    Raises ContractViolation when the symbol states no price or size step at all.
+    Raises ContractViolation where a field is not what the documentation says it is.
     """
+    try:
+        return _read(market_type, raw, unified, funding_interval_hours)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise ContractViolation(
+            f"symbol {ascii(raw.get('symbol'))[:64]} of exchangeInfo cannot be read: {type(error).__name__}: {error!a}"
+        ) from error
+
+
+def _read(
+    market_type: MarketType, raw: Mapping[str, Any], unified: Mapping[str, Any], funding_interval_hours: int | None
+) -> Market:
     filters = {entry["filterType"]: entry for entry in raw.get("filters") or () if entry and entry.get("filterType")}
     price_filter, lot_size = filters.get("PRICE_FILTER", {}), filters.get("LOT_SIZE", {})
     notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or {}
     is_swap = market_type is MarketType.SWAP
-    base, quote, settle = unified["base"], unified["quote"], unified["settle"] if is_swap else None
+    base, quote = _text(unified["base"]), _text(unified["quote"])
+    settle = _text(unified["settle"]) if is_swap else None
     is_active = raw.get("status") == "TRADING"
     return Market(
         market_type=market_type,
-        exchange_id=raw["symbol"],
+        exchange_id=_text(raw["symbol"]),
         symbol=f"{base}/{quote}:{settle}" if is_swap else f"{base}/{quote}",
         base=base,
         quote=quote,
         settle=settle,
         is_active=is_active,
+        status=_text(raw["status"]) if raw.get("status") else None,
         price_step=_step(
             price_filter.get("tickSize"), raw, ("pricePrecision", "quoteAssetPrecision", "quotePrecision")
         ),
@@ -109,19 +161,8 @@ def market_from_binance(
         margin_enabled=not is_swap and bool(raw.get("isMarginTradingAllowed")),
         listed_ms=_time(raw.get("onboardDate")) if is_swap else None,
         delisted_ms=_delisted(raw, is_active=is_active) if is_swap else None,
+        trades_in_sessions=raw.get("contractType") == "TRADIFI_PERPETUAL",
     )
-
-
-def check_codes(markets: Sequence[Market]) -> None:
-    """Raise ContractViolation if two symbols would share a code, and with it a row and all candles."""
-    owner: dict[str, str] = {}
-    for market in markets:
-        other = owner.setdefault(market.code, market.exchange_id)
-        if other != market.exchange_id:
-            raise ContractViolation(
-                f"the symbols {other!r} and {market.exchange_id!r} of the {market.market_type.value} market would both "
-                f"be called {market.code!r}; please report it, their candles cannot be kept apart"
-            )
 
 
 def find_market(markets: Iterable[Market], symbol: str) -> Market:
@@ -130,7 +171,7 @@ def find_market(markets: Iterable[Market], symbol: str) -> Market:
     matches = [market for market in known if symbol in (market.symbol, market.exchange_id)]
     if not matches:
         raise UnknownSymbol(symbol, nearest_symbols(symbol, [market.symbol for market in known]))
-    return max(matches, key=lambda market: market.is_active)
+    return max(matches, key=lambda each: preference(each.symbol, each.exchange_id, is_active=each.is_active))
 
 
 def nearest_symbols(wanted: str, known: Iterable[str]) -> list[str]:
@@ -139,8 +180,11 @@ def nearest_symbols(wanted: str, known: Iterable[str]) -> list[str]:
     return [spelled[near] for near in difflib.get_close_matches(wanted.upper(), spelled, n=3, cutoff=0.6)]
 
 
-def _step(text: object, raw: Mapping[str, Any], decimals: Sequence[str]) -> float:
-    """A filter's step, or where the filter is absent, null or zero (Binance: switched off) the decimals allowed."""
+def _step(text: object, raw: Mapping[str, Any], decimals: Sequence[str]) -> float | None:
+    """A filter's step, or where the filter is absent, null or zero (Binance: switched off) the decimals allowed.
+
+    None where neither is stated.
+    """
     step = _positive(text)
     if step is not None:
         return step
@@ -148,7 +192,13 @@ def _step(text: object, raw: Mapping[str, Any], decimals: Sequence[str]) -> floa
         if raw.get(name) is not None:
             # From text, so that 1e-8 is the same float that "0.00000001" gives.
             return float(f"1e-{int(raw[name])}")
-    raise ContractViolation(f"symbol {raw.get('symbol')!r} of exchangeInfo states neither a step nor its decimals")
+    return None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise TypeError(f"{ascii(value)[:40]} is no text that can be printed")
+    return value
 
 
 def _positive(text: object) -> float | None:
@@ -163,7 +213,11 @@ def _percent(text: object) -> float | None:
 
 
 def _time(value: object) -> int | None:
-    return int(str(value)) if value else None
+    """Milliseconds since 1970, None for null and zero. Raises ValueError outside of the years that can be meant."""
+    time_ms = int(str(value)) if value else None
+    if time_ms is not None and not 0 < time_ms < _LAST_MS:
+        raise ValueError(f"{time_ms} is no time of an exchange in milliseconds")
+    return time_ms
 
 
 def _delisted(raw: Mapping[str, Any], *, is_active: bool) -> int | None:

@@ -144,7 +144,7 @@ def asset_contract() -> pa.DataFrameSchema:
     """What a row of `crypto_asset` must be: an id of its own and a symbol."""
     import pandera.pandas as pa  # noqa: PLC0415 - pandera is slow to import
 
-    return pa.DataFrameSchema({"id": _id_column(), "symbol": pa.Column(checks=pa.Check.str_length(1, 32))})
+    return pa.DataFrameSchema({"id": _text(128, unique=True), "symbol": _text(32)})
 
 
 @cache
@@ -153,22 +153,33 @@ def market_contract(market_type: MarketType) -> pa.DataFrameSchema:
     import pandera.pandas as pa  # noqa: PLC0415 - pandera is slow to import
 
     step = pa.Check(lambda values: (values > 0) & (values < np.inf), name="positive")
-    currency = pa.Check.str_length(1, 32)
+    finite = pa.Check(lambda values: (values >= 0) & (values < np.inf), name="finite")
+    limits = ["min_notional", "max_order_size"]
+    if market_type is MarketType.SWAP:
+        limits += ["contract_size", "maintenance_margin_rate", "initial_margin_rate"]
     columns = {
-        "id": _id_column(),
-        "name": pa.Column(checks=pa.Check.str_length(1, 128)),
+        "id": _text(128, unique=True),
+        "code": _text(64),
+        "exchange_id": _text(64),
+        "status": _text(64, nullable=True),
+        "name": _text(128),
         "price_step": pa.Column("float64", step),
         "qty_step": pa.Column("float64", step),
+        **{name: pa.Column(nullable=True, checks=finite) for name in limits},
     }
+    if market_type is MarketType.SWAP:
+        columns["funding_interval_hours"] = pa.Column("int64", pa.Check.in_range(1, 8760))
     first, second = (
         ("base_symbol", "quote_symbol")
         if market_type is MarketType.SPOT
         else ("underlying_symbol", "settlement_symbol")
     )
-    return pa.DataFrameSchema(columns | {first: pa.Column(checks=currency), second: pa.Column(checks=currency)})
+    return pa.DataFrameSchema(columns | {first: _text(32), second: _text(32)})
 
 
-def _id_column() -> pa.Column:
+def _text(longest: int, *, unique: bool = False, nullable: bool = False) -> pa.Column:
+    """A column of text that every engine can hold, of so many characters."""
     import pandera.pandas as pa  # noqa: PLC0415 - pandera is slow to import
 
-    return pa.Column(unique=True, checks=pa.Check.str_length(1, 128))
+    printable = pa.Check(str.isprintable, element_wise=True, name="printable")
+    return pa.Column(checks=[pa.Check.str_length(1, longest), printable], unique=unique, nullable=nullable)

@@ -93,8 +93,14 @@ def market_frame(
         for market, (listed, ended) in zip(markets, listings, strict=True)
     ]
     frame = pd.DataFrame(rows)
-    # Without a type, a column without a single date would become a column of numbers.
-    return frame.astype({"list_date": "datetime64[us]", "end_date": "datetime64[us]"}) if rows else frame
+    # Without a type, a column without a single date or step would become one of another kind.
+    types = {
+        "list_date": "datetime64[us]",
+        "end_date": "datetime64[us]",
+        "price_step": "float64",
+        "qty_step": "float64",
+    }
+    return frame.astype(types) if rows else frame
 
 
 def _market_row(market: Market, clock: int) -> dict[str, Any]:
@@ -104,6 +110,8 @@ def _market_row(market: Market, clock: int) -> dict[str, Any]:
         "entity_type": market.market_type.entity_type,
         "exchange": PROVIDER,
         "code": market.code,
+        "exchange_id": market.exchange_id,
+        "status": market.status,
         "name": market.symbol,
         "timestamp": to_datetime(clock).replace(tzinfo=None),
         "price_step": market.price_step,

@@ -15,6 +15,7 @@ import dagster as dg
 from sqlalchemy import select
 
 from crypto_assets.database.engines import Database
+from crypto_assets.database.entity_names import spellings
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType, kdata_table
 from crypto_assets.domain.intervals import Interval, partition_keys, partition_span
@@ -93,13 +94,14 @@ def compare_checksums(database: Database, archive: BinanceArchive, now: datetime
 
 
 def _symbols(database: Database) -> dict[str, tuple[MarketType, str, str]]:
-    """By entity id the market, the ccxt symbol and the exchange's own id."""
-    found = {}
+    """By entity id the market, what it is asked for by and the exchange's own id."""
+    found: dict[str, tuple[MarketType, str, str]] = {}
     for market_type in MarketType:
         table = TABLES[market_type.entity_table]
         with database.connect(table.name) as connection:
-            for row in connection.execute(select(table.c.id, table.c.name, table.c.code)):
-                found[row.id] = market_type, row.name, row.code.upper()
+            ids = {row.id: row.exchange_id for row in connection.execute(select(table.c.id, table.c.exchange_id))}
+            names = spellings(connection, table, ids)
+            found |= {entity_id: (market_type, names[entity_id], ids[entity_id]) for entity_id in ids}
     return found
 
 

@@ -10,11 +10,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Symbol:
-    """A collected symbol: the exchange's own id, the entity it is stored under, and its base's supply where known."""
+    """A collected symbol: the exchange's own id, the entity it is stored under, and its base's supply where known.
+
+    `name` is what a run calls it, a ccxt symbol or exchange id; `display_name`, the ccxt symbol, is stored for people.
+    """
 
     exchange_id: str
     entity_id: str
     name: str
+    display_name: str
     circulating_supply: float | None = None
     is_listing_known: bool = True
 

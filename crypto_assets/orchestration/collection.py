@@ -277,5 +277,5 @@ class CandleCollector(OfCandleTable):
     ) -> WriteCounts:
         if candles.empty:
             return WriteCounts(0, 0, 0)
-        records = candle_records(candles, entity_id=symbol.entity_id, provider=PROVIDER, name=symbol.name)
+        records = candle_records(candles, entity_id=symbol.entity_id, provider=PROVIDER, name=symbol.display_name)
         return upsert(connection, self.table, records, only_existing=only_existing)

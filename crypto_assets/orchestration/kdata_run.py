@@ -31,7 +31,7 @@ from crypto_assets.orchestration.collected import Collected, Symbol
 from crypto_assets.orchestration.collection import CandleCollector
 from crypto_assets.orchestration.deliveries import ArchiveInUse
 from crypto_assets.orchestration.holes import PricedHole, priced
-from crypto_assets.orchestration.population import note_first_candle, symbols_to_collect
+from crypto_assets.orchestration.population import note_untracked_listing, symbols_to_collect
 from crypto_assets.orchestration.progress import Tally, Tell, nobody
 from crypto_assets.quality.deciding import WAITING, holes
 from crypto_assets.quality.ledger import USUAL, Policy, our_clock
@@ -106,7 +106,7 @@ def collect_table(
     def collect(symbol: Symbol) -> Collected:
         asking = askings[symbol.name]
         if not symbol.is_listing_known:
-            note_first_candle(database, exchange, market_type, symbol)
+            note_untracked_listing(database, exchange, market_type, symbol)
         if not symbol.is_listing_known or not collector.still_holds(symbol, asking):
             asking = plan([symbol])[symbol.name]
             tally.expect(symbol.name, asking.rows(interval) - askings[symbol.name].rows(interval))

@@ -15,6 +15,7 @@ import dagster as dg
 from sqlalchemy import func, select
 
 from crypto_assets.database.engines import Database
+from crypto_assets.database.entity_names import entities_called
 from crypto_assets.database.errors import DatabaseNotReady
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
@@ -121,10 +122,9 @@ def _unknown(database: Database, tracked: Mapping[MarketType, tuple[str, ...]]) 
     for market_type, symbols in tracked.items():
         table = TABLES[market_type.entity_table]
         wanted = tracked_now(database, market_type, symbols)
-        dated = select(table.c.name).where(table.c.name.in_(wanted), table.c.list_date.is_not(None))
         with database.connect(table.name) as connection:
-            known = set(connection.scalars(dated))
-        unknown += [symbol for symbol in wanted if symbol not in known]
+            called = entities_called(connection, table, wanted)
+        unknown += [symbol for symbol in wanted if symbol not in called or called[symbol].list_date is None]
     return unknown
 
 

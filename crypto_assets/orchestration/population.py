@@ -7,42 +7,43 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass, field
 
-import numpy as np
-import pandas as pd
-from sqlalchemy import Connection, Row, Table, select, update
+from sqlalchemy import select, update
 
 from crypto_assets.database.engines import Database
+from crypto_assets.database.entity_names import entities_called, meant
 from crypto_assets.database.symbols import listed_symbols
 from crypto_assets.database.tables import TABLES
-from crypto_assets.database.writes import WriteCounts, upsert_accepted
+from crypto_assets.database.writes import WriteCounts
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import to_datetime
 from crypto_assets.domain.renames import successor
 from crypto_assets.domain.symbols import matching
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ContractViolation, UnknownSymbol
-from crypto_assets.exchange.markets import Market, nearest_symbols
-from crypto_assets.frames.contracts import Verdict, asset_contract, judge, market_contract
-from crypto_assets.frames.entities import asset_frame, market_frame
+from crypto_assets.exchange.markets import Market, RefusedSymbol, nearest_symbols
+from crypto_assets.frames.entities import market_frame
 from crypto_assets.orchestration.collected import Symbol
-from crypto_assets.orchestration.listings import find_listing, moment, note_listing
-from crypto_assets.quality.rejections import Rejection, record_rejections
+from crypto_assets.orchestration.judged_markets import judge_assets, judge_markets, store_accepted
+from crypto_assets.orchestration.listings import PAUSED_OR_ENDED, end_of, moment, note_listings, untracked_listing
+from crypto_assets.orchestration.tracked_listings import UNLISTED, Asked, Entity, gone, remarks_on
 
 _LOG = "crypto_data_quality_log"
 
 
 @dataclass(frozen=True)
 class Populated:
-    """What a population did: symbols the exchange listed, rows refused, symbols gone, rows written."""
+    """What a population did: symbols the exchange listed, rows refused, symbols gone, rows written.
+
+    `remarks` are sentences on what is not as usual: what a name means, what does not trade, what nobody knows.
+    """
 
     listed: int
     rejected: int
     gone: int
     counts: WriteCounts
+    remarks: list[str] = field(default_factory=list)
 
     @classmethod
     def nothing(cls) -> Populated:
@@ -52,14 +53,13 @@ class Populated:
 
 def populate_assets(database: Database, markets: list[Market], clock: int) -> Populated:
     """Writes a row of `crypto_asset` for every currency of `markets`. A currency no longer used keeps its row."""
-    frame = asset_frame(markets, clock)
-    if frame.empty:
+    judged = judge_assets(markets, clock)
+    if judged.assets.empty and not judged.refused:
         return Populated.nothing()
-    verdict = judge(frame, asset_contract())
     with database.begin("crypto_asset", also=[_LOG]) as connection:
-        _record_refused(connection, "crypto_asset", frame, verdict, clock)
-        counts, refused = _store(connection, TABLES["crypto_asset"], verdict.kept, clock)
-    return Populated(len(frame), len(verdict.reasons) + len(refused), 0, counts)
+        judged.record(connection, "crypto_asset", clock)
+        counts, refused = store_accepted(connection, TABLES["crypto_asset"], judged.assets, clock)
+    return Populated(len(judged.assets) + len(judged.refused), len(judged.refused) + len(refused), 0, counts)
 
 
 def populate_markets(
@@ -67,45 +67,75 @@ def populate_markets(
 ) -> Populated:
     """Writes a row of `crypto_pair` or `crypto_perp`, and of their currencies, for every symbol the exchange lists.
 
-    Tracked symbols get the time of their first candle as `list_date`. A symbol that no longer trades becomes inactive
-    and gets an `end_date`; one that is no longer listed at all becomes inactive and stays. Raises UnknownSymbol for a
-    tracked symbol the exchange never listed, after all others were written: what became of them matters all the same.
+    Tracked symbols get the time of their first candle as `list_date`, and are asked for their end where that is not
+    stated; of the others nothing is asked. One that is listed no more becomes inactive and stays. A symbol that cannot
+    be a row, or cannot be asked for, keeps none of the others from being written. Raises ContractViolation where the
+    exchange lists nothing. After all others were written, raises UnknownSymbol for a tracked symbol that the exchange
+    never listed, and ExchangeError for those that were refused or could not be asked for.
     """
     table = TABLES[market_type.entity_table]
-    markets = exchange.markets(market_type)
+    unread: list[RefusedSymbol] = []
+    markets = exchange.markets(market_type, unread.append)
     if not markets:
         raise ContractViolation(f"{exchange.name} lists no {market_type.value} symbol at all; nothing was changed")
     with database.connect(table.name) as connection:
         known = {row.id: row for row in connection.execute(select(table))}
-    names = {market.symbol for market in markets} | {row.name for row in known.values()}
+    # A row that no listing brought yet since ids are stored has a supposed one.
+    owners = {row.id: row.exchange_id for row in known.values() if row.status is not None or not row.is_active}
+    judged = judge_markets(market_type, markets, unread, owners, clock)
+    kept = {market.entity_id: market for market in judged.kept}
+    shown = {market.exchange_id for market in markets} | {each.exchange_id for each in unread}
+    unlisted = {row.id: row for row in known.values() if row.exchange_id not in shown and row.id not in kept}
+    entities = [
+        *(Entity(each.entity_id, each.symbol, each.exchange_id, each.is_active) for each in judged.kept),
+        *(Entity(row.id, row.name, row.exchange_id, is_active=False) for row in known.values() if row.id not in kept),
+    ]
+    names = {name for each in entities for name in (each.name, each.exchange_id)}
     tracked = with_successors(tracked, names)
-    listings = [find_listing(exchange, market, known.get(market.entity_id), tracked) for market in markets]
-    gone = [row for entity_id, row in known.items() if entity_id not in {market.entity_id for market in markets}]
-    dates = [(listing.listed, listing.ended) for listing in listings]
-    frame = market_frame(market_type, markets, dates, clock)
-    verdict = judge(frame, market_contract(market_type)) if markets else Verdict(frame, {})
+    chosen = {name: entity.id for name, entity in meant(entities, tracked).items()}
+    asked_for = set(chosen.values())
+    asked = Asked(exchange, database, market_type, known, clock)
+    listings = {
+        entity_id: asked.listing(market)
+        if entity_id in asked_for
+        else untracked_listing(market, known.get(entity_id), clock)
+        for entity_id, market in kept.items()
+    }
+    vanished = {entity_id: asked.vanished(row) for entity_id, row in unlisted.items() if entity_id in asked_for}
+    dates = [(listing.listed, listing.ended) for listing in listings.values()]
+    frame = market_frame(market_type, judged.kept, dates, clock)
+    now = to_datetime(clock).replace(tzinfo=None)
     with database.begin(table.name, also=[_LOG]) as connection:
-        if markets:
-            upsert_accepted(connection, TABLES["crypto_asset"], asset_frame(markets, clock))
-        _record_refused(connection, table.name, frame, verdict, clock)
-        counts, refused = _store(connection, table, verdict.kept, clock)
-        unknown = set(frame.loc[list(refused), "entity_id"])
-        for market, listing in zip(markets, listings, strict=True):
-            if market.symbol in tracked and market.entity_id not in unknown:
-                note_listing(connection, market.entity_id, known.get(market.entity_id), listing, _naive(clock))
-        for row in gone:
-            _end(connection, table, row)
+        judged.record(connection, table.name, clock)
+        store_accepted(connection, TABLES["crypto_asset"], judged.assets, clock)
+        counts, refused = store_accepted(connection, table, frame, clock)
+        for entity_id, row in unlisted.items():
+            is_known = entity_id in asked_for and row.name not in asked.failures
+            values = gone(row, vanished.get(entity_id), now) if is_known else UNLISTED
+            if any(getattr(row, name) != value for name, value in values.items()):
+                connection.execute(update(table).where(table.c.id == entity_id).values(values))
+        found = listings | {entity_id: each for entity_id, each in vanished.items() if each is not None}
+        note_listings(
+            connection, known, {each: found[each] for each in asked_for.difference(refused) if each in found}, now
+        )
     refuse_unknown(tracked, names, market_type)
-    return Populated(len(markets), len(verdict.reasons) + len(refused), len(gone), counts)
+    asked.raise_failures()
+    remarks = remarks_on(chosen, entities, kept, {each: found.get(each) for each in asked_for})
+    return Populated(len(markets) + len(unread), len(judged.refused) + len(refused), len(unlisted), counts, remarks)
 
 
-def note_first_candle(database: Database, exchange: Exchange, market_type: MarketType, symbol: Symbol) -> None:
-    """Stores the first candle's time of a symbol nobody tracked so far: before it nothing is owed."""
+def note_untracked_listing(database: Database, exchange: Exchange, market_type: MarketType, symbol: Symbol) -> None:
+    """Stores when a symbol nobody tracked so far was listed, and ended where it may have: else nothing is owed."""
     table = TABLES[market_type.entity_table]
-    first = moment(exchange.first_candle_time(market_type, symbol.exchange_id))
-    if first is not None:
+    with database.connect(table.name) as connection:
+        row = connection.execute(select(table).where(table.c.id == symbol.entity_id)).one()
+    dates = {"list_date": moment(exchange.first_candle_time(market_type, symbol.exchange_id))}
+    if row.status == PAUSED_OR_ENDED:
+        dates["end_date"] = end_of(exchange.last_candle_time(market_type, symbol.exchange_id))
+    found = {name: date for name, date in dates.items() if date is not None}
+    if found:
         with database.begin(table.name) as connection:
-            connection.execute(update(table).where(table.c.id == symbol.entity_id).values(list_date=first))
+            connection.execute(update(table).where(table.c.id == symbol.entity_id).values(found))
 
 
 def with_successors(tracked: Sequence[str], listed: Collection[str]) -> tuple[str, ...]:
@@ -128,30 +158,13 @@ def tracked_now(database: Database, market_type: MarketType, tracked: Sequence[s
     table = TABLES[market_type.entity_table]
     spellings = {symbol for each in tracked for symbol in (each, successor(each)) if symbol is not None}
     with database.connect(table.name) as connection:
-        return with_successors(
-            tracked, set(connection.scalars(select(table.c.name).where(table.c.name.in_(spellings))))
-        )
-
-
-def _naive(time_ms: int) -> datetime:
-    return to_datetime(time_ms).replace(tzinfo=None)
-
-
-def _end(connection: Connection, table: Table, row: Row[Any]) -> None:
-    """A symbol that vanished from the listing ended, as far as anyone can tell, when it was last seen there."""
-    if row.is_active or row.end_date is None:
-        connection.execute(
-            update(table).where(table.c.id == row.id).values(is_active=False, end_date=row.end_date or row.timestamp)
-        )
-        listing = TABLES["crypto_listing"]
-        still = (listing.c.entity_id == row.id, listing.c.end.is_(None))
-        connection.execute(update(listing).where(*still).values(end=row.timestamp))
+        return with_successors(tracked, set(entities_called(connection, table, spellings)))
 
 
 def names_meant(database: Database, market_type: MarketType, texts: Sequence[str]) -> tuple[str, ...]:
     """The names of the listed symbols that `texts` mean, in either spelling and with wildcards; each once.
 
-    A text that means none is kept, and so is a code whose name another symbol has, too: who collects refuses them.
+    A text that means none is kept, and so is a code whose name another symbol has, too: who collects knows both.
     """
     if not texts:
         return ()
@@ -167,30 +180,34 @@ def names_meant(database: Database, market_type: MarketType, texts: Sequence[str
 
 
 def symbols_to_collect(database: Database, market_type: MarketType, wanted: Sequence[str]) -> list[Symbol]:
-    """The stored entities of the ccxt symbols `wanted`, in that order.
+    """The stored entities that `wanted` (ccxt symbols or exchange ids) mean, in that order, each of them once.
 
     Raises UnknownSymbol, with the nearest names, for one that is not in the entity table.
     """
     table, assets = TABLES[market_type.entity_table], TABLES["crypto_asset"]
     base = table.c.base_asset_id if market_type is MarketType.SPOT else table.c.underlying_asset_id
     with database.connect(table.name) as connection:
-        rows = connection.execute(
-            select(table.c.id, table.c.name, table.c.code, table.c.list_date, assets.c.circulating_supply).join_from(
-                table, assets, base == assets.c.id, isouter=True
-            )
-        ).all()
-    by_name = {row.name: row for row in rows}
-    refuse_unknown(wanted, set(by_name), market_type)
-    return [
-        Symbol(
-            exchange_id=by_name[name].code.upper(),
-            entity_id=by_name[name].id,
+        called = entities_called(connection, table, wanted, base.label("base"))
+        unknown = [name for name in wanted if name not in called]
+        if unknown:
+            refuse_unknown(unknown, set(connection.scalars(select(table.c.name))), market_type)
+        currencies = {row.base for row in called.values()}
+        supplied = select(assets.c.id, assets.c.circulating_supply).where(assets.c.id.in_(currencies))
+        supplies = {row.id: row.circulating_supply for row in connection.execute(supplied)}
+    chosen: dict[str, Symbol] = {}
+    for name in wanted:
+        row = called[name]
+        supply = supplies.get(row.base)
+        symbol = Symbol(
+            exchange_id=row.exchange_id,
+            entity_id=row.id,
             name=name,
-            is_listing_known=by_name[name].list_date is not None,
-            circulating_supply=float(by_name[name].circulating_supply) if by_name[name].circulating_supply else None,
+            display_name=row.name,
+            is_listing_known=row.list_date is not None and (row.status != PAUSED_OR_ENDED or row.end_date is not None),
+            circulating_supply=float(supply) if supply else None,
         )
-        for name in wanted
-    ]
+        chosen.setdefault(row.id, symbol)
+    return list(chosen.values())
 
 
 def refuse_unknown(wanted: Sequence[str], known: set[str], market_type: MarketType) -> None:
@@ -200,28 +217,3 @@ def refuse_unknown(wanted: Sequence[str], known: set[str], market_type: MarketTy
     for symbol in wanted:
         if symbol not in known:
             raise UnknownSymbol(symbol, nearest_symbols(symbol, known))
-
-
-def _store(
-    connection: Connection, table: Table, kept: pd.DataFrame, clock: int
-) -> tuple[WriteCounts, dict[int, list[str]]]:
-    """Stores the rows that keep the contract; what the database refuses nevertheless is recorded, too."""
-    counts, refused = upsert_accepted(connection, table, kept)
-    reasons = {int(str(label)): [said] for label, said in refused.items()}
-    _record_refused(connection, table.name, kept, Verdict(kept, reasons), clock)
-    return counts, reasons
-
-
-def _record_refused(connection: Connection, table: str, frame: pd.DataFrame, verdict: Verdict, clock: int) -> None:
-    for label, reasons in verdict.reasons.items():
-        row: dict[str, Any] = {str(key): _plain(value) for key, value in frame.loc[label].items()}
-        record_rejections(connection, table, str(row["id"]), [Rejection(row, reasons)], clock)
-
-
-def _plain(value: Any) -> Any:
-    """A frame's value as JSON can hold it."""
-    if pd.isna(value):
-        return None
-    if isinstance(value, np.generic):
-        return value.item()
-    return value.isoformat() if isinstance(value, datetime) else value

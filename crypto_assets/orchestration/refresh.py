@@ -10,6 +10,7 @@ import dagster as dg
 from sqlalchemy import func, select
 
 from crypto_assets.database.engines import Database
+from crypto_assets.database.entity_names import entities_called
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
 from crypto_assets.domain.intervals import partition_key, partition_span
@@ -31,11 +32,13 @@ def build_listing_op(market_type: MarketType, tracked: tuple[str, ...]) -> dg.Op
     """The op that refreshes one entity table: a symbol that ended, or resumed, is owed its candles accordingly."""
 
     @dg.op(name=f"refresh_{market_type.entity_table}", pool="binance", out=dg.Out(dg.Nothing))
-    def refresh_listing(exchange: ExchangeResource, database: DatabaseResource) -> None:
+    def refresh_listing(context: dg.OpExecutionContext, exchange: ExchangeResource, database: DatabaseResource) -> None:
         """Lists the market's symbols anew."""
         if tracked:
             with stating_user_errors(), exchange.open() as asked, database.open() as opened:
-                populate_markets(opened, asked, market_type, tracked, asked.server_time(market_type))
+                populated = populate_markets(opened, asked, market_type, tracked, asked.server_time(market_type))
+            for remark in populated.remarks:
+                context.log.warning("%s", remark)
 
     return refresh_listing
 
@@ -93,12 +96,14 @@ def refresh_window(database: Database, table: str, tracked: tuple[str, ...], clo
     """
     market_type, interval = KDATA_TABLES[table]
     coverage, entities = TABLES["crypto_kdata_coverage"], TABLES[market_type.entity_table]
+    with database.connect(entities.name) as connection:
+        chosen = {row.id for row in entities_called(connection, entities, tracked).values()}
     latest = (
         select(func.max(coverage.c.partition).label("partition"))
         .where(
             coverage.c.provider == PROVIDER,
             coverage.c.level == interval.value,
-            coverage.c.entity_id.in_(select(entities.c.id).where(entities.c.name.in_(tracked))),
+            coverage.c.entity_id.in_(chosen),
         )
         .group_by(coverage.c.entity_id)
         .subquery()

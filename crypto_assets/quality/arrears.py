@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, select
 
+from crypto_assets.database.entity_names import entities_called
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER
 from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_milliseconds
@@ -52,11 +53,13 @@ def arrears(
     What nobody collected between two partitions waits for a decision if it is longer than `longest_hole`.
 
     A table that nobody collected lacks nothing, nor does a symbol of which no candle is known, as it does not trade
-    yet, nor one that the exchange lists no more, even as ended: it cannot be asked for.
+    yet, nor one that neither the exchange's listing nor its klines know any more: it cannot be asked for.
     """
     market_type, interval = KDATA_TABLES[table_name]
     entities = TABLES[market_type.entity_table]
-    symbols = _symbols(connection, entities, interval, tracked)
+    # Of entities that share a name, the one that is meant by it.
+    called = {row.id: name for name, row in entities_called(connection, entities, tracked).items()}
+    symbols = _symbols(connection, entities, interval, called)
     collected = [symbol for symbol in symbols if symbol.first is not None]
     if not collected:
         return []
@@ -80,15 +83,15 @@ def arrears(
             spans = [Span(start, end)] if is_whole else _meant(connection, entities, interval, symbols, longest_hole)
             meant = _partitions_of(spans, edges)
         for chunk in _chunks(intersect(within, meant or [])):
-            lacking.setdefault((reached[chunk[0]], reached[chunk[-1]]), set()).add(symbol.name)
+            lacking.setdefault((reached[chunk[0]], reached[chunk[-1]]), set()).add(called[symbol.id])
     found = [Arrears(table_name, tuple(sorted(names)), partitions) for partitions, names in lacking.items()]
     return sorted(found, key=lambda each: each.partitions, reverse=True)
 
 
 def _symbols(
-    connection: Connection, entities: Table, interval: Interval, tracked: Collection[str]
+    connection: Connection, entities: Table, interval: Interval, entity_ids: Collection[str]
 ) -> Sequence[Row[Any]]:
-    """The tracked symbols that are listed, with their first and last collected partition and when that was asked for.
+    """The symbols that the exchange still knows, with their first and last collected partition and when it was asked.
 
     Three lookups in the key of the coverage table each, however long the history: a minimum of a group reads all of it.
     """
@@ -100,12 +103,11 @@ def _symbols(
     still_listed = entities.c.timestamp == select(func.max(entities.c.timestamp)).scalar_subquery()
     columns: Any = (
         entities.c.id,
-        entities.c.name,
         first.label("first"),
         last.label("last"),
         asked_at.label("asked_at"),
     )
-    chosen = (entities.c.name.in_(tracked), entities.c.list_date.is_not(None), still_listed)
+    chosen = (entities.c.id.in_(entity_ids), entities.c.list_date.is_not(None), still_listed)
     return connection.execute(select(*columns).where(*chosen)).all()
 
 

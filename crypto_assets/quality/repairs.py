@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
+from crypto_assets.database.entity_names import spellings
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, partition_key, partition_keys, partition_span
@@ -87,10 +88,11 @@ def outlook(connection: Connection, table_name: str, now: datetime, policy: Poli
     """What is to be asked for again of a candle table at `now` (our clock, naive UTC), and what is to come."""
     market_type, interval = KDATA_TABLES[table_name]
     entities = TABLES[market_type.entity_table]
-    symbols = {row.id: row.name for row in connection.execute(select(entities.c.id, entities.c.name)).all()}
     due, later = [], []
     open_spans: dict[str, list[Span]] = {}
     known = load_gaps(connection, market_type, interval)
+    altered = _altered(connection, table_name)
+    symbols = spellings(connection, entities, {*known, *(entity_id for entity_id, _, _ in altered)})
     for entity_id, gaps in known.items():
         for gap in gaps:
             if gap.status == "open":
@@ -99,7 +101,7 @@ def outlook(connection: Connection, table_name: str, now: datetime, policy: Poli
                 later.append(gap.due_at(policy))
             elif entity_id in symbols:
                 due.append(Due(symbols[entity_id], gap.span, f"{gap.status} {gap.attempts} {gap.last_checked}"))
-    for entity_id, span, found in _altered(connection, table_name):
+    for entity_id, span, found in altered:
         if entity_id in symbols and not intersect([span], open_spans.get(entity_id, [])):
             due.append(Due(symbols[entity_id], span, found))
     repairs = [Repair(table_name, each) for each in _together(interval, due)]

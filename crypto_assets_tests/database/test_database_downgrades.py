@@ -61,7 +61,7 @@ def test_what_goes_is_said_before_and_what_is_worth_keeping_comes_back(database)
     assert TABLES.keys() - tables_there(database) == {loss.table for loss in planned if not loss.columns}
     assert {loss.table: loss.rows for loss in planned} == {loss.table: len(before[loss.table]) for loss in planned}
     changed = {loss.table: set(loss.columns) for loss in planned if loss.columns}
-    assert changed["crypto_pair"] == {"margin_enabled", "unit_multiplier"}
+    assert changed["crypto_pair"] == {"margin_enabled", "unit_multiplier", "exchange_id", "status"}
     with database.migrating(META) as connection:
         for name, columns in changed.items():
             there = {each["name"] for each in inspect(connection).get_columns(name, database.schemas.get(META))}

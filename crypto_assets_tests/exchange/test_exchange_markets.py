@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.exchange import ContractViolation, UnknownSymbol, find_market, nearest_symbols
-from crypto_assets.exchange.markets import check_codes, market_from_binance
+from crypto_assets.exchange import UnknownSymbol, find_market, nearest_symbols
+from crypto_assets.exchange.markets import market_from_binance
 
 SPOT, SWAP = MarketType.SPOT, MarketType.SWAP
 
@@ -131,15 +131,35 @@ def test_a_switched_off_filter_leaves_the_decimals_and_no_limit(server, exchange
     assert market.min_notional is market.max_order_size is None
 
 
-def test_a_symbol_that_states_no_step_violates_the_contract():
-    with pytest.raises(ContractViolation, match="'XUSDT'"):
-        market_from_binance(SPOT, {"symbol": "XUSDT"}, {"base": "X", "quote": "USDT", "settle": None}, None)
+def test_what_states_no_step_has_none():
+    market = market_from_binance(SPOT, {"symbol": "XUSDT"}, {"base": "X", "quote": "USDT", "settle": None}, None)
+    assert (market.price_step, market.qty_step) == (None, None)
 
 
-def test_two_symbols_never_share_a_code(server, exchange, answer):
-    symbols = [PAIR | {"symbol": "A_BUSDT"}, PAIR | {"symbol": "A-BUSDT"}]
-    with pytest.raises(ContractViolation, match="a-busdt"):
-        markets_of(server, exchange, answer, SPOT, symbols)
+@pytest.mark.parametrize(
+    "broken",
+    [
+        None,
+        "BTCUSDT",
+        {},
+        PERP | {"symbol": None},
+        PERP | {"symbol": 7},
+        PERP | {"baseAsset": "B\0"},
+        PERP | {"onboardDate": "soon"},
+        PERP | {"onboardDate": 10**18},
+        PERP | {"deliveryDate": -1},
+        PERP | {"filters": 5},
+        PERP | {"filters": [{"filterType": "PRICE_FILTER", "tickSize": "much"}]},
+        PERP | {"status": {"is": "TRADING"}},
+    ],
+)
+def test_a_symbol_that_cannot_be_read_keeps_no_other_from_being_read(server, exchange, answer, broken):
+    server.always["exchangeInfo"] = answer({"symbols": [broken, PERP | {"symbol": "BTCUSDT"}]})
+    server.always["fundingInfo"] = answer([])
+    refused = []
+    assert [market.exchange_id for market in exchange.markets(SWAP, refused.append)] == ["BTCUSDT"]
+    assert len(refused) == (0 if broken == {} else 1)  # it is not said to be a perpetual
+    assert all(each.reason for each in refused)
 
 
 def test_a_misspelt_symbol_is_told_its_neighbour(server, exchange, answer):
@@ -174,7 +194,6 @@ def test_recorded_exchange_infos_are_read_whole(server, exchange, answer, name, 
     raw = json.loads(gzip.decompress((RECORDED / name).read_bytes()))
     markets = markets_of(server, exchange, answer, market_type, raw["symbols"])
     assert len(markets) == count
-    check_codes(markets)
     assert len({market.entity_id for market in markets}) == count
     trading = sum(1 for symbol in raw["symbols"] if symbol["status"] == "TRADING")
     delivery = sum(1 for s in raw["symbols"] if s.get("contractType", "") in ("CURRENT_QUARTER", "NEXT_QUARTER"))

@@ -81,10 +81,13 @@ def test_bootstrap_again_changes_nothing(listed_project, tmp_path):
 
 def test_a_symbol_delisted_under_our_eyes_ends_with_its_last_candle(listed_project, sandbox, tmp_path):
     project = listed_project.copy(tmp_path, url=sandbox.url)
-    sandbox.faults.add("delisted_symbol:symbol=SOLUSDT,market=spot,start=2023-03-22T09:30")
+    for symbol in ("SOLUSDT", "ETHUSDT"):
+        sandbox.faults.add(f"delisted_symbol:symbol={symbol},market=spot,start=2023-03-22T09:30")
     project.run("bootstrap")
-    sol = entities(project, "crypto_pair", PAIR_COLUMNS)["cryptopair_binance_solusdt"]
-    assert sol == ("SOL/USDT", 0, None, "2023-03-22 09:30:00.000000", None, None)
+    listed = entities(project, "crypto_pair", PAIR_COLUMNS)
+    assert listed[ETH][1:4] == (0, "2023-03-17 00:00:00.000000", "2023-03-22 09:30:00.000000")
+    # Nobody tracks it, so that nobody asks for its last candle.
+    assert listed["cryptopair_binance_solusdt"] == ("SOL/USDT", 0, None, None, None, None)
 
 
 def test_a_symbol_that_vanished_from_the_listing_stays_inactive_and_keeps_its_candles(

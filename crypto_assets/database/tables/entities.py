@@ -36,7 +36,7 @@ def _common(entity_type: str, example: str, what: str) -> list[Column[Any]]:
         required("code", string(64), f"{what} in lower case without underscores: {example}"),
         required("name", string(128), f"Display name of {what.lower()}"),
         optional("list_date", UtcTimestamp, "Start of trading, UTC"),
-        optional("end_date", UtcTimestamp, "End of trading, UTC; null while it trades"),
+        optional("end_date", UtcTimestamp, "End of trading, UTC; null while it trades, or where nobody says it ended"),
         required("timestamp", UtcTimestamp, "When this row was last refreshed, UTC"),
     ]
 
@@ -53,6 +53,20 @@ def _trading_rules(quote: str) -> list[Column[Any]]:
         optional("max_order_size", Double, "Largest size of an order, base units"),
         optional("maker_fee", Double, "Fee of the passive side, as a fraction of the value (0.001 is 0.1 %)"),
         optional("taker_fee", Double, "Fee of the aggressor, as a fraction of the value"),
+    ]
+
+
+def _of_the_exchange() -> list[Column[Any]]:
+    return [
+        required(
+            "exchange_id",
+            string(64),
+            "The exchange's own spelling, by which it is asked: BTCUSDT",
+            server_default=text("''"),
+        ),
+        optional(
+            "status", string(64), "The exchange's own word for its state, as TRADING; null while it is not listed"
+        ),
     ]
 
 
@@ -125,6 +139,7 @@ crypto_pair = Table(
     _active(),
     required("margin_enabled", Boolean, "Whether it can be traded on margin", server_default=false()),
     _unit_multiplier(),
+    *_of_the_exchange(),
     *_code_indexes("crypto_pair"),
     Index("ix_crypto_pair_base_quote", "base_symbol", "quote_symbol"),
     *_active_indexes("crypto_pair"),
@@ -150,6 +165,7 @@ crypto_perp = Table(
     optional("initial_margin_rate", Double, "Margin to open a position, as a fraction of its value"),
     _active(),
     _unit_multiplier(),
+    *_of_the_exchange(),
     *_code_indexes("crypto_perp"),
     Index("ix_crypto_perp_underlying", "underlying_symbol", "settlement_symbol"),
     *_active_indexes("crypto_perp"),

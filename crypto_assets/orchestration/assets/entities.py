@@ -87,6 +87,7 @@ def _result(populated: Populated, row_count: int) -> dg.MaterializeResult:  # ty
             "rows_changed": populated.counts.changed,
             "rows_rejected": populated.rejected,
             "vanished": populated.gone,
+            "remarks": " ".join(populated.remarks),
             "dagster/row_count": row_count,
         }
     )
