@@ -19,7 +19,7 @@ from benchmarks.processes import run
 from benchmarks.report import Figure, Report
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS
-from crypto_assets.exchange.weights import PAGE_ROWS, weight
+from crypto_assets.exchange.binance.weights import PAGE_ROWS, weight
 from crypto_assets.sandbox.limits import SPOT_BUDGET
 from crypto_assets.sandbox.process import SandboxProcess
 from crypto_assets.settings import Settings

@@ -9,8 +9,8 @@ from typing import Any
 from benchmarks.collecting import TABLE, open_benchmark
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
-from crypto_assets.quality.candles import duplicates, invalid_ohlc, null_ohlc, off_grid, unknown_entities
-from crypto_assets.quality.gaps import completeness
+from crypto_assets.quality.gaps.missing import completeness
+from crypto_assets.quality.rules.candles import duplicates, invalid_ohlc, null_ohlc, off_grid, unknown_entities
 
 
 def measure(directory: str) -> dict[str, Any]:

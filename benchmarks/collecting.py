@@ -19,30 +19,30 @@ from sqlalchemy.engine import make_url
 
 from benchmarks.processes import cpu_seconds
 from benchmarks.storage import bytes_per_row
+from crypto_assets.collect import candles, fetch, judge
+from crypto_assets.collect.run import collect_table
+from crypto_assets.collect.symbols import populate_markets
 from crypto_assets.database.engines.sqlite import SqliteDatabase
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.revisions import HEAD
 from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.archive import BinanceArchive
-from crypto_assets.exchange.binance import BinanceExchange, EnvironmentName
-from crypto_assets.orchestration import collection, deliveries, judged_candles
-from crypto_assets.orchestration.kdata_run import collect_table
-from crypto_assets.orchestration.population import populate_markets
-from crypto_assets.quality.verification import Series
+from crypto_assets.exchange.binance.archive import BinanceArchive
+from crypto_assets.exchange.binance.client import BinanceExchange, EnvironmentName
+from crypto_assets.quality.verification.partitions import Series
 
 TABLE = "cryptopair_1m_kdata"
 ENVIRONMENT: EnvironmentName = "sandbox"
 _STAGE_OF: dict[str, tuple[Any, str]] = {
-    "parse_candles": (deliveries, "frame"),
-    "archived_candles": (deliveries, "frame"),
-    "in_order": (judged_candles, "frame"),
-    "judge_candles": (judged_candles, "contract"),
-    "derive": (judged_candles, "records"),
-    "candle_records": (collection, "records"),
-    "upsert": (collection, "upsert"),
-    "claim_coverage": (collection, "coverage"),
-    "unverify": (collection, "coverage"),
+    "parse_candles": (fetch, "frame"),
+    "archived_candles": (fetch, "frame"),
+    "in_order": (judge, "frame"),
+    "judge_candles": (judge, "contract"),
+    "derive": (judge, "records"),
+    "candle_records": (candles, "records"),
+    "upsert": (candles, "upsert"),
+    "claim_coverage": (candles, "coverage"),
+    "unverify": (candles, "coverage"),
 }
 _WARM_UP = ("BNB/USDT", 2)  # a symbol that is not measured, and days
 _DAY_MS = 86_400_000

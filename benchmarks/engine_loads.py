@@ -18,11 +18,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from benchmarks.engine_candles import BASES, ENTITIES, MINUTE_MS, START, TABLE, prepare
+from crypto_assets.database.care.maintenance import maintain
 from crypto_assets.database.engines import Database
 from crypto_assets.database.engines.server import month_starts
 from crypto_assets.database.engines.sqlite import SqliteDatabase
 from crypto_assets.database.engines.sqlite_files import open_file
-from crypto_assets.database.maintenance import maintain
 from crypto_assets.database.tables import KDATA, TABLES
 from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import to_datetime, to_milliseconds

@@ -13,8 +13,8 @@ import pandas as pd
 from benchmarks.engine_candles import TABLE, batches, prepare
 from benchmarks.engine_ways import UNKEYED, WAYS, make_unkeyed
 from benchmarks.processes import cpu_seconds
+from crypto_assets.database.care.maintenance import maintain
 from crypto_assets.database.engines import Database
-from crypto_assets.database.maintenance import maintain
 from crypto_assets.database.tables import KDATA, TABLES
 
 SYMBOLS = 2

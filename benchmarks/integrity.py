@@ -22,10 +22,10 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.intervals import DAY_MS, Interval, partition_keys
 from crypto_assets.domain.spans import Span
-from crypto_assets.quality.gaps import within
-from crypto_assets.quality.integrity import QUALITY, Examination, examine
-from crypto_assets.quality.ledger import USUAL, our_clock
-from crypto_assets.quality.verification import PARTITIONS_PER_TRANSACTION, Series
+from crypto_assets.quality.gaps.ledger import USUAL, our_clock
+from crypto_assets.quality.gaps.missing import within
+from crypto_assets.quality.verification.examination import QUALITY, Examination, examine
+from crypto_assets.quality.verification.partitions import PARTITIONS_PER_TRANSACTION, Series
 
 CHANGED_DAYS = (1, 10)
 _MINUTES_A_DAY = 1440

@@ -24,7 +24,7 @@ from benchmarks.collecting import TABLE
 from benchmarks.report import Figure, Report
 from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS
-from crypto_assets.exchange.weights import PAGE_ROWS
+from crypto_assets.exchange.binance.weights import PAGE_ROWS
 from crypto_assets.sandbox.generated import GeneratedDataset
 from crypto_assets.sandbox.server import RunningSandbox
 from crypto_assets.settings import Settings

@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks.collecting import TABLE, exchange_at, prepare
 from benchmarks.processes import peak_megabytes
+from crypto_assets.collect.run import collect_table
 from crypto_assets.domain.spans import Span
-from crypto_assets.orchestration.kdata_run import collect_table
 from crypto_assets.settings import Settings
 
 _LOADED_ON_USE = ("ccxt", "tenacity", "pandera.pandas", "filelock", "alembic.command", "alembic.config")

@@ -15,18 +15,18 @@ import dagster as dg
 
 from benchmarks.processes import cpu_seconds
 from benchmarks.synthetic_history import fill, symbol
+from crypto_assets.collect.estimate import plan_table
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import DAY_MS, Interval, to_datetime
 from crypto_assets.domain.spans import Span
-from crypto_assets.orchestration.backfill_plan import plan_table
-from crypto_assets.quality.agreement import compare_hours
-from crypto_assets.quality.integrity import examine
-from crypto_assets.quality.ledger import USUAL
-from crypto_assets.quality.plausibility import look_for_implausible
+from crypto_assets.quality.gaps.ledger import USUAL
+from crypto_assets.quality.rules.agreement import compare_hours
+from crypto_assets.quality.rules.plausibility import look_for_implausible
 from crypto_assets.quality.scores import record_scores
+from crypto_assets.quality.verification.examination import examine
 from crypto_assets.report.figures import quality_figures
 from crypto_assets.settings import Settings
 

@@ -11,17 +11,17 @@ from typing import Any
 
 import dagster as dg
 
+from crypto_assets.alerts.webhook import Webhook
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
-from crypto_assets.orchestration.alerts import build_alert_sensor
-from crypto_assets.orchestration.archive_refresh import archive_schedule, refresh_archive_files
+from crypto_assets.orchestration.alerts.sensor import build_alert_sensor
 from crypto_assets.orchestration.assets.entities import build_asset_asset, build_market_asset
 from crypto_assets.orchestration.assets.kdata import build_kdata_asset
 from crypto_assets.orchestration.assets.operations import crypto_operational_metrics, healthy
 from crypto_assets.orchestration.assets.report import crypto_quality_report
 from crypto_assets.orchestration.assets.schema import SCHEMAS, build_schema_asset
-from crypto_assets.orchestration.checks import build_entity_checks, build_kdata_checks, entity_tables
-from crypto_assets.orchestration.decide_holes import decide_holes
-from crypto_assets.orchestration.jobs import (
+from crypto_assets.orchestration.checks.definitions import build_entity_checks, build_kdata_checks, entity_tables
+from crypto_assets.orchestration.jobs.archive_refresh import archive_schedule, refresh_archive_files
+from crypto_assets.orchestration.jobs.assets import (
     backfills,
     bootstrap,
     build_refresh_job,
@@ -36,8 +36,8 @@ from crypto_assets.orchestration.jobs import (
     quality_report,
     quality_report_schedule,
 )
-from crypto_assets.orchestration.new_listings import build_new_listing_sensor
-from crypto_assets.orchestration.repair import gap_backfill_sensor
+from crypto_assets.orchestration.jobs.decide_holes import decide_holes
+from crypto_assets.orchestration.jobs.rollback import rollback
 from crypto_assets.orchestration.resources import (
     ArchiveResource,
     DatabaseResource,
@@ -46,8 +46,8 @@ from crypto_assets.orchestration.resources import (
     ProgressResource,
     shown_url,
 )
-from crypto_assets.orchestration.rollback import rollback
-from crypto_assets.orchestration.webhook import Webhook
+from crypto_assets.orchestration.sensors.gap_backfill import gap_backfill_sensor
+from crypto_assets.orchestration.sensors.new_listings import build_new_listing_sensor
 from crypto_assets.settings import Settings, load_settings
 
 # `backfill_policy` on an asset is beta in Dagster 1.13 and would warn fourteen times in every process. It is what makes

@@ -23,14 +23,14 @@ from crypto_assets.database.engines import open_database
 from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, parse_time
-from crypto_assets.exchange.archive import BinanceArchive
-from crypto_assets.exchange.binance import BinanceExchange
+from crypto_assets.exchange.binance.archive import BinanceArchive
+from crypto_assets.exchange.binance.client import BinanceExchange
+from crypto_assets.exchange.binance.connection import RetryPolicy
 from crypto_assets.exchange.client import Exchange
-from crypto_assets.exchange.connection import RetryPolicy
-from crypto_assets.orchestration.checks import HOURLY_CHECKS, KDATA_CHECKS
-from crypto_assets.orchestration.jobs import backfills
+from crypto_assets.orchestration.checks.definitions import HOURLY_CHECKS, KDATA_CHECKS
+from crypto_assets.orchestration.jobs.assets import backfills
 from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResource, ExchangeResource, LedgerResource
-from crypto_assets.quality.ledger import our_clock
+from crypto_assets.quality.gaps.ledger import our_clock
 from crypto_assets.sandbox.generated import GeneratedDataset
 from crypto_assets.sandbox.server import RunningSandbox
 from crypto_assets.settings import Environment, Settings

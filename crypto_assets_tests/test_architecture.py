@@ -27,11 +27,13 @@ ALLOWED = {
     "database": {"domain", "settings"},
     "quality": {"domain", "database"},
     "report": {"domain", "database", "quality"},
-    "orchestration": {"domain", "exchange", "frames", "database", "quality", "report"},
-    "definitions": {"domain", "settings", "orchestration"},
+    "alerts": {"domain", "exchange.proxies"},
+    "collect": {"domain", "exchange", "frames", "database", "quality"},
+    "orchestration": {"domain", "exchange", "frames", "database", "quality", "collect", "alerts", "report"},
+    "definitions": {"domain", "settings", "alerts", "orchestration"},
     "cli": {
         *("domain", "settings", "variables", "exchange", "database", "quality", "report", "sandbox"),
-        *("orchestration", "definitions"),
+        *("collect", "orchestration", "definitions"),
     },
 }
 DAGSTER = {"orchestration", "definitions", "cli"}
@@ -80,9 +82,16 @@ def test_imports_point_one_way(path):
         assert sorted(module for module in ours if not is_allowed(part, module)) == []
 
 
+@pytest.mark.parametrize("path", [path for path in MODULES if part_of(name_of(path)) == "orchestration"], ids=name_of)
+def test_what_needs_no_dagster_is_not_in_dagsters_room(path):
+    is_only_a_docstring = len(ast.parse(path.read_text(encoding="utf-8")).body) == 1
+    imported = {module.split(".")[0] for module in imports_of(path)}
+    assert is_only_a_docstring or "dagster" in imported
+
+
 def test_the_rule_itself_refuses_what_it_should():
     assert not is_allowed("domain", "crypto_assets.settings")
-    assert not is_allowed("frames", "crypto_assets.exchange.binance")
+    assert not is_allowed("frames", "crypto_assets.exchange.binance.client")
     assert is_allowed("frames", "crypto_assets.exchange.markets")
     assert not is_allowed("orchestration", "crypto_assets.cli.demo")
     assert not is_allowed("quality", "crypto_assets.frames.candles")

@@ -145,7 +145,7 @@ def gaps(context: click.Context, only: str | None, uncollected: bool, as_json: b
     from crypto_assets.cli.holes import hint, priced_holes, show_holes  # noqa: PLC0415
     from crypto_assets.cli.show import show_rows  # noqa: PLC0415
     from crypto_assets.database.engines import open_database  # noqa: PLC0415
-    from crypto_assets.quality.ledger import Policy  # noqa: PLC0415
+    from crypto_assets.quality.gaps.ledger import Policy  # noqa: PLC0415
 
     settings = load_settings()
     database = open_database(settings.database_url, settings.environment)

@@ -22,7 +22,7 @@ from crypto_assets.settings import load_settings
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
-    from crypto_assets.database.archive_manifest import ArchivedMonth
+    from crypto_assets.database.archive.manifest import ArchivedMonth
     from crypto_assets.database.engines import Database
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
@@ -65,7 +65,7 @@ def archive(context: click.Context, days: int | None, *, dry_run: bool, as_json:
 @_JSON
 def list_months(*, as_json: bool) -> None:
     """Print what is archived."""
-    from crypto_assets.database.archive_manifest import archived_months  # noqa: PLC0415
+    from crypto_assets.database.archive.manifest import archived_months  # noqa: PLC0415
     from crypto_assets.database.tables import TABLES  # noqa: PLC0415
     from crypto_assets.domain.entities import KDATA_TABLES  # noqa: PLC0415
 
@@ -85,7 +85,7 @@ def list_months(*, as_json: bool) -> None:
 @_JSON
 def restore(table: str, codes: str | None, start: str | None, end: str | None, *, as_json: bool) -> None:
     """Put archived months of TABLE back into the database."""
-    from crypto_assets.database.archives import restore_candles  # noqa: PLC0415
+    from crypto_assets.database.archive.move import restore_candles  # noqa: PLC0415
     from crypto_assets.database.tables import find_table  # noqa: PLC0415
     from crypto_assets.domain.entities import KDATA_TABLES  # noqa: PLC0415
 
@@ -105,7 +105,7 @@ def restore(table: str, codes: str | None, start: str | None, end: str | None, *
 
 def _archived_ids(database: Database, table: Table, texts: list[str]) -> list[str]:
     """The entity ids of the symbols that are meant, of those listed and those archived."""
-    from crypto_assets.database.archive_manifest import archived_months  # noqa: PLC0415
+    from crypto_assets.database.archive.manifest import archived_months  # noqa: PLC0415
     from crypto_assets.database.symbols import symbols_meant  # noqa: PLC0415
 
     with database.connect(table.name) as connection, stating_misuse():

@@ -22,12 +22,12 @@ from rich.text import Text
 from crypto_assets.cli.plan import our_time, planned, print_json, print_plan
 from crypto_assets.cli.runs import failures, project_instance, run_job, telling
 from crypto_assets.cli.selection import Selection, choose
+from crypto_assets.collect.progress import Progress, Tell, now_and_then
 from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.durations import counted
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import PartitionScheme
-from crypto_assets.orchestration.jobs import backfills
-from crypto_assets.orchestration.progress import Progress, Tell, now_and_then
+from crypto_assets.orchestration.jobs.assets import backfills
 from crypto_assets.settings import Settings
 
 _INTERRUPTED = 130

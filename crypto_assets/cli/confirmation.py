@@ -1,6 +1,6 @@
 """Gaps asked about until the ledger knows whose they are: the requests of the repair sensor, carried out at once.
 
-When a gap is to be asked about again and when it is the exchange's own is decided by `quality.ledger`. Called by
+When a gap is to be asked about again and when it is the exchange's own is decided by `quality.gaps.ledger`. Called by
 `demo`, whose exchange is on this machine: there an answer a second later counts as another one.
 """
 
@@ -13,10 +13,10 @@ import dagster as dg
 
 from crypto_assets.database.engines import Database
 from crypto_assets.domain.entities import KDATA_TABLES
-from crypto_assets.orchestration.repair import requests
 from crypto_assets.orchestration.resources import LedgerResource
-from crypto_assets.quality.gap_rows import load_gaps
-from crypto_assets.quality.ledger import OPEN, Gap
+from crypto_assets.orchestration.sensors.gap_backfill import requests
+from crypto_assets.quality.gaps.ledger import OPEN, Gap
+from crypto_assets.quality.gaps.rows import load_gaps
 
 
 def confirm_gaps(

@@ -31,6 +31,7 @@ from crypto_assets.cli.confirmation import confirm_gaps
 from crypto_assets.cli.history_home import prepare_home
 from crypto_assets.cli.runs import project_instance, run_job, telling
 from crypto_assets.cli.summary import print_summary, summarise
+from crypto_assets.collect.progress import Tell, now_and_then
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.entity_names import entities_called
 from crypto_assets.database.tables import TABLES
@@ -38,9 +39,8 @@ from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import PartitionScheme, partition_key, partition_span, to_datetime, to_milliseconds
 from crypto_assets.domain.spans import Span, merge
-from crypto_assets.exchange.binance import BinanceExchange
-from crypto_assets.orchestration.jobs import backfills
-from crypto_assets.orchestration.progress import Tell, now_and_then
+from crypto_assets.exchange.binance.client import BinanceExchange
+from crypto_assets.orchestration.jobs.assets import backfills
 from crypto_assets.orchestration.resources import ExchangeResource, LedgerResource
 from crypto_assets.sandbox.process import SandboxProcess
 from crypto_assets.settings import Environment, Settings

@@ -1,6 +1,6 @@
 """`crypto-assets gaps`: the ledger of what is missing, as a table or JSON. Called by the command.
 
-What a gap is and how it is confirmed belongs to `quality.ledger`.
+What a gap is and how it is confirmed belongs to `quality.gaps.ledger`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from crypto_assets.database.tables import QUALITY
 from crypto_assets.domain.durations import duration
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import format_time
-from crypto_assets.quality.gap_rows import load_gaps
-from crypto_assets.quality.ledger import Gap, Policy
+from crypto_assets.quality.gaps.ledger import Gap, Policy
+from crypto_assets.quality.gaps.rows import load_gaps
 
 
 def gap_rows(database: Database, statuses: list[str], policy: Policy, *, with_evidence: bool) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """`crypto-assets gaps collect`, `leave` and `undo`, and the holes that `gaps` shows: arguments and output.
 
-What a decision leads to belongs to `quality.deciding`, what a hole takes to `orchestration.holes`. Called by the
+What a decision leads to belongs to `quality.gaps.deciding`, what a hole takes to `collect.holes`. Called by the
 command.
 """
 
@@ -18,16 +18,16 @@ from rich.console import Console
 from crypto_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from crypto_assets.collect.holes import PricedHole
     from crypto_assets.database.engines import Database
-    from crypto_assets.orchestration.holes import PricedHole
 
 
 def priced_holes(database: Database, settings: Settings) -> list[PricedHole]:
     """The long holes of all tables, waiting or decided about, with what collecting them takes."""
     from crypto_assets.cli.plan import our_time  # noqa: PLC0415
-    from crypto_assets.exchange.archive import archive_host  # noqa: PLC0415 - loads requests and pyarrow
-    from crypto_assets.orchestration.holes import all_priced  # noqa: PLC0415 - loads pandas
-    from crypto_assets.quality.ledger import Policy  # noqa: PLC0415
+    from crypto_assets.collect.holes import all_priced  # noqa: PLC0415 - loads pandas
+    from crypto_assets.exchange.binance.archive import archive_host  # noqa: PLC0415 - loads requests and pyarrow
+    from crypto_assets.quality.gaps.ledger import Policy  # noqa: PLC0415
 
     policy = Policy(longest_hole=timedelta(days=settings.hole_days))
     host = archive_host(settings.environment.value, settings.archive_url)
@@ -48,7 +48,7 @@ def show_holes(holes: list[PricedHole], *, as_json: bool, console: Console) -> N
 
 def hint(holes: list[PricedHole], *, err: bool = False) -> None:
     """What waits for a decision, in a sentence, and how it is made; nothing where nothing waits."""
-    from crypto_assets.orchestration.holes import said_of, waiting  # noqa: PLC0415
+    from crypto_assets.collect.holes import said_of, waiting  # noqa: PLC0415
 
     undecided = waiting(holes)
     if undecided:
@@ -101,12 +101,12 @@ def undo(table: str, **options: Any) -> None:
 def _decide(table: str, verdict: str, then: str, *, symbols: str, start: str, end: str, as_json: bool) -> None:
     from crypto_assets.cli.plan import our_time  # noqa: PLC0415
     from crypto_assets.cli.show import show_rows  # noqa: PLC0415 - loads pandas
+    from crypto_assets.collect.holes import decide_by_name, priced  # noqa: PLC0415
     from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
     from crypto_assets.domain.durations import counted  # noqa: PLC0415
-    from crypto_assets.exchange.archive import archive_host  # noqa: PLC0415
-    from crypto_assets.orchestration.holes import decide_by_name, priced  # noqa: PLC0415
-    from crypto_assets.quality.deciding import Verdict  # noqa: PLC0415
-    from crypto_assets.quality.ledger import Policy, our_clock  # noqa: PLC0415
+    from crypto_assets.exchange.binance.archive import archive_host  # noqa: PLC0415
+    from crypto_assets.quality.gaps.deciding import Verdict  # noqa: PLC0415
+    from crypto_assets.quality.gaps.ledger import Policy, our_clock  # noqa: PLC0415
 
     settings = load_settings()
     policy = Policy(settings.gap_answers, settings.gap_spacing, timedelta(days=settings.hole_days))

@@ -34,9 +34,9 @@ def migrate(context: click.Context, revision: str, *, as_sql: bool, dry_run: boo
     """
     if context.invoked_subcommand is not None:
         return
-    from crypto_assets.database.downgrades import goes_back  # noqa: PLC0415 - loads SQLAlchemy
     from crypto_assets.database.migrations import known_revision, migration_sql, plan_migration  # noqa: PLC0415
     from crypto_assets.database.migrations import migrate as run  # noqa: PLC0415
+    from crypto_assets.database.removal.downgrades import goes_back  # noqa: PLC0415 - loads SQLAlchemy
     from crypto_assets.database.revisions import HEAD  # noqa: PLC0415
 
     partitioned = [interval.value for interval in load_settings().partitioned_intervals]
@@ -62,7 +62,7 @@ def _go_back(
     database: Database, revision: str, planned: list[MigrationResult], *, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
     from crypto_assets.cli.show import show_rows  # noqa: PLC0415 - loads pandas
-    from crypto_assets.database.downgrades import DowngradeOutcome, downgrade, plan_downgrade  # noqa: PLC0415
+    from crypto_assets.database.removal.downgrades import DowngradeOutcome, downgrade, plan_downgrade  # noqa: PLC0415
 
     losses = plan_downgrade(database, revision)
     tables = [loss for loss in losses if not loss.columns and loss.rows]

@@ -1,6 +1,6 @@
 """`crypto-assets plan`: what a backfill would ask, take and store. Output only.
 
-The arithmetic belongs to `orchestration.backfill_plan`. Shown by `backfill`, too, before it begins. Called by the
+The arithmetic belongs to `collect.estimate`. Shown by `backfill`, too, before it begins. Called by the
 command.
 """
 
@@ -20,8 +20,8 @@ from crypto_assets.domain.intervals import format_time, to_milliseconds
 from crypto_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from crypto_assets.collect.estimate import SymbolPlan, TablePlan
     from crypto_assets.database.engines import Database
-    from crypto_assets.orchestration.backfill_plan import SymbolPlan, TablePlan
 
 _WIDTH = 1000
 """As wide as the figures are. A narrower terminal breaks the lines; a figure that is cut would be another figure."""
@@ -47,9 +47,9 @@ def our_time() -> int:
 
 def planned(settings: Settings, selection: Selection, clock: int, *, only_missing: bool) -> dict[str, Any]:
     """The plan of a selection as a document for JSON. Raises the errors of the database, and UnknownSymbol."""
+    from crypto_assets.collect.estimate import plan_table  # noqa: PLC0415 - loads pandas
     from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
-    from crypto_assets.exchange.archive import archive_host  # noqa: PLC0415 - loads requests and pyarrow
-    from crypto_assets.orchestration.backfill_plan import plan_table  # noqa: PLC0415 - loads pandas
+    from crypto_assets.exchange.binance.archive import archive_host  # noqa: PLC0415 - loads requests and pyarrow
 
     host = archive_host(settings.environment.value, settings.archive_url)
     database = open_database(settings.database_url, settings.environment)
@@ -82,7 +82,7 @@ def planned(settings: Settings, selection: Selection, clock: int, *, only_missin
 
 
 def _symbols(database: Database, settings: Settings, selection: Selection, table: str) -> tuple[str, ...]:
-    from crypto_assets.orchestration.population import tracked_now  # noqa: PLC0415 - loads pandas
+    from crypto_assets.collect.symbols import tracked_now  # noqa: PLC0415 - loads pandas
 
     market_type = KDATA_TABLES[table][0]
     if selection.symbols is not None:

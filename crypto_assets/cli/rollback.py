@@ -1,7 +1,7 @@
 """`crypto-assets rollback`: arguments, the question before rows are removed, and output.
 
-Which rows go belongs to `database.rollback`, the copies made before and brought back to `database.backups`. Called by
-the command.
+Which rows go belongs to `database.removal.rollback`, the copies made before and brought back to
+`database.removal.backups`. Called by the command.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def rollback(
 
 def _list(database: Database, *, as_json: bool) -> None:
     from crypto_assets.cli.show import show_rows  # noqa: PLC0415 - loads pandas
-    from crypto_assets.database.backups import list_backups  # noqa: PLC0415 - loads SQLAlchemy
+    from crypto_assets.database.removal.backups import list_backups  # noqa: PLC0415 - loads SQLAlchemy
 
     rows = [{"backup": each.stamp, "table": each.table, "rows": each.rows} for each in list_backups(database)]
     if not rows and not as_json:
@@ -79,7 +79,7 @@ def _list(database: Database, *, as_json: bool) -> None:
 
 
 def _restore(database: Database, stamp: str, *, dry_run: bool, as_json: bool) -> None:
-    from crypto_assets.database.backups import backup_of, restore  # noqa: PLC0415 - loads SQLAlchemy
+    from crypto_assets.database.removal.backups import backup_of, restore  # noqa: PLC0415 - loads SQLAlchemy
 
     rows = {each.table: each.rows for each in backup_of(database, stamp)} if dry_run else restore(database, stamp)
     said = f"{'would bring' if dry_run else 'brought'} {sum(rows.values()):,} rows of {stamp} back"
@@ -87,7 +87,7 @@ def _restore(database: Database, stamp: str, *, dry_run: bool, as_json: bool) ->
 
 
 def _remove(database: Database, depth: str, chosen: dict[str, Any], *, dry_run: bool, yes: bool, as_json: bool) -> None:
-    from crypto_assets.database.rollback import ARCHIVE, Depth, carry_out, plan_rollback  # noqa: PLC0415 - as above
+    from crypto_assets.database.removal.rollback import ARCHIVE, Depth, carry_out, plan_rollback  # noqa: PLC0415 - as above
 
     rows, backup = {}, None
     # Counting takes a while where much is stored: only for those who want to know before.

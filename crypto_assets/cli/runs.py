@@ -15,8 +15,8 @@ from typing import Any
 import click
 import dagster as dg
 
+from crypto_assets.collect.progress import Tell
 from crypto_assets.orchestration.history_opening import HistoryUnusable, opening
-from crypto_assets.orchestration.progress import Tell
 from crypto_assets.orchestration.resources import ProgressResource
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

@@ -7,7 +7,7 @@ Public names, each in its own module so that importing this package loads neithe
 - `migrations`: `migrate`, `current_revisions`: brings every database to a revision.
 - `writes`: `upsert`, `WriteCounts`: frames into tables, writing only what differs.
 - `queries`: `query_data`, `select_data`, `latest_candles`, `entity_ids`, `row_count`: tables into frames.
-- `maintenance`, `sizes`, `health`, `index_evidence`: keeping it in shape, and proof that it is.
+- `maintenance`, `sizes`, `health`, `database.care.index_evidence`: keeping it in shape, and proof that it is.
 - `backups`, `rollback`: copies of what is worth keeping, and taking rows back.
 - `archives`: old candles into Parquet files and back.
 - `errors`: `DatabaseError` and its kinds.

@@ -1,6 +1,6 @@
 """What the name of a candle table tells: its market, its interval, the table and the one that lists its symbols.
 
-For what works on one candle table: `quality.verification` and `orchestration.collection` derive from it.
+For what works on one candle table: `quality.verification.partitions` and `collect.candles` derive from it.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
 Every statement is a SQLAlchemy select (`select_data`, `select_latest`, `select_entity_ids`), so that it can be
 explained. What is not a plain lookup (gaps, duplicates, consistency) belongs to `quality`. Called by `cli`, `quality`
-and users. `query_data` alone also reads candles that were archived; how is said by `archive_reads`.
+and users. `query_data` alone also reads candles that were archived; how is said by `database.archive.reads`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import pandas as pd
 from sqlalchemy import Column, Connection, Select, Table, func, select
 from sqlalchemy.exc import DBAPIError
 
-from crypto_assets.database.archive_manifest import ArchivedMonth, archived_months
-from crypto_assets.database.archive_reads import KEY, Part, with_archived
+from crypto_assets.database.archive.manifest import ArchivedMonth, archived_months
+from crypto_assets.database.archive.reads import KEY, Part, with_archived
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.engines.sqlite import SqliteDatabase
 from crypto_assets.database.entity_reads import entity_scan, latest_rows, rows_by_entity

@@ -2,7 +2,7 @@
 
 Here belongs that a change is applied to what the last one left, and that the connection for it comes back after the
 server dropped it. What the text means is the caller's affair, and so is going on without it. Made by
-`orchestration.shared_budget`.
+`collect.shared_budget`.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ request does. Called by `orchestration` and `cli`.
 
 from __future__ import annotations
 
-from crypto_assets.exchange.binance import BinanceExchange
+from crypto_assets.exchange.binance.client import BinanceExchange
+from crypto_assets.exchange.binance.connection import RetryPolicy
 from crypto_assets.exchange.client import Exchange, RawPage
-from crypto_assets.exchange.connection import RetryPolicy
 from crypto_assets.exchange.errors import (
     ConfigurationError,
     ContractViolation,

@@ -1,7 +1,7 @@
 """What is wrong with the proxy that the environment names, where a request failed because of it.
 
 Else the words would blame what was asked: its host is named in the settings, the proxy is not. Called by
-`bounded_session` and by `orchestration.webhook`.
+`bounded_session` and by `alerts.webhook`.
 """
 
 from __future__ import annotations

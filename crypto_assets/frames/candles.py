@@ -1,7 +1,7 @@
 """Candles: from the exchange's rows to the columns of a candle table.
 
 Here belong parsing, the derived columns and their look-back. Which rows are fit to store is said in `contracts`; where
-they are stored belongs to `database`. Called by `orchestration.collection` and the benchmarks.
+they are stored belongs to `database`. Called by `collect.candles` and the benchmarks.
 """
 
 from __future__ import annotations

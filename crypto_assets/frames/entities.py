@@ -1,7 +1,7 @@
 """Entities: from the exchange's markets to the columns of `crypto_asset`, `crypto_pair` and `crypto_perp`.
 
-Here belongs what a listed symbol becomes as a row. When one counts as gone is decided by `orchestration.population`.
-Called by `orchestration.population`.
+Here belongs what a listed symbol becomes as a row. When one counts as gone is decided by `collect.symbols`.
+Called by `collect.symbols`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The Dagster project: what is an asset, when it runs, what is shown. The only package that knows Dagster.
+"""The Dagster project: what is an asset, when it runs, what is shown. Every module here needs Dagster.
 
-The work itself is in two modules without Dagster, `population` and `collection`, which `cli` could call as well; the
-rest turns them into assets, checks, jobs and schedules. Called by `definitions` and `cli`.
+The work itself is done by `collect`, `quality` and `database`; an asset's body is a sentence about them. `definitions`
+and `cli`, which put it together and start it, know Dagster as well. Called by them.
 """

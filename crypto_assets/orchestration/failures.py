@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import dagster as dg
 from sqlalchemy.exc import DBAPIError
 
+from crypto_assets.collect.run import TableRun
 from crypto_assets.database.errors import DatabaseError, one_sentence
 from crypto_assets.exchange.errors import ExchangeError
-from crypto_assets.orchestration.kdata_run import TableRun
 from crypto_assets.orchestration.metadata import run_metadata
 
 

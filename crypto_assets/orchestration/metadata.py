@@ -12,11 +12,11 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Table
 
+from crypto_assets.collect.holes import PricedHole, commands, config_of, rows_of, waiting
+from crypto_assets.collect.run import TableRun
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import format_time, to_datetime
-from crypto_assets.orchestration.holes import PricedHole, commands, config_of, rows_of, waiting
-from crypto_assets.orchestration.kdata_run import TableRun
 
 _LINEAGE = {
     "turnover": ["volume_quote"],

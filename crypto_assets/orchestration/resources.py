@@ -15,15 +15,15 @@ from typing import cast
 import dagster as dg
 from pydantic import Field
 
+from crypto_assets.collect.progress import Tell, now_and_then
+from crypto_assets.collect.shared_budget import DatabaseStore
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.shared_state import SharedState
 from crypto_assets.domain.urls import without_password
-from crypto_assets.exchange.archive import BinanceArchive, archive_host
-from crypto_assets.exchange.binance import BinanceExchange, EnvironmentName
+from crypto_assets.exchange.binance.archive import BinanceArchive, archive_host
+from crypto_assets.exchange.binance.client import BinanceExchange, EnvironmentName
 from crypto_assets.exchange.client import Exchange
-from crypto_assets.orchestration.progress import Tell, now_and_then
-from crypto_assets.orchestration.shared_budget import DatabaseStore
-from crypto_assets.quality.ledger import Policy, our_clock
+from crypto_assets.quality.gaps.ledger import Policy, our_clock
 
 _URLS: dict[str, str] = {}
 """Database URLs by what is shown of them."""

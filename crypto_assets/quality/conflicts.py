@@ -1,6 +1,6 @@
 """What the exchange published twice and differently, kept in `crypto_data_quality_log` with both versions.
 
-Which of the two is stored is decided by `orchestration.publications`, the maker of these, and recorded here in the
+Which of the two is stored is decided by `collect.publications`, the maker of these, and recorded here in the
 transaction that stores it.
 """
 

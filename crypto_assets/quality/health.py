@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from crypto_assets.database.care.health import integrity, query_milliseconds
+from crypto_assets.database.care.index_evidence import index_use
+from crypto_assets.database.care.sizes import table_bytes
 from crypto_assets.database.engines import Database
 from crypto_assets.database.errors import DatabaseError, DatabaseNotReady
-from crypto_assets.database.health import integrity, query_milliseconds
-from crypto_assets.database.index_evidence import index_use
 from crypto_assets.database.queries import entity_ids, row_count
 from crypto_assets.database.revisions import HEAD
-from crypto_assets.database.sizes import table_bytes
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
-from crypto_assets.quality.candles import unknown_entities
-from crypto_assets.quality.entities import unresolved_references
+from crypto_assets.quality.rules.candles import unknown_entities
+from crypto_assets.quality.rules.entities import unresolved_references
 
 SLOW_MILLISECONDS = 250.0
 """The last 1,000 candles of one symbol may not take longer."""

@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Table, delete, func, literal_column, selec
 
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
-from crypto_assets.quality.ledger import REPAIRED
+from crypto_assets.quality.gaps.ledger import REPAIRED
 from crypto_assets.quality.scores import INTEGRITY
 
 ALL_SCORES = timedelta(days=14)

@@ -2,8 +2,8 @@
 
 A month goes when all of it lies before the limit and every candle it owes is there (stored, or archived before). One
 that lacks a candle stays: the gap ledger still works on it. That includes months in which the exchange itself has no
-candles, which therefore stay in the database for good. Moving the rows belongs to `database.archives`. Called by the
-asset that keeps the database in order and by the command `archive`. Times are milliseconds UTC.
+candles, which therefore stay in the database for good. Moving the rows belongs to `database.archive.move`. Called by
+the asset that keeps the database in order and by the command `archive`. Times are milliseconds UTC.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Table, func, select
 
-from crypto_assets.database.archive_manifest import ArchivedMonth, month_span
-from crypto_assets.database.archives import archive_candles
+from crypto_assets.database.archive.manifest import ArchivedMonth, month_span
+from crypto_assets.database.archive.move import archive_candles
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_keys, to_milliseconds
-from crypto_assets.quality.coverage import Owed, owed_spans
-from crypto_assets.quality.gaps import count_as_written, missing_spans, within
-from crypto_assets.quality.holes import LONGEST_HOLE
+from crypto_assets.quality.gaps.coverage import Owed, owed_spans
+from crypto_assets.quality.gaps.holes import LONGEST_HOLE
+from crypto_assets.quality.gaps.missing import count_as_written, missing_spans, within
 
 
 def plan_retention(

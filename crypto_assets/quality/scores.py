@@ -2,7 +2,7 @@
 
 The score of a series is the share of what the exchange has that is stored and sound. A currency's is the lowest of the
 markets that trade it, as of their last examinations. Examining belongs to `integrity`. Called by
-`orchestration.checks`. Moments are naive UTC.
+`orchestration.checks.definitions`. Moments are naive UTC.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import META, QUALITY, TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
-from crypto_assets.quality.gaps import Completeness
-from crypto_assets.quality.integrity import Examination
+from crypto_assets.quality.gaps.missing import Completeness
+from crypto_assets.quality.verification.examination import Examination
 
 INTEGRITY = "integrity"
 """The `validation_type` of an examination."""

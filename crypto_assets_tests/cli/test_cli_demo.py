@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from crypto_assets.domain.entities import KDATA_TABLES
-from crypto_assets.orchestration.checks import KDATA_CHECKS
+from crypto_assets.orchestration.checks.definitions import KDATA_CHECKS
 
 COMMAND = str(Path(sys.executable).with_name("crypto-assets"))
 MARCH_GAP = {"1m": 80, "5m": 16, "15m": 5, "30m": 2, "1h": 1}

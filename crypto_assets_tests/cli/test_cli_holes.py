@@ -12,7 +12,7 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.intervals import Interval, parse_time
 from crypto_assets.domain.spans import Span
-from crypto_assets.quality.coverage import claim_coverage
+from crypto_assets.quality.gaps.coverage import claim_coverage
 from crypto_assets_tests.cli.command_runs import run_command, sentence
 from crypto_assets_tests.database.database_frames import assets, pairs
 

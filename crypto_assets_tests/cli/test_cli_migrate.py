@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from crypto_assets.database.backups import KEPT, list_backups
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import current_revisions, migrate
+from crypto_assets.database.removal.backups import KEPT, list_backups
 from crypto_assets.database.revisions import HEAD
 from crypto_assets_tests.cli.command_runs import run_command, sentence, type_line
 from crypto_assets_tests.database.test_database_downgrades import forget_archives

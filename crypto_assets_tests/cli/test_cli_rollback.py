@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from crypto_assets.cli import main
-from crypto_assets.database.backups import KEPT, list_backups
 from crypto_assets.database.migrations import current_revisions
+from crypto_assets.database.removal.backups import KEPT, list_backups
 from crypto_assets_tests.cli.command_runs import type_line
 from crypto_assets_tests.database.test_database_rollback import counts, every_row, fill, kept, remove_backups
 

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event, insert, select
 
-from crypto_assets.database.archive_files import create_file
-from crypto_assets.database.archives import RestoreCounts, archive_candles, restore_candles
+from crypto_assets.database.archive.files import create_file
+from crypto_assets.database.archive.move import RestoreCounts, archive_candles, restore_candles
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.errors import DatabaseError
 from crypto_assets.database.queries import query_data

@@ -7,12 +7,12 @@ from functools import partial
 import pytest
 from sqlalchemy import delete, inspect, text
 
-from crypto_assets.database.backups import KEPT, list_backups, restore
-from crypto_assets.database.downgrades import downgrade, plan_downgrade
 from crypto_assets.database.errors import DatabaseError, EnvironmentMismatch
 from crypto_assets.database.migrations import migrate
+from crypto_assets.database.removal.backups import KEPT, list_backups, restore
+from crypto_assets.database.removal.downgrades import downgrade, plan_downgrade
+from crypto_assets.database.removal.rollback import Depth, carry_out
 from crypto_assets.database.revisions import HEAD
-from crypto_assets.database.rollback import Depth, carry_out
 from crypto_assets.database.tables import META, TABLES
 from crypto_assets_tests.database.test_database_rollback import every_row, fill, kept, opened, remove_backups
 

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 import pytest
 from sqlalchemy import func, select
 
+from crypto_assets.database.care.index_evidence import SMALL, STANDARD_QUERIES, explain, index_use
+from crypto_assets.database.care.maintenance import maintain
 from crypto_assets.database.engines import open_database
-from crypto_assets.database.index_evidence import SMALL, STANDARD_QUERIES, explain, index_use
-from crypto_assets.database.maintenance import maintain
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.queries import latest_candles, query_data, select_data
 from crypto_assets.database.tables import TABLES

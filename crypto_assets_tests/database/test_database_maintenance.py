@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import func, select, text
 
-from crypto_assets.database import maintenance, sizes
+from crypto_assets.database.care import maintenance, sizes
+from crypto_assets.database.care.maintenance import TableState, maintain, measure, record
+from crypto_assets.database.care.sizes import table_bytes
 from crypto_assets.database.engines import open_database
-from crypto_assets.database.maintenance import TableState, maintain, measure, record
-from crypto_assets.database.sizes import table_bytes
 from crypto_assets.database.tables import TABLES
 from crypto_assets_tests.database.filled_tables import CANDLES, store_candles, store_entities
 

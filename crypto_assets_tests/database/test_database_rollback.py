@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, inspect, select, update
 
-from crypto_assets.database import backups
-from crypto_assets.database.backups import KEPT, list_backups, restore
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.engines.base import BACKUP
 from crypto_assets.database.errors import DatabaseError, EnvironmentMismatch
 from crypto_assets.database.migrations import current_revisions, migrate
+from crypto_assets.database.removal import backups
+from crypto_assets.database.removal.backups import KEPT, list_backups, restore
+from crypto_assets.database.removal.rollback import Depth, carry_out, plan_rollback
 from crypto_assets.database.revisions import HEAD, REVISIONS
-from crypto_assets.database.rollback import Depth, carry_out, plan_rollback
 from crypto_assets.database.tables import META, TABLES, key_columns
 from crypto_assets.domain.intervals import parse_time
 from crypto_assets.domain.spans import Span

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from crypto_assets.database.backups import back_up, list_backups
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.errors import DatabaseError
 from crypto_assets.database.migrations import migrate
-from crypto_assets.database.rollback import Depth, carry_out
+from crypto_assets.database.removal.backups import back_up, list_backups
+from crypto_assets.database.removal.rollback import Depth, carry_out
 from crypto_assets.database.tables import META, QUALITY
 from crypto_assets_tests.database.database_frames import CANDLES
 

@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
+from crypto_assets.database.care.maintenance import maintain
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.engines.mysql import MysqlDatabase
 from crypto_assets.database.errors import DatabaseError
-from crypto_assets.database.maintenance import maintain
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.revisions import HEAD
 from crypto_assets.database.shared_state import SharedState

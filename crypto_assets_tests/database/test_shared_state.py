@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.errors import DatabaseError, DatabaseNotReady, EnvironmentMismatch, UnsupportedDatabase
 from crypto_assets.database.migrations import migrate
-from crypto_assets.database.rollback import Depth, carry_out
+from crypto_assets.database.removal.rollback import Depth, carry_out
 from crypto_assets.database.shared_state import TABLE, SharedState
 from crypto_assets.database.tables import TABLES
 

@@ -1,6 +1,6 @@
 import pytest
 
-from crypto_assets.domain.renames import RENAMED, successor
+from crypto_assets.exchange.binance.renames import RENAMED, successor
 
 
 @pytest.mark.parametrize(

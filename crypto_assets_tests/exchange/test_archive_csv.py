@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, Interval, parse_time
-from crypto_assets.exchange.archive_csv import ArchiveCandles, read_archive
-from crypto_assets.exchange.archive_files import ArchiveFile
+from crypto_assets.exchange.binance.archive_csv import ArchiveCandles, read_archive
+from crypto_assets.exchange.binance.archive_files import ArchiveFile
 from crypto_assets.exchange.errors import ContractViolation
 from crypto_assets.frames.candles import archived_candles, parse_candles
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, Interval, parse_time
 from crypto_assets.domain.spans import Span, merge, subtract
-from crypto_assets.exchange.archive_files import ArchiveFile, archive_files
+from crypto_assets.exchange.binance.archive_files import ArchiveFile, archive_files
 
 SPOT, SWAP = MarketType.SPOT, MarketType.SWAP
 

@@ -11,8 +11,8 @@ from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange import ConfigurationError, ContractViolation, TransientError
-from crypto_assets.exchange.archive import BinanceArchive
-from crypto_assets.exchange.archive_files import ArchiveFile
+from crypto_assets.exchange.binance.archive import BinanceArchive
+from crypto_assets.exchange.binance.archive_files import ArchiveFile
 from crypto_assets.exchange.bounded_session import MAX_BODY_BYTES, BoundedSession
 from crypto_assets_tests.webhook_receiver import closed_url
 

@@ -9,11 +9,11 @@ from email.utils import formatdate
 import pytest
 
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.exchange.blocks import BLOCK_S, Blocks
-from crypto_assets.exchange.budget import WeightBudget
-from crypto_assets.exchange.ledger import Lease, Ledger, Wait
-from crypto_assets.exchange.ledger_store import OwnStore
-from crypto_assets.exchange.weights import REQUEST_WEIGHT
+from crypto_assets.exchange.binance.weights import REQUEST_WEIGHT
+from crypto_assets.exchange.budget.account import Lease, Ledger, Wait
+from crypto_assets.exchange.budget.blocks import BLOCK_S, Blocks
+from crypto_assets.exchange.budget.budget import WeightBudget
+from crypto_assets.exchange.budget.store import OwnStore
 
 LIVE = "https://api.binance.com"
 START = 1_700_000_040.0  # a full minute

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.exchange.budget import LOOK_AGAIN_S, WeightBudget
-from crypto_assets.exchange.ledger import Lease, Ledger, Wait
-from crypto_assets.exchange.ledger_store import OwnStore
-from crypto_assets.exchange.weights import FUNDING_REQUESTS, Quota
+from crypto_assets.exchange.binance.weights import FUNDING_REQUESTS, Quota
+from crypto_assets.exchange.budget.account import Lease, Ledger, Wait
+from crypto_assets.exchange.budget.budget import LOOK_AGAIN_S, WeightBudget
+from crypto_assets.exchange.budget.store import OwnStore
 
 START = 1_700_000_000.0
 MINUTES_END = START // 60 * 60 + 59

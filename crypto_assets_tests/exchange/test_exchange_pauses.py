@@ -8,12 +8,12 @@ from contextlib import closing
 
 import pytest
 
+from crypto_assets.collect.outcome import Symbol
+from crypto_assets.collect.run import each_symbol
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.exchange import BinanceExchange
 from crypto_assets.exchange.errors import ExchangeError
 from crypto_assets.exchange.pauses import Pauses
-from crypto_assets.orchestration.collected import Symbol
-from crypto_assets.orchestration.kdata_run import each_symbol
 
 SPOT = MarketType.SPOT
 

@@ -17,8 +17,8 @@ import pytest
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import parse_time
 from crypto_assets.exchange import BinanceExchange, RateLimited, RetryPolicy
-from crypto_assets.exchange.budget import WeightBudget
-from crypto_assets.exchange.ledger_store import FILE_NAME, FileStore, SharedStore
+from crypto_assets.exchange.budget.budget import WeightBudget
+from crypto_assets.exchange.budget.store import FILE_NAME, FileStore, SharedStore
 from crypto_assets.sandbox.generated import GeneratedDataset
 from crypto_assets.sandbox.server import RunningSandbox
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.exchange.weights import FUNDING_REQUESTS, PAGE_ROWS, REQUEST_WEIGHT, cost, weight
+from crypto_assets.exchange.binance.weights import FUNDING_REQUESTS, PAGE_ROWS, REQUEST_WEIGHT, cost, weight
 from crypto_assets.sandbox import limits
 
 SPOT, SWAP = MarketType.SPOT, MarketType.SWAP

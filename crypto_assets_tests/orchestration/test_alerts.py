@@ -13,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crypto_assets.alerts import incidents
+from crypto_assets.alerts.incidents import Alerts, Ending, Trouble
+from crypto_assets.alerts.webhook import Webhook
 from crypto_assets.definitions import build_definitions
-from crypto_assets.orchestration import alerts, incidents
-from crypto_assets.orchestration.alerts import build_alert_sensor
-from crypto_assets.orchestration.incidents import Alerts, Ending, Trouble
-from crypto_assets.orchestration.webhook import Webhook
+from crypto_assets.orchestration.alerts import sensor
+from crypto_assets.orchestration.alerts.sensor import build_alert_sensor
 from crypto_assets.settings import Settings
 from crypto_assets_tests.sandboxed_project import QUIET
 from crypto_assets_tests.webhook_receiver import HANG, closed_url, running_receiver
@@ -300,7 +301,7 @@ def test_a_tick_posts_a_bounded_number_of_messages_and_stops_at_the_first_that_i
     world.tick(receiver.url)
     assert (len(receiver.taken), len(receiver.requests), world.waiting) == (2, 3, 6)
     world.tick(receiver.url)
-    assert (len(receiver.taken), world.waiting) == (2 + alerts.MESSAGES_PER_TICK, 1)
+    assert (len(receiver.taken), world.waiting) == (2 + sensor.MESSAGES_PER_TICK, 1)
     world.tick(receiver.url)
     assert receiver.titles() == [GAPS_OPEN, GAPS_OVER] * 4
 
@@ -308,7 +309,7 @@ def test_a_tick_posts_a_bounded_number_of_messages_and_stops_at_the_first_that_i
 def test_a_tick_reads_a_bounded_number_of_runs_and_the_next_goes_on(world, receiver):
     world.verdicts["no_gaps"] = gaps()
     world.run("integrity")
-    for _ in range(alerts.RUNS_PER_TICK):
+    for _ in range(sensor.RUNS_PER_TICK):
         world.materialize("trades")
     world.verdicts.clear()
     world.run("integrity")
@@ -320,13 +321,13 @@ def test_a_tick_reads_a_bounded_number_of_runs_and_the_next_goes_on(world, recei
 
 def test_while_nothing_can_be_delivered_the_cursor_stops_growing_and_nothing_is_lost(world, receiver):
     # Two messages a run, so that it is neither the number of runs nor that of messages in a tick that ends the reading.
-    rounds = alerts.MAX_WAITING // 4 + 2
+    rounds = sensor.MAX_WAITING // 4 + 2
     for verdicts in [{"no_gaps": gaps(), "on_grid": gaps()}, {}] * rounds:
         world.verdicts = verdicts
         world.run("integrity")
     for _ in range(3):
         world.tick(closed_url())
-        assert world.waiting == alerts.MAX_WAITING
+        assert world.waiting == sensor.MAX_WAITING
     for _ in range(rounds):
         world.tick(receiver.url)
     assert [title for title in receiver.titles() if "no_gaps" in title] == [GAPS_OPEN, GAPS_OVER] * rounds

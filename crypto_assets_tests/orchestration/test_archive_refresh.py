@@ -9,9 +9,9 @@ import pytest
 
 from crypto_assets.database.engines import open_database
 from crypto_assets.domain.intervals import parse_time
-from crypto_assets.orchestration.archive_refresh import archive_schedule, compare_checksums
+from crypto_assets.orchestration.jobs.archive_refresh import archive_schedule, compare_checksums
 from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResource
-from crypto_assets.quality.ledger import our_clock
+from crypto_assets.quality.gaps.ledger import our_clock
 from crypto_assets_tests.sandboxed_project import (
     Clock,
     Project,

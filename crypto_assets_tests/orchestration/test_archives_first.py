@@ -20,15 +20,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crypto_assets.collect.run import TableRun, collect_table
+from crypto_assets.collect.symbols import populate_markets
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, parse_time
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.binance import BinanceExchange
-from crypto_assets.orchestration.kdata_run import TableRun, collect_table
+from crypto_assets.exchange.binance.client import BinanceExchange
 from crypto_assets.orchestration.metadata import run_metadata
-from crypto_assets.orchestration.population import populate_markets
-from crypto_assets.quality.ledger import Policy
+from crypto_assets.quality.gaps.ledger import Policy
 from crypto_assets_tests.sandboxed_project import BTC, Clock, HastyTime, impatient_archive, running_sandbox
 
 NOW = datetime(2023, 3, 8, 12, 1)  # noqa: DTZ001 - stored times are naive UTC
@@ -468,9 +468,9 @@ KILLED = f"""
 import sys
 from crypto_assets.database.engines import open_database
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.archive import BinanceArchive
-from crypto_assets.exchange.binance import BinanceExchange
-from crypto_assets.orchestration.kdata_run import collect_table
+from crypto_assets.exchange.binance.archive import BinanceArchive
+from crypto_assets.exchange.binance.client import BinanceExchange
+from crypto_assets.collect.run import collect_table
 
 
 class Telling(BinanceArchive):

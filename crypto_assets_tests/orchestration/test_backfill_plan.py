@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from crypto_assets.collect.estimate import BYTES_A_ROW, SymbolPlan, TablePlan, plan_table
+from crypto_assets.collect.run import collect_table
+from crypto_assets.collect.symbols import populate_markets
 from crypto_assets.database.engines import open_database
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
-from crypto_assets.orchestration.backfill_plan import BYTES_A_ROW, SymbolPlan, TablePlan, plan_table
-from crypto_assets.orchestration.kdata_run import collect_table
-from crypto_assets.orchestration.population import populate_markets
-from crypto_assets.quality.ledger import Policy
+from crypto_assets.quality.gaps.ledger import Policy
 from crypto_assets_tests.paper_exchange import PaperExchange, moment
 
 TABLE, INTERVAL = "cryptopair_5m_kdata", Interval.M5

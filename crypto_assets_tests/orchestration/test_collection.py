@@ -12,16 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crypto_assets.collect.run import collect_table
+from crypto_assets.collect.symbols import names_meant, populate_markets
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span, merge
 from crypto_assets.exchange.errors import ContractViolation, TransientError, UnknownSymbol
-from crypto_assets.orchestration.kdata_run import collect_table
-from crypto_assets.orchestration.population import names_meant, populate_markets
-from crypto_assets.quality.integrity import examine
-from crypto_assets.quality.ledger import Policy
+from crypto_assets.quality.gaps.ledger import Policy
+from crypto_assets.quality.verification.examination import examine
 from crypto_assets_tests.paper_exchange import PaperExchange, candle, market, moment
 
 NOW = datetime(2023, 3, 22, 11, 0)  # noqa: DTZ001 - stored times are naive UTC

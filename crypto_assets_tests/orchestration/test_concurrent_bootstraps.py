@@ -13,7 +13,7 @@ IMPORTS = """
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.orchestration.population import populate_assets, populate_markets
+from crypto_assets.collect.symbols import populate_assets, populate_markets
 from crypto_assets_tests.paper_exchange import PaperExchange, market
 """
 BOOTSTRAP = """

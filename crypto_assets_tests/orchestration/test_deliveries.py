@@ -7,15 +7,15 @@ from datetime import datetime
 import pyarrow as pa
 import pytest
 
+from crypto_assets.collect.fetch import ArchiveInUse, FileRows, RestRows, Window, batches
+from crypto_assets.collect.span_reader import SpanReader
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import MINUTE_MS, Interval, parse_time
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.archive_csv import ArchiveCandles
-from crypto_assets.exchange.archive_files import ArchiveFile
+from crypto_assets.exchange.binance.archive_csv import ArchiveCandles
+from crypto_assets.exchange.binance.archive_files import ArchiveFile
 from crypto_assets.exchange.errors import TransientError
-from crypto_assets.orchestration.deliveries import ArchiveInUse, FileRows, RestRows, Window, batches
-from crypto_assets.orchestration.span_reader import SpanReader
-from crypto_assets.quality.ledger import Answer
+from crypto_assets.quality.gaps.ledger import Answer
 
 START = parse_time("2023-02-01")
 FOREVER = parse_time("2024-01-01")

@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
+from crypto_assets.collect.run import collect_table
+from crypto_assets.collect.symbols import populate_markets
 from crypto_assets.database.engines import open_database
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS, Interval
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.binance import BinanceExchange
+from crypto_assets.exchange.binance.client import BinanceExchange
 from crypto_assets.frames.candles import LOOKBACK
-from crypto_assets.orchestration.kdata_run import collect_table
-from crypto_assets.orchestration.population import populate_markets
 from crypto_assets_tests.sandboxed_project import CLOCK, Clock, running_sandbox
 
 TABLE = "cryptopair_1m_kdata"
@@ -25,9 +25,9 @@ COLLECT = f"""
 import sys
 from crypto_assets.database.engines import open_database
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.binance import BinanceExchange
-from crypto_assets.orchestration import collection
-from crypto_assets.orchestration.kdata_run import collect_table
+from crypto_assets.exchange.binance.client import BinanceExchange
+from crypto_assets.collect import candles
+from crypto_assets.collect.run import collect_table
 
 
 class Telling(BinanceExchange):

@@ -9,13 +9,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
+from crypto_assets.collect.symbols import populate_assets, populate_markets, symbols_to_collect, tracked_now
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.errors import ExchangeError, TransientError, UnknownSymbol
 from crypto_assets.exchange.markets import RefusedSymbol, read_market
-from crypto_assets.orchestration.population import populate_assets, populate_markets, symbols_to_collect, tracked_now
 from crypto_assets_tests.orchestration.test_listings import (
     BTC,
     DAILY,

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
+from crypto_assets.collect.run import collect_table
+from crypto_assets.collect.symbols import populate_markets, tracked_now
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, to_datetime
 from crypto_assets.domain.spans import Span, merge
 from crypto_assets.exchange.errors import UnknownSymbol
-from crypto_assets.orchestration.kdata_run import collect_table
-from crypto_assets.orchestration.population import populate_markets, tracked_now
-from crypto_assets.quality.arrears import PARTITIONS_PER_RUN, Arrears, arrears
-from crypto_assets.quality.coverage import coverage_row, owed_spans, record_coverage
-from crypto_assets.quality.integrity import examine
-from crypto_assets.quality.ledger import Policy
+from crypto_assets.quality.gaps.coverage import coverage_row, owed_spans, record_coverage
+from crypto_assets.quality.gaps.ledger import Policy
+from crypto_assets.quality.gaps.uncollected import PARTITIONS_PER_RUN, Arrears, arrears
+from crypto_assets.quality.verification.examination import examine
 from crypto_assets_tests.paper_exchange import PaperExchange, market, moment
 
 NOW = datetime(2023, 4, 1)  # noqa: DTZ001 - stored times are naive UTC

@@ -19,7 +19,7 @@ from crypto_assets.orchestration.assets.operations import (
     make_partitions_ahead,
     verdict,
 )
-from crypto_assets.orchestration.jobs import maintenance_schedule
+from crypto_assets.orchestration.jobs.assets import maintenance_schedule
 from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource
 from crypto_assets.quality.health import Vital
 from crypto_assets.settings import Settings

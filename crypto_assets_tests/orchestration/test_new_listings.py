@@ -9,7 +9,7 @@ import pytest
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import parse_time, to_datetime
-from crypto_assets.quality.ledger import our_clock
+from crypto_assets.quality.gaps.ledger import our_clock
 from crypto_assets.sandbox.listing import GeneratedSymbol, symbol_info
 from crypto_assets_tests.sandboxed_project import (
     BTC,

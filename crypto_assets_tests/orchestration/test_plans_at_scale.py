@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.synthetic_history import NEWEST_CANDLES, entity, fill, symbol
+from crypto_assets.collect.estimate import plan_table
+from crypto_assets.collect.plan import Asking
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.tables import CHANGES
 from crypto_assets.domain.intervals import DAY_MS, Interval, partition_keys
 from crypto_assets.domain.spans import Span
-from crypto_assets.orchestration.asking import Asking
-from crypto_assets.orchestration.backfill_plan import plan_table
 from crypto_assets_tests.counted_work import counted
 
 MINUTES = "cryptopair_1m_kdata"

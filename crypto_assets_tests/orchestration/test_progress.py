@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from itertools import pairwise
 
-from crypto_assets.orchestration.progress import Progress, Tally, nobody, now_and_then
+from crypto_assets.collect.progress import Progress, Tally, nobody, now_and_then
 
 TABLE = "cryptopair_1m_kdata"
 

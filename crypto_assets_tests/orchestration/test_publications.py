@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crypto_assets.collect.publications import days_that_differ, days_that_rest_disputes
 from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, parse_time
 from crypto_assets.domain.spans import Span
-from crypto_assets.orchestration.publications import days_that_differ, days_that_rest_disputes
 
 HOUR_MS = 60 * MINUTE_MS
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select
 
+from crypto_assets.collect.run import collect_table
+from crypto_assets.collect.symbols import populate_assets, populate_markets
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import WriteCounts, upsert_accepted
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
-from crypto_assets.orchestration.kdata_run import collect_table
-from crypto_assets.orchestration.population import populate_assets, populate_markets
 from crypto_assets_tests.database.database_frames import assets
 from crypto_assets_tests.paper_exchange import PaperExchange, market, moment
 

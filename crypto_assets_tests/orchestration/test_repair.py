@@ -7,8 +7,8 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from crypto_assets.orchestration.repair import REPAIRS_PER_TICK
-from crypto_assets.orchestration.run_requests import REQUEST, next_try
+from crypto_assets.orchestration.sensors.gap_backfill import REPAIRS_PER_TICK
+from crypto_assets.orchestration.sensors.run_requests import REQUEST, next_try
 from crypto_assets_tests.sandboxed_project import BTC, ETH, Project, evaluation
 
 TABLE = "cryptopair_5m_kdata"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from crypto_assets.database.backups import list_backups
+from crypto_assets.database.removal.backups import list_backups
 from crypto_assets.definitions import build_definitions
 from crypto_assets.settings import Settings
 from crypto_assets_tests.database.test_database_rollback import (

@@ -8,7 +8,7 @@ from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.intervals import MINUTE_MS, Interval
-from crypto_assets.orchestration.jobs import integrity_schedule
+from crypto_assets.orchestration.jobs.assets import integrity_schedule
 from crypto_assets.orchestration.resources import DatabaseResource
 from crypto_assets.settings import Settings
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import format_time
 from crypto_assets.domain.spans import Span
-from crypto_assets.quality.integrity import examine
-from crypto_assets.quality.ledger import Policy
+from crypto_assets.quality.gaps.ledger import Policy
+from crypto_assets.quality.verification.examination import examine
 from crypto_assets_tests.orchestration.test_collection import (
     DAYS,
     INTERVAL,

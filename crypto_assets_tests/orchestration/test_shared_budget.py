@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.engine import make_url
 
+from crypto_assets.collect.shared_budget import ASK_AGAIN_S, DatabaseStore
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.errors import DatabaseError
 from crypto_assets.database.migrations import migrate
@@ -22,8 +23,7 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import parse_time
 from crypto_assets.exchange import BinanceExchange, RateLimited, RetryPolicy
-from crypto_assets.exchange.ledger import Ledger
-from crypto_assets.orchestration.shared_budget import ASK_AGAIN_S, DatabaseStore
+from crypto_assets.exchange.budget.account import Ledger
 from crypto_assets.sandbox.generated import GeneratedDataset
 from crypto_assets.sandbox.server import RunningSandbox
 
@@ -38,7 +38,7 @@ from pathlib import Path
 from crypto_assets.database.shared_state import SharedState
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.exchange import BinanceExchange, RateLimited, RetryPolicy
-from crypto_assets.orchestration.shared_budget import DatabaseStore
+from crypto_assets.collect.shared_budget import DatabaseStore
 
 def exchange(url, database, directory, address, **options):
     store = DatabaseStore(SharedState(database, "sandbox"))

@@ -20,22 +20,22 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from crypto_assets.collect.run import collect_table
+from crypto_assets.collect.spans_in_config import parse_spans
+from crypto_assets.collect.symbols import populate_markets
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import Interval, partition_key, partition_span, to_datetime
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.exchange.errors import TransientError
-from crypto_assets.orchestration import repair
-from crypto_assets.orchestration.kdata_run import collect_table
-from crypto_assets.orchestration.population import populate_markets
-from crypto_assets.orchestration.refresh import refresh_window
-from crypto_assets.orchestration.spans_in_config import parse_spans
-from crypto_assets.quality.coverage import owed_spans
-from crypto_assets.quality.gap_rows import load_gaps
-from crypto_assets.quality.integrity import examine, settle_marks
-from crypto_assets.quality.ledger import OPEN, Gap
-from crypto_assets.quality.repairs import outlook
+from crypto_assets.orchestration.jobs.refresh import refresh_window
+from crypto_assets.orchestration.sensors import gap_backfill
+from crypto_assets.quality.gaps.coverage import owed_spans
+from crypto_assets.quality.gaps.due import outlook
+from crypto_assets.quality.gaps.ledger import OPEN, Gap
+from crypto_assets.quality.gaps.rows import load_gaps
+from crypto_assets.quality.verification.examination import examine, settle_marks
 from crypto_assets_tests.paper_exchange import PaperExchange, candle, market, moment
 from crypto_assets_tests.sandboxed_project import ledger_at
 
@@ -161,7 +161,7 @@ class World:
 
     def tick(self, crash: Crash | None = None) -> int:
         """A tick of the sensor, and the runs that it asks for; how many they were."""
-        asked = [each for each in repair.requests(self.instance, self.database, self.ledger) if _is_run(each)]
+        asked = [each for each in gap_backfill.requests(self.instance, self.database, self.ledger) if _is_run(each)]
         for request in asked:
             ((table, op),) = request.run_config["ops"].items()
             first, last = (request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))

@@ -7,7 +7,7 @@ import traceback
 
 import pytest
 
-from crypto_assets.orchestration.webhook import NotDelivered, Webhook
+from crypto_assets.alerts.webhook import NotDelivered, Webhook
 from crypto_assets_tests.webhook_receiver import HANG, SECRET, closed_url, running_receiver
 
 

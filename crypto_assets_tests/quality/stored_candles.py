@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
-from crypto_assets.database.archive_manifest import ArchivedMonth, record_month
+from crypto_assets.database.archive.manifest import ArchivedMonth, record_month
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, parse_time, partition_keys, partition_span, to_datetime
 from crypto_assets.domain.spans import Span
-from crypto_assets.quality.coverage import claim_coverage
-from crypto_assets.quality.ledger import Answer, Policy
-from crypto_assets.quality.verification import Series
+from crypto_assets.quality.gaps.coverage import claim_coverage
+from crypto_assets.quality.gaps.ledger import Answer, Policy
+from crypto_assets.quality.verification.partitions import Series
 from crypto_assets_tests.database.database_frames import assets, pairs
 
 FIVE_MINUTES = "cryptopair_5m_kdata"

@@ -9,11 +9,11 @@ from sqlalchemy import delete, func, select, update
 
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
-from crypto_assets.database.rollback import Depth, carry_out
+from crypto_assets.database.removal.rollback import Depth, carry_out
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import DAY_MS, Interval, parse_time, to_milliseconds
 from crypto_assets.domain.spans import Span
-from crypto_assets.quality.agreement import compare_hours
+from crypto_assets.quality.rules.agreement import compare_hours
 from crypto_assets_tests.counted_work import counted
 from crypto_assets_tests.quality.stored_candles import (
     BTC,

@@ -7,7 +7,7 @@ import sys
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import PartitionScheme, parse_time, partition_keys
 from crypto_assets.domain.spans import Span
-from crypto_assets.quality.arrears import PARTITIONS_PER_RUN, Arrears, arrears
+from crypto_assets.quality.gaps.uncollected import PARTITIONS_PER_RUN, Arrears, arrears
 from crypto_assets_tests.quality.stored_candles import (
     BTC,
     ETH,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import Interval, parse_time
 from crypto_assets.domain.spans import Span, intersect, merge
-from crypto_assets.quality.content import EMPTY, read_content
+from crypto_assets.quality.verification.content import EMPTY, read_content
 from crypto_assets_tests.quality.stored_candles import (
     BTC,
     DAY,

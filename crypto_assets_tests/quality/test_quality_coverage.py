@@ -10,7 +10,7 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, parse_time
 from crypto_assets.domain.spans import Span
-from crypto_assets.quality.coverage import (
+from crypto_assets.quality.gaps.coverage import (
     claim_coverage,
     covered_partitions,
     listed_spans,

@@ -9,13 +9,13 @@ from crypto_assets.database.tables import CHANGES, TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import parse_time, partition_keys
 from crypto_assets.domain.spans import Span
-from crypto_assets.quality.coverage import claim_coverage, covered_partitions, owed_spans
-from crypto_assets.quality.deciding import Verdict, decide, holes
-from crypto_assets.quality.gap_rows import load_gaps, store_gaps
-from crypto_assets.quality.integrity import examine, settle_ledger
-from crypto_assets.quality.ledger import OPEN, Gap, Policy
-from crypto_assets.quality.repairs import outlook
-from crypto_assets.quality.verification import Series
+from crypto_assets.quality.gaps.coverage import claim_coverage, covered_partitions, owed_spans
+from crypto_assets.quality.gaps.deciding import Verdict, decide, holes
+from crypto_assets.quality.gaps.due import outlook
+from crypto_assets.quality.gaps.ledger import OPEN, Gap, Policy
+from crypto_assets.quality.gaps.rows import load_gaps, store_gaps
+from crypto_assets.quality.verification.examination import examine, settle_ledger
+from crypto_assets.quality.verification.partitions import Series
 from crypto_assets_tests.quality.stored_candles import (
     BTC,
     DAY,

@@ -7,13 +7,13 @@ from itertools import pairwise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crypto_assets.database.archives import archive_candles
+from crypto_assets.database.archive.move import archive_candles
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.domain.intervals import parse_time
 from crypto_assets.domain.spans import Span, merge
-from crypto_assets.quality.gaps import completeness, count_as_written, missing_spans
-from crypto_assets.quality.ledger import SOURCE
+from crypto_assets.quality.gaps.ledger import SOURCE
+from crypto_assets.quality.gaps.missing import completeness, count_as_written, missing_spans
 from crypto_assets.quality.retention import archivable_months
 from crypto_assets_tests.quality.stored_candles import (
     BTC,

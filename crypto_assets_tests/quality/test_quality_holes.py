@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from crypto_assets.domain.intervals import DAY_MS
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
-from crypto_assets.quality.holes import COLLECT, LEAVE, Decision, meant
+from crypto_assets.quality.gaps.holes import COLLECT, LEAVE, Decision, meant
 
 ALWAYS = [Span(0, 10_000 * DAY_MS)]
 WEEK = timedelta(days=7)

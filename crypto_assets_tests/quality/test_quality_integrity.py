@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from crypto_assets.database.archives import archive_candles, restore_candles
+from crypto_assets.database.archive.move import archive_candles, restore_candles
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.errors import DatabaseError
 from crypto_assets.database.tables import CHANGES, TABLES
 from crypto_assets.domain.intervals import Interval, parse_time, partition_key
 from crypto_assets.domain.spans import Span, merge
-from crypto_assets.quality.changes import clear_marks, marks, note_found
-from crypto_assets.quality.coverage import claim_coverage, unverify
-from crypto_assets.quality.integrity import examine, settle_marks
-from crypto_assets.quality.ledger import Policy
-from crypto_assets.quality.verification import PARTITIONS_PER_TRANSACTION, Series
+from crypto_assets.quality.gaps.coverage import claim_coverage, unverify
+from crypto_assets.quality.gaps.ledger import Policy
+from crypto_assets.quality.verification.examination import examine, settle_marks
+from crypto_assets.quality.verification.marks import clear_marks, marks, note_found
+from crypto_assets.quality.verification.partitions import PARTITIONS_PER_TRANSACTION, Series
 from crypto_assets_tests.quality.stored_candles import (
     BTC,
     DAY,

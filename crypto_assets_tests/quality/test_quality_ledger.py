@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
-from crypto_assets.quality.ledger import OPEN, REPAIRED, SOURCE, Answer, Gap, Policy, answered, our_clock, reconciled
+from crypto_assets.quality.gaps.ledger import (
+    OPEN,
+    REPAIRED,
+    SOURCE,
+    Answer,
+    Gap,
+    Policy,
+    answered,
+    our_clock,
+    reconciled,
+)
 
 POINTS = 24
 WHOLE = Span(0, POINTS)

@@ -6,7 +6,7 @@ import pytest
 
 from crypto_assets.domain.intervals import DAY_MS
 from crypto_assets.domain.spans import Span
-from crypto_assets.quality.partition_figures import partition_figures
+from crypto_assets.quality.gaps.partition_figures import partition_figures
 from crypto_assets_tests.counted_work import counted
 from crypto_assets_tests.quality.stored_candles import (
     BTC,

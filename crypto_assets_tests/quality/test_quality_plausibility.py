@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import select, update
 
 from crypto_assets.database.engines import open_database
-from crypto_assets.database.rollback import Depth, carry_out
+from crypto_assets.database.removal.rollback import Depth, carry_out
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import Interval, parse_time
 from crypto_assets.domain.spans import Span
-from crypto_assets.quality.coverage import unverify
-from crypto_assets.quality.plausibility import look_for_implausible
+from crypto_assets.quality.gaps.coverage import unverify
+from crypto_assets.quality.rules.plausibility import look_for_implausible
 from crypto_assets_tests.counted_work import counted
 from crypto_assets_tests.quality.stored_candles import (
     BTC,

@@ -13,11 +13,11 @@ from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import to_datetime
-from crypto_assets.quality.arrears import arrears
-from crypto_assets.quality.integrity import examine, settle_ledger, settle_marks
-from crypto_assets.quality.ledger import USUAL
-from crypto_assets.quality.repairs import outlook
+from crypto_assets.quality.gaps.due import outlook
+from crypto_assets.quality.gaps.ledger import USUAL
+from crypto_assets.quality.gaps.uncollected import arrears
 from crypto_assets.quality.scores import record_scores
+from crypto_assets.quality.verification.examination import examine, settle_ledger, settle_marks
 from crypto_assets_tests.counted_work import counted
 
 MINUTES = "cryptopair_1m_kdata"

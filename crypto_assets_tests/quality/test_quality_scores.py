@@ -10,11 +10,11 @@ from sqlalchemy import select
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import Interval, parse_time
 from crypto_assets.domain.spans import Span
-from crypto_assets.quality.findings import Finding
-from crypto_assets.quality.gaps import Completeness
-from crypto_assets.quality.integrity import Examination, examine
-from crypto_assets.quality.ledger import Policy
+from crypto_assets.quality.gaps.ledger import Policy
+from crypto_assets.quality.gaps.missing import Completeness
+from crypto_assets.quality.rules.findings import Finding
 from crypto_assets.quality.scores import INTEGRITY, record_scores, score
+from crypto_assets.quality.verification.examination import Examination, examine
 from crypto_assets_tests.database.filled_tables import store_entities
 from crypto_assets_tests.quality.stored_candles import BTC, ETH, NOW, QUALITY, collected, store, times_of, written
 

@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, select
 
-from crypto_assets.database.archives import archive_candles
+from crypto_assets.database.archive.move import archive_candles
 from crypto_assets.database.tables import CHANGES
 from crypto_assets.domain.intervals import DAY_MS, parse_time
 from crypto_assets.domain.spans import Span, merge
-from crypto_assets.quality.gaps import missing_spans
-from crypto_assets.quality.holdings import Holdings
+from crypto_assets.quality.gaps.holdings import Holdings
+from crypto_assets.quality.gaps.missing import missing_spans
 from crypto_assets_tests.quality.stored_candles import (
     BTC,
     FIVE_MINUTES,

@@ -67,9 +67,9 @@ def migrate(
     """Upgrades or downgrades the units of `names` (tables or databases; all by default) to `revision`.
 
     `revision` is an id, `head` or `base`. Processes that start at once wait for each other. Downgrading deletes what
-    the older revision has no place for, without a copy: `database.downgrades` makes one. `partitioned` names the
-    intervals whose tables a server partitions by month when it makes them. Raises EnvironmentMismatch before anything
-    is touched, DatabaseError where the database cannot be used, ValueError for an unknown name or revision.
+    the older revision has no place for, without a copy: `database.removal.downgrades` makes one. `partitioned` names
+    the intervals whose tables a server partitions by month when it makes them. Raises EnvironmentMismatch before
+    anything is touched, DatabaseError where the database cannot be used, ValueError for an unknown name or revision.
     """
     target = known_revision(revision)
     with database.migration_lock():

@@ -2,7 +2,7 @@
 
 Here belongs the one table that these triggers write; it is no data of a user's and no table of `TABLES`. On SQLite
 every candle file has its own, since no trigger writes into another file; on a server there is one. Reading and clearing
-it belongs to `quality.changes`.
+it belongs to `quality.verification.marks`.
 """
 
 from __future__ import annotations

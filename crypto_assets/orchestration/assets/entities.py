@@ -1,6 +1,6 @@
 """The entity assets: every currency, pair and perpetual the exchange lists.
 
-How they are found and written belongs to `population`. Called by `definitions`.
+How they are found and written belongs to `collect.symbols`. Called by `definitions`.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
@@ -9,13 +9,13 @@ from datetime import timedelta
 
 import dagster as dg
 
+from crypto_assets.collect.symbols import Populated, populate_assets, populate_markets
 from crypto_assets.database.queries import row_count
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import stating_user_errors
 from crypto_assets.orchestration.metadata import table_metadata
-from crypto_assets.orchestration.population import Populated, populate_assets, populate_markets
 from crypto_assets.orchestration.resources import DatabaseResource, ExchangeResource
 
 _FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=7), warn_window=timedelta(days=2))

@@ -1,7 +1,7 @@
 """The candle assets: fourteen tables from one factory.
 
-An asset body says: window, collect, metadata. How a window is collected belongs to `kdata_run` and `collection`. Called
-by `definitions`.
+An asset body says: window, collect, metadata. How a window is collected belongs to `collect.run` and `collect.candles`.
+Called by `definitions`.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
@@ -11,14 +11,15 @@ from datetime import date, timedelta
 import dagster as dg
 from pydantic import Field
 
+from crypto_assets.collect.run import collect_table
+from crypto_assets.collect.spans_in_config import parse_spans
+from crypto_assets.collect.symbols import names_meant, tracked_now
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
-from crypto_assets.orchestration.kdata_run import collect_table
 from crypto_assets.orchestration.metadata import partition_metadata, run_metadata, table_metadata
 from crypto_assets.orchestration.partitions import partition_window, partitions_definition, refuse_unknown_partitions
-from crypto_assets.orchestration.population import names_meant, tracked_now
 from crypto_assets.orchestration.resources import (
     ArchiveResource,
     DatabaseResource,
@@ -26,7 +27,6 @@ from crypto_assets.orchestration.resources import (
     LedgerResource,
     ProgressResource,
 )
-from crypto_assets.orchestration.spans_in_config import parse_spans
 
 
 class KdataConfig(dg.Config):

@@ -1,6 +1,6 @@
 """The asset of the running system: the database is kept in order, and its sizes are written down over time.
 
-Making room and measuring belongs to `database.maintenance`, judging to `quality.health`. Called by `definitions`.
+Making room and measuring belongs to `database.care.maintenance`, judging to `quality.health`. Called by `definitions`.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
@@ -14,10 +14,10 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import select
 
-from crypto_assets.database.archive_manifest import ArchivedMonth
+from crypto_assets.database.archive.manifest import ArchivedMonth
+from crypto_assets.database.care.index_evidence import IndexUse, index_use
+from crypto_assets.database.care.maintenance import METRICS, TableState, maintain, record
 from crypto_assets.database.engines import Database
-from crypto_assets.database.index_evidence import IndexUse, index_use
-from crypto_assets.database.maintenance import METRICS, TableState, maintain, record
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import to_milliseconds
@@ -26,9 +26,9 @@ from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import stating_user_errors
 from crypto_assets.orchestration.metadata import table_metadata, table_value
 from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource
+from crypto_assets.quality.gaps.ledger import Policy
 from crypto_assets.quality.health import Vital, vitals
 from crypto_assets.quality.history import forget
-from crypto_assets.quality.ledger import Policy
 from crypto_assets.quality.retention import apply_retention
 
 _AHEAD = 2

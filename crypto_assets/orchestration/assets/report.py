@@ -11,12 +11,12 @@ from pathlib import Path
 
 import dagster as dg
 
+from crypto_assets.collect.holes import all_priced
 from crypto_assets.domain.intervals import to_milliseconds
 from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import stating_user_errors
-from crypto_assets.orchestration.holes import all_priced
 from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResource, LedgerResource
-from crypto_assets.quality.deciding import WAITING
+from crypto_assets.quality.gaps.deciding import WAITING
 
 
 @dg.asset(

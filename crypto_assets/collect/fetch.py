@@ -1,0 +1,206 @@
+"""What comes of asking for candles: pages of REST and files of the archive, and how they are cut for storing.
+
+Here belongs what each of them said. Which of them is asked for what belongs to `collect.span_reader`; what is fit to
+store is judged by `collect.judge`, stored by `collect.candles`. Called by all three. No Dagster here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from crypto_assets.domain.intervals import to_datetime
+from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.binance.archive import BinanceArchive
+from crypto_assets.exchange.binance.archive_csv import ArchiveCandles
+from crypto_assets.exchange.binance.archive_files import ArchiveFile
+from crypto_assets.exchange.client import RawPage
+from crypto_assets.exchange.errors import ContractViolation, ExchangeError
+from crypto_assets.frames.candles import archived_candles, parse_candles
+from crypto_assets.quality.conflicts import Conflict
+from crypto_assets.quality.gaps.ledger import Answer
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Window:
+    """A span that REST was asked for, and what it said. `lacked_by` are files that lack candles of it."""
+
+    span: Span
+    lacked_by: tuple[str, ...] = ()
+    received: int = 0
+    refused: int = 0
+    said: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+
+    def answer(self, at: datetime, clock: datetime) -> Answer:
+        """The same as the ledger takes it."""
+        return Answer(self.span, at, clock, self.received, self.said.hexdigest(), self.refused, self.lacked_by)
+
+
+@dataclass
+class RestRows:
+    """Candles that REST gave: a page, or several in a row. `strays` came with them, and were not asked for."""
+
+    window: Window
+    rows: RawPage
+    strays: RawPage = field(default_factory=list)
+
+    @property
+    def newest(self) -> int:
+        """The latest open time."""
+        return max((int(row[0]) for row in self.rows), default=0)
+
+    def frame(self) -> pd.DataFrame:
+        """The candles as they came, `row` their position."""
+        return parse_candles(self.rows)
+
+    def raw(self, positions: Sequence[int]) -> RawPage:
+        """The candles at these positions as REST gave them."""
+        return [self.rows[position] for position in positions]
+
+
+@dataclass
+class FileRows:
+    """Candles of a file of the archive: all of them, or those of `spans`, and none of the days that are `disputed`."""
+
+    candles: ArchiveCandles
+    spans: Sequence[Span] | None = None
+    disputed: list[Span] = field(default_factory=list)
+
+    @property
+    def file(self) -> ArchiveFile:
+        """The file."""
+        return self.candles.file
+
+    def dispute(self, days: Iterable[Span]) -> None:
+        """Another publication has other candles of these days."""
+        self.disputed = sorted({*self.disputed, *days})
+
+    @property
+    def newest(self) -> int:
+        """The latest open time."""
+        return int(self.candles.table["open_time"].to_numpy().max())
+
+    def whole(self) -> pd.DataFrame:
+        """All candles as they are in the file, `row` their position."""
+        return archived_candles(self.candles.table)
+
+    def frame(self) -> pd.DataFrame:
+        """The candles that are taken from it, as `whole` has them."""
+        frame = self.whole()
+        if self.spans is None and not self.disputed:
+            return frame
+        times = frame["open_time"].to_numpy()
+        taken = _opens_in(times, self.spans) if self.spans is not None else np.full(len(times), fill_value=True)
+        return frame[taken & ~_opens_in(times, self.disputed)].reset_index(drop=True)
+
+    def raw(self, positions: Sequence[int]) -> RawPage:
+        """The candles at these positions as REST would have given them."""
+        return self.candles.raw_rows(positions)
+
+    def as_remembered(self) -> dict[str, Any]:
+        """What is to be known of it later, by column of `crypto_source_file`."""
+        return {
+            "period": self.file.period,
+            "sha256": self.candles.sha256,
+            "rows": self.candles.table.num_rows,
+            "last_timestamp": to_datetime(self.newest).replace(tzinfo=None),
+        }
+
+
+Delivery: TypeAlias = RestRows | FileRows
+
+
+def _opens_in(times: npt.NDArray[np.int64], spans: Iterable[Span]) -> npt.NDArray[np.bool_]:
+    found = np.zeros(len(times), dtype=bool)
+    for span in spans:
+        found |= (times >= span.start) & (times < span.end)
+    return found
+
+
+class ArchiveInUse:
+    """The archive as one run uses it, for all its symbols: what came from it, what it lacks, and when to ask no more.
+
+    Without an archive there are no files.
+    """
+
+    def __init__(self, archive: BinanceArchive | None = None) -> None:
+        self._archive = archive
+        self._lock = threading.Lock()
+        self.used: list[str] = []
+        self.lacking = 0
+        self.refused: list[tuple[str, str]] = []
+        self.disputed: list[Conflict] = []
+        self.given_up = ""
+
+    @property
+    def requests(self) -> int:
+        """How many HTTP requests were made, retries included."""
+        return self._archive.requests if self._archive is not None else 0
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether there is an archive that answers, as far as is known."""
+        return self._archive is not None and not self.given_up
+
+    def stop(self) -> None:
+        """Lets no thread wait for the archive any longer."""
+        if self._archive is not None:
+            self._archive.stop()
+
+    def fetch(self, file: ArchiveFile) -> ArchiveCandles | None:
+        """A file that can be trusted, or None; after an archive that does not answer None for all that follow."""
+        if self._archive is None or self.given_up:
+            return None
+        try:
+            candles = self._archive.fetch(file)
+        except ContractViolation as error:
+            self.refused.append((file.name, str(error)))
+            return None
+        except ExchangeError as error:
+            with self._lock:
+                if not self.given_up:
+                    self.given_up = str(error)
+                    _log.warning("the archive is left alone for this run, REST is asked instead: %s", error)
+            return None
+        if candles is None:
+            with self._lock:
+                self.lacking += 1
+            return None
+        self.used.append(file.name)
+        return candles
+
+
+def batches(deliveries: Iterable[Delivery], tail: int) -> Iterator[list[Delivery]]:
+    """Each delivery, as what is stored in one go; from the candle that opens at `tail` on, all that is left.
+
+    What came before an error of the exchange is given first, so that it is stored.
+    """
+    batch: list[Delivery] = []
+    try:
+        for delivery in deliveries:
+            newest, last = delivery.newest, batch[-1] if batch else None
+            if isinstance(delivery, RestRows) and isinstance(last, RestRows) and last.window is delivery.window:
+                last.rows = last.rows + delivery.rows  # parsed at once, which costs less
+                last.strays = last.strays + delivery.strays
+            else:
+                batch.append(delivery)
+            if newest < tail:
+                yield batch
+                batch = []
+    except ExchangeError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch

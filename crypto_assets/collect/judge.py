@@ -1,0 +1,242 @@
+"""Deliveries on their way into a table: parsed, judged, in order, derived; batch after batch of one series.
+
+Here belongs what a batch remembers of those before it, what stands in for a candle that a delivery spoilt or left out
+and that is stored, and from where to where stored candles around a span are to be replaced. What the rules are belongs
+to `frames`, storing to `collect.candles`, which calls this. No Dagster here. Times are milliseconds UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from crypto_assets.collect.fetch import Delivery, FileRows, RestRows
+from crypto_assets.collect.publications import conflicts, days_that_differ
+from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.spans import Span
+from crypto_assets.frames.candles import CANDLE_COLUMNS, LOOKBACK, derive, in_order, parse_candles
+from crypto_assets.frames.contracts import judge_candles
+from crypto_assets.quality.conflicts import Conflict
+from crypto_assets.quality.rejections import Rejection
+
+_STRAY = "open_time: a whole number inside the window that was asked for"
+_CONTRADICTED = "open_time: comes again in the same answer with other numbers"
+
+Stored: TypeAlias = Callable[[Span], pd.DataFrame]
+"""Reads the stored candles of a span, with the columns of `frames.candles.CANDLE_COLUMNS`, in order."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The candles that keep the contract (`archived`: whether from a file), and those of the span that do not.
+
+    `spoilt` are grid points before the span that a refused candle lies on or after, `newest` is the latest open time of
+    all.
+    """
+
+    deliveries: Sequence[Delivery]
+    kept: pd.DataFrame
+    rejections: list[Rejection]
+    spoilt: set[int]
+    newest: int
+
+    def __add__(self, later: Judged) -> Judged:
+        """Both as one; where a candle is in both, that of `later` counts."""
+        return Judged(
+            [*self.deliveries, *later.deliveries],
+            pd.concat([self.kept, later.kept], ignore_index=True),
+            self.rejections + later.rejections,
+            self.spoilt | later.spoilt,
+            max(self.newest, later.newest),
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Candles to write, with their derived columns, and what of the span they came from.
+
+    Among the candles are stored ones that did not come: what they derive from may have changed. `delivered` are the
+    open times of the candles of the span that came, `archived` whether each is from a file, `files` the deliveries from
+    the archive, `conflicts` where these say something else than what is to be written. Candles that open before `since`
+    are not to be written: they are stored as they came.
+    """
+
+    candles: pd.DataFrame
+    delivered: np.ndarray[Any, np.dtype[np.int64]]
+    archived: np.ndarray[Any, np.dtype[np.bool_]]
+    rejections: list[Rejection]
+    files: list[FileRows]
+    conflicts: list[Conflict]
+    since: int
+    lacks_context: bool = False
+    """Whether a candle before the span was refused and is not stored: those after it look back at nothing."""
+
+
+class JudgedCandles:
+    """The candles of `span` and of its `context` on both sides, as they come in order of time."""
+
+    def __init__(self, interval: Interval, span: Span, context: Span, supply: float | None, stored: Stored) -> None:
+        self._interval = interval
+        self._span = span
+        self._context = context
+        self._supply = supply
+        self._stored = stored
+        self._before: pd.DataFrame | None = None
+        self._seen: int | None = None
+        self._since = span.start
+        self._stored_before = parse_candles([])
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there was a batch."""
+        return self._seen is not None
+
+    def judge(self, deliveries: Sequence[Delivery]) -> Judged:
+        """The candles of these deliveries, at least one, by the contract. Counts what REST sent in vain."""
+        frames = [delivery.frame() for delivery in deliveries]
+        parsed = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+        # Judged before duplicates are dropped: a broken delivery must not displace a good one.
+        verdict = judge_candles(parsed, self._interval)
+        reasons = verdict.reasons | _contradicted(verdict.kept, frames)
+        kept = verdict.kept.drop(index=[label for label in reasons if label not in verdict.reasons])
+        newest = max(delivery.newest for delivery in deliveries)
+        strays = _strays(deliveries)
+        if not reasons:
+            return Judged(deliveries, kept, strays, set(), newest)
+        refused = parsed.loc[sorted(reasons), ["open_time", "row"]]
+        spoilt = {self._interval.floor(time) for time in refused["open_time"] if time < self._span.start}
+        refused = refused[refused["open_time"].between(*self._span, inclusive="left")]
+        rejections = strays
+        start = 0
+        for delivery, frame in zip(deliveries, frames, strict=True):
+            of_this = refused.loc[start : start + len(frame) - 1]
+            start += len(frame)
+            rows = delivery.raw(of_this["row"].tolist()) if len(of_this) else []
+            rejections += [Rejection(row, reasons[at]) for row, at in zip(rows, of_this.index, strict=True)]
+            if isinstance(delivery, RestRows):
+                delivery.window.refused += len(of_this)
+        return Judged(deliveries, kept, rejections, spoilt, newest)
+
+    def compare_with_stored(self, deliveries: Iterable[Delivery]) -> None:
+        """Disputes the days of files that have other candles than are stored: REST says which of them are right."""
+        for each in deliveries:
+            if isinstance(each, FileRows):
+                each.dispute(days_that_differ(each.whole(), self._stored(each.file.span)))
+
+    def lacking(self, judged: Judged | None = None) -> npt.NDArray[np.int64]:
+        """The candles of the span, by open time, that did not come up to the newest of `judged`, or to the span's end.
+
+        Those before belong to the batches that were.
+        """
+        step = self._interval.milliseconds
+        end = self._span.end if judged is None else min(self._interval.floor(judged.newest) + step, self._span.end)
+        grid = np.arange(self._interval.ceil(max(self._reached, self._span.start)), end, step)
+        return grid if judged is None else grid[~np.isin(grid, judged.kept["open_time"].to_numpy())]
+
+    def follow(self, judged: Judged) -> Batch:
+        """The next batch: each candle once, in order."""
+        kept = in_order(judged.kept, after=self._seen)
+        if not self.has_begun:
+            self._recall()
+        start, self._seen = self._reached, max(self._seen or 0, judged.newest)
+        self._compare(kept)
+        times, archived = kept["open_time"].to_numpy(), kept["archived"].to_numpy()
+        inside = slice(*times.searchsorted(self._span))
+        derived = self._derived(kept, Span(start, self._reached))
+        files = [delivery for delivery in judged.deliveries if isinstance(delivery, FileRows)]
+        lacks_context = not judged.spoilt.issubset(derived["open_time"])
+        disputed = [conflict for file in files for conflict in conflicts(file, kept, self._interval)]
+        return Batch(
+            derived, times[inside], archived[inside], judged.rejections, files, disputed, self._since, lacks_context
+        )
+
+    def finish(self) -> Batch:
+        """What comes of the rest of the context, in which the exchange had nothing more."""
+        start, self._seen = self._reached, self._context.end
+        none = parse_candles([])
+        derived = self._derived(none, Span(start, self._context.end))
+        return Batch(derived, none["open_time"].to_numpy(), none["archived"].to_numpy(), [], [], [], self._since)
+
+    def _recall(self) -> None:
+        """Reads what is stored before the span, and what those candles look back at."""
+        start = max(0, self._context.start - LOOKBACK * self._interval.milliseconds)
+        stored = self._stored(Span(start, self._span.start))
+        history, self._stored_before = _cut(stored, self._context.start)
+        self._before = history if len(history) else None
+
+    def _compare(self, kept: pd.DataFrame) -> None:
+        """Notes from where on, and how far beyond the span, stored candles are other than those that came."""
+        before, later = _cut(kept, self._span.start)
+        self._since = min([self._since, *_differing(before, self._stored_before)])
+        after = later[later["open_time"] >= self._span.end]
+        if after.empty:
+            return
+        differing = _differing(after, self._stored(Span(self._span.end, self._context.end)))
+        if differing:
+            # Up to here stored candles look back at one that is replaced.
+            self._seen = max(self._seen or 0, max(differing) + LOOKBACK * self._interval.milliseconds)
+
+    @property
+    def _reached(self) -> int:
+        """The first grid point that no batch has come to."""
+        if self._seen is None:
+            return self._interval.ceil(self._context.start)
+        return self._interval.floor(self._seen) + self._interval.milliseconds
+
+    def _derived(self, kept: pd.DataFrame, span: Span) -> pd.DataFrame:
+        """The candles of `span` with their derived columns: those that came, and stored ones where none came."""
+        if len(kept) < self._interval.count(*span):
+            stored = self._stored(span)
+            absent = stored[~np.isin(stored["open_time"].to_numpy(), kept["open_time"].to_numpy())]
+            if len(absent):
+                kept = in_order(pd.concat([absent, kept], ignore_index=True))
+        history = kept if self._before is None else pd.concat([self._before, kept], ignore_index=True)
+        derived = derive(history, self._interval, self._supply).iloc[len(history) - len(kept) :]
+        self._before = history.iloc[-LOOKBACK:]
+        return derived
+
+
+def _strays(deliveries: Sequence[Delivery]) -> list[Rejection]:
+    """What came without having been asked for. Counts it as sent in vain."""
+    strays: list[Rejection] = []
+    for delivery in deliveries:
+        if isinstance(delivery, RestRows):
+            delivery.window.refused += len(delivery.strays)
+            strays += [Rejection(row, [_STRAY]) for row in delivery.strays]
+    return strays
+
+
+def _contradicted(kept: pd.DataFrame, frames: Sequence[pd.DataFrame]) -> dict[int, list[str]]:
+    """By label, candles that come again in the same delivery with other numbers: the last one is taken."""
+    contradicted: dict[int, list[str]] = {}
+    start = 0
+    for frame in frames:
+        own = kept.loc[start : start + len(frame) - 1]
+        start += len(frame)
+        if bool((np.diff(own["open_time"].to_numpy()) > 0).all()):
+            continue
+        again = own[own.duplicated("open_time", keep=False)]
+        last = again.drop_duplicates("open_time", keep="last").set_index("open_time")
+        taken = last.loc[again["open_time"], list(CANDLE_COLUMNS[1:])].to_numpy()
+        differs = (again[list(CANDLE_COLUMNS[1:])].to_numpy() != taken).any(axis=1)
+        contradicted |= {int(label): [_CONTRADICTED] for label in again.index[differs]}
+    return contradicted
+
+
+def _cut(candles: pd.DataFrame, at: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The candles that open before, and those from then on; both in order of time."""
+    position = candles["open_time"].to_numpy().searchsorted(at)
+    return candles.iloc[:position], candles.iloc[position:]
+
+
+def _differing(came: pd.DataFrame, stored: pd.DataFrame) -> list[int]:
+    """The open times of candles that are stored with other values than they came with."""
+    both = np.intersect1d(came["open_time"], stored["open_time"])
+    values = [frame.loc[frame["open_time"].isin(both), list(CANDLE_COLUMNS)].to_numpy() for frame in (came, stored)]
+    differing: list[int] = both[(values[0] != values[1]).any(axis=1)].tolist()
+    return differing

@@ -1,0 +1,168 @@
+"""Where the candles of a span come from: files of the exchange's archive, and REST for all that these leave.
+
+Here belongs which of the two is asked for what. What they said is kept in `collect.fetch`. Called by `collect.candles`.
+No Dagster here.
+
+REST is the arbiter. A monthly file is a cheaper way to the same candles: the hours that its candles make must be those
+of REST, and days that differ are asked of REST. What a file lacks proves nothing, so that is asked of REST, too, and
+only what REST answers is evidence of a gap. A candle that REST has not, in whatever span it is asked for, is taken from
+the daily file of its day, if that has it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pandas as pd
+
+from crypto_assets.collect.fetch import ArchiveInUse, Delivery, FileRows, RestRows, Window
+from crypto_assets.collect.plan import joined
+from crypto_assets.collect.publications import days_that_rest_disputes, grid_spans
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.intervals import DAY_MS, Interval, PartitionScheme, partition_key
+from crypto_assets.domain.spans import Span, intersect, subtract
+from crypto_assets.exchange.binance.archive import files_for
+from crypto_assets.exchange.binance.archive_csv import ArchiveCandles
+from crypto_assets.exchange.binance.archive_files import ArchiveFile
+from crypto_assets.exchange.client import Exchange, RawPage, StrayRow, marked
+from crypto_assets.frames.candles import parse_candles
+from crypto_assets.quality.gaps.ledger import Answer
+
+_WORTH_A_REQUEST = 500
+"""How many candles must lie between two that a file lacks, for them to be asked for by themselves."""
+
+
+class SpanReader:
+    """Reads one span of one symbol, with its context on both sides, once. Times are milliseconds UTC.
+
+    `context` contains `span`. What the exchange raises is raised.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        archive: ArchiveInUse,
+        series: tuple[MarketType, str, Interval],
+        span: Span,
+        context: Span,
+        clock: int,
+    ) -> None:
+        self._exchange, self._archive, self._series = exchange, archive, series
+        self._span, self._context, self._clock = span, context, clock
+        self._windows: list[Window] = []
+        self._days: dict[int, ArchiveCandles | None] = {}
+
+    @property
+    def _interval(self) -> Interval:
+        return self._series[2]
+
+    def deliveries(self) -> Iterator[Delivery]:
+        """All of it in order of time: files, and pages for what no file covers."""
+        start = self._context.start
+        for found in self._files():
+            yield from self._rest(Span(start, found.file.span.start))
+            yield found
+            start = found.file.span.end
+        yield from self._rest(Span(start, self._context.end))
+
+    def daily_instead(self, times: npt.NDArray[np.int64]) -> list[Delivery]:
+        """The candles that open at these times, and that REST has not, from their daily files.
+
+        Of 9 and 10 February 2018 these have the candles on the grid, while months and REST have not.
+        """
+        found: list[Delivery] = []
+        if not self._archive.is_asked:
+            return found
+        of_days = times // DAY_MS
+        for day in np.unique(of_days).tolist():
+            candles = self._day(day * DAY_MS)
+            if candles is None:
+                continue
+            own = times[of_days == day]
+            delivery = FileRows(candles, grid_spans(own, self._interval))
+            there = np.isin(own, candles.table["open_time"].to_numpy())
+            if there.any():
+                found.append(delivery)
+            for window in self._windows:
+                if intersect([window.span], grid_spans(own[~there], self._interval)):
+                    window.lacked_by = (*dict.fromkeys((*window.lacked_by, candles.file.name)),)
+        return found
+
+    def lacking(self, deliveries: Iterable[Delivery], there: np.ndarray[Any, np.dtype[np.int64]]) -> list[Delivery]:
+        """What REST has of the candles that are missing in files; `there` are the open times of those to be kept."""
+        files = [delivery for delivery in deliveries if isinstance(delivery, FileRows)]
+        unasked = subtract((file.file.span for file in files), (window.span for window in self._windows))
+        missing = [gap for span in unasked for gap in self._missing(span, there)]
+        found: list[Delivery] = []
+        for span in joined(missing, _WORTH_A_REQUEST * self._interval.milliseconds):
+            found += self._rest(span, tuple(file.file.name for file in files if self._lacks(file, span)))
+        return found
+
+    def answers(self, at: datetime, clock: datetime) -> list[Answer]:
+        """What REST said about the span, once all was read: `at` by our clock, `clock` the exchange's (naive UTC)."""
+        return [window.answer(at, clock) for window in self._windows if window.span.start < window.span.end]
+
+    def _files(self) -> Iterator[FileRows]:
+        """The files of the span that can be had, oldest first, without the days that REST disputes."""
+        if not self._archive.is_asked:
+            return
+        for file in files_for(*self._series, self._span, self._clock):
+            candles = self._archive.fetch(file)
+            if candles is not None:
+                found = FileRows(candles)
+                found.dispute(days_that_rest_disputes(found.whole(), self._hours(file.span)))
+                yield found
+
+    def _hours(self, span: Span) -> pd.DataFrame:
+        """What REST has of the hours of a span."""
+        market_type, exchange_id, _ = self._series
+        pages = self._exchange.candle_pages(market_type, exchange_id, Interval.H1, span)
+        return parse_candles([row for page in pages for row in _parted(marked(page, span))[0]])
+
+    def _day(self, start: int) -> ArchiveCandles | None:
+        """The daily file of this day, None where there is none to trust."""
+        if start not in self._days:
+            file = ArchiveFile(*self._series, partition_key(PartitionScheme.DAILY, start))
+            self._days[start] = self._archive.fetch(file) if file.expected_ms <= self._clock else None
+        return self._days[start]
+
+    def _rest(self, asked: Span, lacked_by: tuple[str, ...] = ()) -> Iterator[RestRows]:
+        if asked.start >= asked.end:
+            return
+        window = Window(asked.intersect(self._span), lacked_by)
+        self._windows.append(window)
+        for page in self._exchange.candle_pages(*self._series, asked):
+            window.said.update(_as_bytes(page))
+            rows, strays = _parted(marked(page, asked))
+            window.received += sum(window.span.start <= row[0] < window.span.end for row in rows)
+            yield RestRows(window, rows, strays)
+
+    def _lacks(self, file: FileRows, span: Span) -> bool:
+        return bool(self._missing(span.intersect(file.file.span), file.candles.table["open_time"].to_numpy()))
+
+    def _missing(self, span: Span, there: np.ndarray[Any, np.dtype[np.int64]]) -> list[Span]:
+        step = self._interval.milliseconds
+        grid = np.arange(self._interval.ceil(span.start), span.end, step)
+        return grid_spans(grid[~np.isin(grid, there)], self._interval)
+
+
+def _parted(page: RawPage) -> tuple[RawPage, RawPage]:
+    """The rows that were asked for, and the strays."""
+    if StrayRow not in set(map(type, page)):
+        return page, []
+    strays: RawPage = [row for row in page if isinstance(row, StrayRow)]
+    return [row for row in page if not isinstance(row, StrayRow)], strays
+
+
+def _as_bytes(page: RawPage) -> bytes:
+    """What a page says, the same however the rows are cut into pages."""
+    try:
+        return orjson.dumps(page)[1:-1] + b","
+    except TypeError:  # a number of more than 64 bits, or text that is none
+        return json.dumps(page)[1:-1].encode() + b","

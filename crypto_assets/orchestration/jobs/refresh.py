@@ -1,0 +1,115 @@
+"""The `refresh_kdata` job: every candle table from its last collected partition to now, without naming partitions.
+
+An asset job cannot span daily and monthly partitions, so this job is made of ops that share the assets' code and report
+each partition they touch as materialized. Called by `jobs`.
+"""
+
+# No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
+
+import dagster as dg
+from sqlalchemy import func, select
+
+from crypto_assets.collect.run import TableRun, collect_table
+from crypto_assets.collect.symbols import populate_markets, tracked_now
+from crypto_assets.database.engines import Database
+from crypto_assets.database.entity_names import entities_called
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
+from crypto_assets.domain.intervals import partition_key, partition_span
+from crypto_assets.domain.spans import Span
+from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
+from crypto_assets.orchestration.metadata import partition_metadata, run_metadata
+from crypto_assets.orchestration.resources import (
+    ArchiveResource,
+    DatabaseResource,
+    ExchangeResource,
+    LedgerResource,
+    ProgressResource,
+)
+
+
+def build_listing_op(market_type: MarketType, tracked: tuple[str, ...]) -> dg.OpDefinition:
+    """The op that refreshes one entity table: a symbol that ended, or resumed, is owed its candles accordingly."""
+
+    @dg.op(name=f"refresh_{market_type.entity_table}", pool="binance", out=dg.Out(dg.Nothing))
+    def refresh_listing(context: dg.OpExecutionContext, exchange: ExchangeResource, database: DatabaseResource) -> None:
+        """Lists the market's symbols anew."""
+        if tracked:
+            with stating_user_errors(), exchange.open() as asked, database.open() as opened:
+                populated = populate_markets(opened, asked, market_type, tracked, asked.server_time(market_type))
+            for remark in populated.remarks:
+                context.log.warning("%s", remark)
+
+    return refresh_listing
+
+
+def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
+    """The op that refreshes one candle table."""
+    market_type, _ = KDATA_TABLES[table]
+
+    @dg.op(name=f"refresh_{table}", pool="binance", ins={"listed": dg.In(dg.Nothing)})
+    def refresh(
+        context: dg.OpExecutionContext,
+        exchange: ExchangeResource,
+        archive: ArchiveResource,
+        database: DatabaseResource,
+        ledger: LedgerResource,
+        progress: ProgressResource,
+    ) -> None:
+        """Collects what is missing since the last collected partition of `table`."""
+        if not tracked:
+            context.log.info("%s: no symbols are configured", table)
+            return
+        with stating_user_errors(), exchange.open() as asked, archive.open() as files, database.open() as opened:
+            symbols = tracked_now(opened, market_type, tracked)
+            window = refresh_window(opened, table, symbols, asked.server_time(market_type) - asked.close_margin_ms)
+            run = collect_table(
+                asked,
+                opened,
+                table,
+                symbols,
+                window,
+                only_missing=True,
+                policy=ledger.policy,
+                now=ledger.now,
+                progress=progress.tell(context.log),
+                archive=files,
+            )
+        report_partitions(context, run)
+
+    return refresh
+
+
+def report_partitions(context: dg.OpExecutionContext, run: TableRun) -> None:
+    """Tells Dagster of each partition of a run that it was materialized. Raises Failure where a symbol failed."""
+    fail_if_incomplete(run)
+    total = run_metadata(run)
+    for key, figures in partition_metadata(run).items():
+        context.log_event(dg.AssetMaterialization(asset_key=run.table, partition=key, metadata=total | figures))
+
+
+def refresh_window(database: Database, table: str, tracked: tuple[str, ...], clock: int) -> Span:
+    """From the last collected partition of the table (the running one if none was) to the end of the running one.
+
+    The last partition is the earliest of the `tracked` symbols' last ones, so that a symbol left behind catches up; one
+    that is no longer tracked holds nobody back.
+    """
+    market_type, interval = KDATA_TABLES[table]
+    coverage, entities = TABLES["crypto_kdata_coverage"], TABLES[market_type.entity_table]
+    with database.connect(entities.name) as connection:
+        chosen = {row.id for row in entities_called(connection, entities, tracked).values()}
+    latest = (
+        select(func.max(coverage.c.partition).label("partition"))
+        .where(
+            coverage.c.provider == PROVIDER,
+            coverage.c.level == interval.value,
+            coverage.c.entity_id.in_(chosen),
+        )
+        .group_by(coverage.c.entity_id)
+        .subquery()
+    )
+    scheme = interval.partition_scheme
+    running = partition_key(scheme, clock)
+    with database.connect(table) as connection:
+        first = connection.scalar(select(func.min(latest.c.partition))) or running
+    return Span(partition_span(scheme, min(first, running))[0], partition_span(scheme, running)[1])

@@ -1,0 +1,213 @@
+"""What has been collected: the coverage table, and from it the candles that are owed.
+
+Owed is the grid over the partitions that were collected, the short holes between them and what was decided to be
+collected, cut to the spans in which an entity was listed and to the last candle closed by the exchange's clock when the
+last partition of a run was asked (`holes`, docs/decisions/0003). A table never collected owes nothing. What is stored
+of it belongs to `verification`. Called by that, `gaps`, `integrity`, `retention` and `orchestration`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, Row, Table, case, func, or_, select, update
+
+from crypto_assets.database.tables import TABLES
+from crypto_assets.database.writes import upsert
+from crypto_assets.domain.entities import PROVIDER, MarketType
+from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_datetime, to_milliseconds
+from crypto_assets.domain.spans import Span, intersect, merge
+from crypto_assets.quality.gaps.collected_runs import collected_runs, of_series
+from crypto_assets.quality.gaps.decisions import decisions
+from crypto_assets.quality.gaps.holes import LONGEST_HOLE, meant
+
+_COVERAGE = TABLES["crypto_kdata_coverage"]
+_LISTING = TABLES["crypto_listing"]
+_FOREVER = 253_402_300_800_000  # the year 10000, later than any candle
+
+
+@dataclass(frozen=True)
+class Owed:
+    """One entity's owed spans of one candle table; none where it was never listed within what was collected.
+
+    `chosen` are long holes among them that somebody decided to have collected. Not owed are `waiting`, those that
+    nobody decided about, and `left`, those that somebody decided to leave.
+    """
+
+    entity_id: str
+    spans: list[Span]
+    chosen: list[Span] = field(default_factory=list)
+    waiting: list[Span] = field(default_factory=list)
+    left: list[Span] = field(default_factory=list)
+
+    def within(self, span: Span) -> list[Span]:
+        """The owed parts of `span`."""
+        return intersect(self.spans, [span])
+
+
+def listed_spans(
+    connection: Connection, entities: Table, entity_ids: Collection[str], interval: Interval
+) -> dict[str, list[Span]]:
+    """When candles of this interval can open, by entity id: from a listing's first candle to its end.
+
+    An entity that was listed more than once has several spans; one whose dates are unknown is listed always.
+    """
+    dates = select(entities.c.id, entities.c.list_date, entities.c.end_date).where(entities.c.id.in_(entity_ids))
+    spans = {
+        row.id: [_listed(row.list_date, row.end_date, interval)] for row in connection.execute(dates.order_by("id"))
+    }
+    several: dict[str, list[Span]] = {}
+    rows = connection.execute(select(_LISTING).where(_LISTING.c.entity_id.in_(entity_ids)))
+    for row in rows.all():
+        several.setdefault(row.entity_id, []).append(_listed(row.start, row.end, interval))
+    always = {entity_id: [Span(0, _FOREVER)] for entity_id in entity_ids}
+    return always | spans | {entity_id: merge(listed) for entity_id, listed in several.items()}
+
+
+def _listed(start: Any, end: Any, interval: Interval) -> Span:
+    return Span(interval.floor(to_milliseconds(start)) if start else 0, to_milliseconds(end) if end else _FOREVER)
+
+
+def owed_spans(
+    connection: Connection,
+    entities: Table,
+    interval: Interval,
+    entity_id: str | None = None,
+    *,
+    longest_hole: timedelta = LONGEST_HOLE,
+) -> list[Owed]:
+    """What is owed of every collected entity of the entity table `entities` at `interval`, by entity id.
+
+    `longest_hole` is how long a hole between collected partitions may be to be owed without a decision.
+    """
+    decided = decisions(connection, _kind(entities), interval, entity_id)
+    collected = collected_runs(connection, _kind(entities), interval, entity_id)
+    listed = listed_spans(connection, entities, list(collected), interval)
+    owed = []
+    for each, runs in collected.items():
+        closed = [run.closed(interval) for run in runs]
+        found = meant(closed, listed[each], decided.get(each, ()), longest_hole)
+        owed.append(Owed(each, found.owed, found.chosen, found.waiting, found.left))
+    return owed
+
+
+def covered_partitions(
+    connection: Connection,
+    market_type: MarketType,
+    interval: Interval,
+    entity_id: str | None = None,
+    partitions: Collection[str] | None = None,
+) -> dict[str, dict[str, Row[Any]]]:
+    """The rows of the coverage table by entity id and partition key: expected, present, verified_at, digest."""
+    c = _COVERAGE.c
+    own = [] if entity_id is None else [c.entity_id == entity_id]
+    chosen = [] if partitions is None else [c.partition.in_(partitions)]
+    return _rows_by_entity(connection, interval, market_type.entity_type, *own, *chosen)
+
+
+def covered_between(
+    connection: Connection,
+    market_type: MarketType,
+    interval: Interval,
+    entity_ids: Collection[str],
+    first: str,
+    last: str,
+) -> dict[str, dict[str, Row[Any]]]:
+    """The same of many entities for all partitions from the first to the last: one range of the key for each."""
+    c = _COVERAGE.c
+    own = (c.entity_id.in_(entity_ids), c.partition >= first, c.partition <= last)
+    return _rows_by_entity(connection, interval, market_type.entity_type, *own)
+
+
+def _rows_by_entity(
+    connection: Connection, interval: Interval, entity_type: str, *where: Any
+) -> dict[str, dict[str, Row[Any]]]:
+    c = _COVERAGE.c
+    columns = (c.entity_id, c.partition, c.expected, c.present, c.verified_at, c.digest)
+    found: dict[str, dict[str, Row[Any]]] = {}
+    statement: Any = select(*columns).where(*of_series(interval, entity_type, None), *where)
+    for row in connection.execute(statement).all():
+        found.setdefault(row.entity_id, {})[row.partition] = row
+    return found
+
+
+def uneven_partitions(
+    connection: Connection, market_type: MarketType, interval: Interval
+) -> dict[str, dict[str, Row[Any]]]:
+    """The rows of the coverage table, as `covered_partitions` has them, that are unverified or lack candles."""
+    c = _COVERAGE.c
+    return _rows_by_entity(connection, interval, market_type.entity_type, or_(c.digest == "", c.present != c.expected))
+
+
+def verified_totals(connection: Connection, market_type: MarketType, interval: Interval) -> dict[str, int]:
+    """How many candles the verified partitions of each collected entity have together, by entity id.
+
+    Added up where the rows are: so many of them are there that none may be brought here to be counted.
+    """
+    c = _COVERAGE.c
+    total = func.sum(case((c.digest != "", c.present), else_=0))
+    statement = (
+        select(c.entity_id, total).where(*of_series(interval, market_type.entity_type, None)).group_by(c.entity_id)
+    )
+    return {entity_id: int(present) for entity_id, present in connection.execute(statement).all()}
+
+
+def claim_coverage(
+    connection: Connection, entities: Table, entity_id: str, interval: Interval, window: Span, clock: int
+) -> list[str]:
+    """Notes the partitions of `window` that were never collected as asked for, before all their candles are stored.
+
+    From then on they are owed: a run that is killed leaves gaps that are seen, not a table that looks whole. Returns
+    them.
+    """
+    c = _COVERAGE.c
+    known = set(connection.scalars(select(c.partition).where(*of_series(interval, "", entity_id))))
+    listed = listed_spans(connection, entities, [entity_id], interval)[entity_id]
+    keys = partition_keys(interval.partition_scheme, window.start, window.end)
+    claimed = [key for key in keys if key not in known]
+    rows = [coverage_row(entity_id, interval, key, listed, clock) | {"source": ""} for key in claimed]
+    record_coverage(connection, rows)
+    return claimed
+
+
+def coverage_row(
+    entity_id: str, interval: Interval, key: str, listed: Iterable[Span], clock: int, present: int = 0, digest: str = ""
+) -> dict[str, Any]:
+    """A row of the coverage table for a partition that was asked for at `clock`; unverified without a digest."""
+    span = Span(*partition_span(interval.partition_scheme, key))
+    return {
+        "entity_id": entity_id,
+        "provider": PROVIDER,
+        "level": interval.value,
+        "partition": key,
+        "expected": sum(interval.count(*each) for each in askable(interval, span, listed, clock)),
+        "present": present,
+        "verified_at": to_datetime(clock).replace(tzinfo=None),
+        "digest": digest,
+    }
+
+
+def askable(interval: Interval, span: Span, listed: Iterable[Span], clock: int) -> list[Span]:
+    """The parts of `span` in which candles can have closed at `clock`."""
+    return intersect([span.intersect(Span(0, interval.closed_before(clock)))], listed)
+
+
+def record_coverage(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Stores rows of the coverage table."""
+    if rows:
+        upsert(connection, _COVERAGE, pd.DataFrame(rows))
+
+
+def unverify(connection: Connection, entity_id: str, interval: Interval, partitions: Collection[str]) -> None:
+    """Notes that the candles of these partitions are being changed by us: until they are verified, anything goes."""
+    if partitions:
+        where = (*of_series(interval, "", entity_id), _COVERAGE.c.partition.in_(partitions))
+        connection.execute(update(_COVERAGE).where(*where).values(digest=""))
+
+
+def _kind(entities: Table) -> str:
+    return entities.name.replace("_", "")

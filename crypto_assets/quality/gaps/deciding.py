@@ -1,0 +1,169 @@
+"""Deciding about long holes between collected partitions: to have them collected, to let them be, to take that back.
+
+Here belongs what a decision leads to: what is owed from then on is a gap of the ledger, asked for as any other; what is
+owed no more leaves it. What holes are belongs to `holes`. Called by `integrity`, `orchestration` and `cli`.
+Spans are milliseconds UTC, moments naive UTC by our own clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, delete, select
+
+from crypto_assets.database.engines import Database
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.intervals import partition_keys
+from crypto_assets.domain.spans import Span, intersect, merge, subtract
+from crypto_assets.quality.gaps.collected_runs import of_series
+from crypto_assets.quality.gaps.coverage import Owed, owed_spans
+from crypto_assets.quality.gaps.decisions import decisions, replace_decisions
+from crypto_assets.quality.gaps.holes import COLLECT, LEAVE, Decision
+from crypto_assets.quality.gaps.ledger import Policy
+from crypto_assets.quality.gaps.missing import missing_spans
+from crypto_assets.quality.gaps.rows import load_gaps
+from crypto_assets.quality.verification.partitions import Look, Series
+
+_COVERAGE = TABLES["crypto_kdata_coverage"]
+_QUALITY = "crypto_quality"
+ALWAYS = Span(0, 253_402_300_800_000)
+
+
+class Verdict(StrEnum):
+    """What is decided about a hole, or that an earlier decision is taken back."""
+
+    COLLECT = COLLECT
+    LEAVE = LEAVE
+    UNDO = "undo"
+
+
+@dataclass(frozen=True)
+class Hole:
+    """A long hole of one symbol, or the part of it that a decision speaks of.
+
+    `state` is `waiting`, `collect` or `leave`; `symbol` the ccxt symbol, or the entity id where none is known.
+    """
+
+    table: str
+    entity_id: str
+    symbol: str
+    span: Span
+    state: str
+
+
+WAITING = "waiting"
+
+
+def holes(connection: Connection, table_name: str, policy: Policy) -> list[Hole]:
+    """The long holes of a candle table that wait for a decision or had one, by symbol and time."""
+    market_type, interval = KDATA_TABLES[table_name]
+    entities = TABLES[market_type.entity_table]
+    owed = owed_spans(connection, entities, interval, longest_hole=policy.longest_hole)
+    if not any(each.waiting or each.chosen or each.left for each in owed):
+        return []
+    names = {row.id: row.name for row in connection.execute(select(entities.c.id, entities.c.name))}
+    return holes_of(table_name, owed, names)
+
+
+def holes_of(table_name: str, owed: Iterable[Owed], names: Mapping[str, str]) -> list[Hole]:
+    """The same of what is owed already known; `names` are the ccxt symbols by entity id."""
+    return sorted(
+        (
+            Hole(table_name, each.entity_id, names.get(each.entity_id, each.entity_id), span, state)
+            for each in owed
+            for state, spans in ((WAITING, each.waiting), (COLLECT, each.chosen), (LEAVE, each.left))
+            for span in spans
+        ),
+        key=lambda hole: (hole.symbol, hole.span),
+    )
+
+
+def decide(
+    database: Database,
+    table_name: str,
+    verdict: Verdict,
+    now: datetime,
+    by: str,
+    policy: Policy,
+    *,
+    symbols: Collection[str] | None = None,
+    within: Span = ALWAYS,
+) -> list[Hole]:
+    """Decides about the long holes of a candle table, or the parts of them `within` a span; what that was about.
+
+    `symbols` are ccxt symbols, all where None; `by` says who decided, and where. To collect is said of holes that wait
+    or were left, to leave of those that wait or were to be collected; undo takes both back. Each symbol is a
+    transaction, in which the ledger follows.
+    """
+    if verdict is not Verdict.COLLECT:
+        _release_claims(database, table_name, symbols, within)
+    with database.connect(table_name) as connection:
+        found = [hole for hole in holes(connection, table_name, policy) if symbols is None or hole.symbol in symbols]
+    changed: list[Hole] = []
+    for entity_id in sorted({hole.entity_id for hole in found}):
+        about = [
+            Hole(hole.table, entity_id, hole.symbol, span, hole.state)
+            for hole in found
+            if hole.entity_id == entity_id and hole.state in _ABOUT[verdict]
+            for span in intersect([hole.span], [within])
+        ]
+        if about:
+            with database.begin(table_name, also=[_QUALITY]) as connection:
+                series = Series(connection, table_name, entity_id)
+                _decide(series, verdict, merge(hole.span for hole in about), now, by, policy)
+            changed += about
+    return changed
+
+
+_ABOUT = {
+    Verdict.COLLECT: (WAITING, LEAVE),
+    Verdict.LEAVE: (WAITING, COLLECT),
+    Verdict.UNDO: (COLLECT, LEAVE),
+}
+
+
+def _decide(series: Series, verdict: Verdict, spans: list[Span], now: datetime, by: str, policy: Policy) -> None:
+    connection, interval, entity_id = series.connection, series.interval, series.entity_id
+    made = [] if verdict is Verdict.UNDO else [Decision(span, verdict.value, now, by) for span in spans]
+    replace_decisions(connection, entity_id, interval, spans, made)
+    missing: list[Span] = []
+    if verdict is Verdict.COLLECT:
+        for span in spans:
+            missing += missing_spans(connection, series.table, entity_id, interval, span)
+    series.account(Look(spans, missing), now, policy)
+
+
+def _release_claims(database: Database, table_name: str, symbols: Collection[str] | None, within: Span) -> None:
+    """Forgets the partitions of holes to be collected that a run claimed, and of which nothing ever came.
+
+    A run that was ended would leave up to a hundred of them owed otherwise, and come back for these.
+    """
+    market_type, interval = KDATA_TABLES[table_name]
+    entities, c = TABLES[market_type.entity_table], _COVERAGE.c
+    with database.connect(table_name) as connection:
+        decided = decisions(connection, market_type.entity_type, interval)
+        names = {row.id: row.name for row in connection.execute(select(entities.c.id, entities.c.name))}
+    for entity_id, known in decided.items():
+        if symbols is not None and names.get(entity_id, entity_id) not in symbols:
+            continue
+        spans = intersect([each.span for each in known if each.decision == COLLECT], [within])
+        keys = [key for span in spans for key in partition_keys(interval.partition_scheme, *span)]
+        if keys:
+            with database.begin(table_name, also=[_QUALITY]) as connection:
+                claimed = (*of_series(interval, "", entity_id), c.partition.in_(keys), c.source == "")
+                connection.execute(delete(_COVERAGE).where(*claimed))
+
+
+def close_disowned(database: Database, table_name: str, owed: Sequence[Owed], now: datetime, policy: Policy) -> None:
+    """Takes out of the ledger what is not `owed` any more, as after a setting changed; nearly always nothing."""
+    spans = {each.entity_id: each.spans for each in owed}
+    with database.connect(table_name) as connection:
+        gaps = load_gaps(connection, *KDATA_TABLES[table_name])
+    for entity_id, known in gaps.items():
+        if subtract([gap.span for gap in known], spans.get(entity_id, [])):
+            with database.begin(table_name, also=[_QUALITY]) as connection:
+                Series(connection, table_name, entity_id).account(Look([], []), now, policy)

@@ -1,0 +1,77 @@
+"""The table `crypto_kdata_decision`: what somebody decided about holes between collected partitions.
+
+Here belong its rows. What they mean belongs to `holes`, what is done when one is made or taken back to `deciding`,
+which calls this, as does `coverage`. Spans are milliseconds UTC, moments naive UTC by our own clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.intervals import Interval, to_datetime, to_milliseconds
+from crypto_assets.domain.spans import Span, merge, subtract
+from crypto_assets.quality.gaps.holes import Decision
+
+_DECISION = TABLES["crypto_kdata_decision"]
+
+
+def decisions(
+    connection: Connection, entity_type: str, interval: Interval, entity_id: str | None = None
+) -> dict[str, list[Decision]]:
+    """The decisions about one symbol, or about all symbols of a type, at `interval`: by entity id, in order of time."""
+    c = _DECISION.c
+    where: list[Any] = [c.provider == PROVIDER, c.level == interval.value]
+    if entity_id is not None:
+        where.append(c.entity_id == entity_id)
+    else:
+        # Ids begin with their type and an underscore, after which comes the backquote.
+        where += [c.entity_id >= f"{entity_type}_", c.entity_id < f"{entity_type}`"]
+    found: dict[str, list[Decision]] = {}
+    for row in connection.execute(select(_DECISION).where(*where).order_by(c.entity_id, c.start)):
+        span = Span(to_milliseconds(row.start), to_milliseconds(row.end) + interval.milliseconds)
+        found.setdefault(row.entity_id, []).append(Decision(span, row.decision, row.decided_at, row.decided_by))
+    return found
+
+
+def replace_decisions(
+    connection: Connection, entity_id: str, interval: Interval, spans: Iterable[Span], made: Iterable[Decision]
+) -> None:
+    """Takes back what was decided about `spans` of an entity, and stores the decisions `made` instead.
+
+    What earlier decisions say of other times holds on.
+    """
+    spans, c = merge(spans), _DECISION.c
+    known = decisions(connection, "", interval, entity_id).get(entity_id, [])
+    kept = [
+        Decision(rest, each.decision, each.decided_at, each.decided_by)
+        for each in known
+        for rest in subtract([each.span], spans)
+    ]
+    of_series = (c.entity_id == entity_id, c.provider == PROVIDER, c.level == interval.value)
+    connection.execute(delete(_DECISION).where(*of_series))
+    rows = [_row(entity_id, interval, each) for each in sorted([*kept, *made], key=lambda each: each.span)]
+    if rows:
+        connection.execute(insert(_DECISION), rows)
+
+
+def _row(entity_id: str, interval: Interval, decision: Decision) -> dict[str, Any]:
+    return {
+        "entity_id": entity_id,
+        "provider": PROVIDER,
+        "level": interval.value,
+        "start": _moment(decision.span.start),
+        "end": _moment(decision.span.end - interval.milliseconds),
+        "decision": decision.decision,
+        "decided_at": decision.decided_at,
+        "decided_by": decision.decided_by[:255],
+    }
+
+
+def _moment(time_ms: int) -> datetime:
+    return to_datetime(time_ms).replace(tzinfo=None)

@@ -1,0 +1,166 @@
+"""What is to be asked for again now: gaps that are due, and partitions that are other than they were verified.
+
+Here belongs what is due and what goes together. Who asks, and what becomes of a run that failed, belongs to
+`orchestration.sensors.gap_backfill`, which calls this. Reads the database only. Spans are milliseconds UTC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from crypto_assets.database.entity_names import spellings
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.intervals import Interval, partition_key, partition_keys, partition_span
+from crypto_assets.domain.spans import Span, intersect, merge
+from crypto_assets.quality.gaps.coverage import covered_partitions
+from crypto_assets.quality.gaps.ledger import Policy
+from crypto_assets.quality.gaps.rows import load_gaps
+from crypto_assets.quality.verification.marks import marks
+
+PARTITIONS_PER_REPAIR = 100
+"""A run over so many partitions writes some two hundred events; more of a long gap follow when these are repaired."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """A span of one symbol that is to be asked for, and what the request rests on, so that it is made once."""
+
+    symbol: str
+    span: Span
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Spans of one candle table that are asked for together: their partitions are neighbours."""
+
+    table: str
+    due: tuple[Due, ...]
+
+    @property
+    def interval(self) -> Interval:
+        """The table's interval."""
+        return KDATA_TABLES[self.table][1]
+
+    @property
+    def partitions(self) -> tuple[str, str]:
+        """The first and the last partition concerned."""
+        times = [time for each in self.due for time in (each.span.start, each.span.end - 1)]
+        scheme = self.interval.partition_scheme
+        return partition_key(scheme, min(times)), partition_key(scheme, max(times))
+
+    @property
+    def newest(self) -> int:
+        """The end of the newest span."""
+        return max(each.span.end for each in self.due)
+
+    @property
+    def spans(self) -> dict[str, list[Span]]:
+        """The spans by ccxt symbol."""
+        by_symbol: dict[str, list[Span]] = {}
+        for each in self.due:
+            by_symbol.setdefault(each.symbol, []).append(each.span)
+        return {symbol: merge(spans) for symbol, spans in sorted(by_symbol.items())}
+
+    @property
+    def digest(self) -> str:
+        """What tells this repair from any other, a later attempt at the same spans included."""
+        said = repr((self.table, sorted((each.symbol, each.span, each.evidence) for each in self.due)))
+        return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is due of one table, newest first; how many gaps are open, and when the next one is due if none is now."""
+
+    repairs: list[Repair]
+    open_gaps: int
+    next_due: datetime | None
+
+
+def outlook(connection: Connection, table_name: str, now: datetime, policy: Policy) -> Outlook:
+    """What is to be asked for again of a candle table at `now` (our clock, naive UTC), and what is to come."""
+    market_type, interval = KDATA_TABLES[table_name]
+    entities = TABLES[market_type.entity_table]
+    due, later = [], []
+    open_spans: dict[str, list[Span]] = {}
+    known = load_gaps(connection, market_type, interval)
+    altered = _altered(connection, table_name)
+    symbols = spellings(connection, entities, {*known, *(entity_id for entity_id, _, _ in altered)})
+    for entity_id, gaps in known.items():
+        for gap in gaps:
+            if gap.status == "open":
+                open_spans.setdefault(entity_id, []).append(gap.span)
+            if gap.due_at(policy) > now:
+                later.append(gap.due_at(policy))
+            elif entity_id in symbols:
+                due.append(Due(symbols[entity_id], gap.span, f"{gap.status} {gap.attempts} {gap.last_checked}"))
+    for entity_id, span, found in altered:
+        if entity_id in symbols and not intersect([span], open_spans.get(entity_id, [])):
+            due.append(Due(symbols[entity_id], span, found))
+    repairs = [Repair(table_name, each) for each in _together(interval, due)]
+    return Outlook(
+        sorted(repairs, key=lambda repair: repair.newest, reverse=True),
+        sum(map(len, open_spans.values())),
+        min(later, default=None),
+    )
+
+
+def _altered(connection: Connection, table_name: str) -> list[tuple[str, Span, str]]:
+    """Partitions that an examination found other than they were verified: entity, span, checksum of what is there."""
+    market_type, interval = KDATA_TABLES[table_name]
+    altered = []
+    for mark in marks(connection, table_name):
+        if mark.found is None:
+            continue
+        covered = covered_partitions(connection, market_type, interval, mark.entity_id, [mark.partition])
+        row = covered.get(mark.entity_id, {}).get(mark.partition)
+        if row is not None and row.digest not in ("", mark.found):
+            span = Span(*partition_span(interval.partition_scheme, mark.partition))
+            altered.append((mark.entity_id, span, mark.found))
+    return altered
+
+
+def _together(interval: Interval, due: Sequence[Due]) -> Iterable[tuple[Due, ...]]:
+    """The spans in groups of neighbouring partitions, each of at most so many partitions as one run takes."""
+    scheme = interval.partition_scheme
+    pieces = sorted((piece for each in due for piece in _pieces(interval, each)), key=lambda each: each.span)
+    group: list[Due] = []
+    keys: set[str] = set()
+    reached = 0
+    for piece in pieces:
+        key = partition_key(scheme, piece.span.start)
+        start, end = partition_span(scheme, key)
+        if group and (start > reached or (key not in keys and len(keys) >= PARTITIONS_PER_REPAIR)):
+            yield tuple(_rejoined(group))
+            group, keys = [], set()
+        group.append(piece)
+        keys.add(key)
+        reached = max(reached, end)
+    if group:
+        yield tuple(_rejoined(group))
+
+
+def _pieces(interval: Interval, due: Due) -> Iterable[Due]:
+    """The span cut where partitions meet."""
+    scheme = interval.partition_scheme
+    for key in partition_keys(scheme, *due.span):
+        yield Due(due.symbol, due.span.intersect(Span(*partition_span(scheme, key))), due.evidence)
+
+
+def _rejoined(pieces: Iterable[Due]) -> list[Due]:
+    """Pieces of one gap that touch, as one again."""
+    joined: list[Due] = []
+    for piece in sorted(pieces, key=lambda each: (each.symbol, each.span)):
+        last = joined[-1] if joined else None
+        if last and (last.symbol, last.evidence, last.span.end) == (piece.symbol, piece.evidence, piece.span.start):
+            joined[-1] = Due(piece.symbol, Span(last.span.start, piece.span.end), piece.evidence)
+        else:
+            joined.append(piece)
+    return joined

@@ -1,0 +1,160 @@
+"""What is stored, verified, owed by listing and known to be lacking of many symbols at once: what a plan rests on.
+
+Asked for all symbols of a candle table in a handful of statements, however many there are. A symbol has statements of
+its own only where something was altered, or where a part of what is sought is there and a part is not. Nothing is
+changed. Looking at what partitions hold belongs to `verification`. Called by `orchestration`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from crypto_assets.database.candle_table import OfCandleTable
+from crypto_assets.domain.intervals import PartitionScheme, partition_keys, partition_span, to_datetime, to_milliseconds
+from crypto_assets.domain.spans import Span, intersect, merge, subtract
+from crypto_assets.quality.gaps.coverage import askable, covered_between, covered_partitions, listed_spans
+from crypto_assets.quality.gaps.ledger import SOURCE
+from crypto_assets.quality.gaps.missing import archived_spans, missing_spans
+from crypto_assets.quality.gaps.rows import load_gaps
+from crypto_assets.quality.verification.content import read_digest
+from crypto_assets.quality.verification.marks import marks
+
+Spans = dict[str, list[Span]]
+"""By entity id."""
+
+
+@dataclass(frozen=True)
+class Holdings(OfCandleTable):
+    """What one candle table has of the entities `entity_ids`, seen through one connection."""
+
+    connection: Connection
+    table_name: str
+    entity_ids: Sequence[str]
+
+    @cached_property
+    def listed(self) -> Spans:
+        """When each entity was listed."""
+        return listed_spans(self.connection, self.entities, self.entity_ids, self.interval)
+
+    @cached_property
+    def source_gaps(self) -> Spans:
+        """What the exchange is known to have no candles for, where there is such."""
+        gaps = load_gaps(self.connection, self.market_type, self.interval, entity_id=self._only, statuses=[SOURCE])
+        return {entity_id: merge(gap.span for gap in each) for entity_id, each in gaps.items()}
+
+    @cached_property
+    def _archived(self) -> Spans:
+        return archived_spans(self.connection, self.table, self.interval, list(self.entity_ids))
+
+    @cached_property
+    def _marked(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for mark in marks(self.connection, self.table_name, self._only):
+            found.setdefault(mark.entity_id, set()).add(mark.partition)
+        return found
+
+    def covered(self, partitions: Collection[str]) -> dict[str, dict[str, Row[Any]]]:
+        """The rows of the coverage table for the partitions that were ever collected, from the first to the last."""
+        if not partitions:
+            return {}
+        ends = min(partitions), max(partitions)
+        return covered_between(self.connection, self.market_type, self.interval, self.entity_ids, *ends)
+
+    def suspects(self, partitions: Collection[str]) -> dict[str, set[str]]:
+        """Those of `partitions` that somebody changed, and that are not as they were verified."""
+        found: dict[str, set[str]] = {entity_id: set() for entity_id in self.entity_ids}
+        for entity_id in self.entity_ids:
+            if keys := self._marked.get(entity_id, set()).intersection(partitions):
+                rows = covered_partitions(self.connection, self.market_type, self.interval, entity_id, keys)
+                found[entity_id] = {
+                    key
+                    for key, row in rows.get(entity_id, {}).items()
+                    if row.digest and self._digest(entity_id, key) != row.digest
+                }
+        return found
+
+    def missing(self, sought: Mapping[str, Iterable[Span]]) -> Spans:
+        """By entity the parts of `sought` whose grid points have no candle, in order: [first missing, next present).
+
+        Partitions that were verified to lack none, and have no mark, are counted only: a twentieth of the work. The
+        count is for what leaves no mark, such as a file that was deleted. So is what was never verified, and of which
+        nothing is stored.
+        """
+        wanted = {entity_id: merge(spans) for entity_id, spans in sought.items()}
+        verified = self._verified([span for spans in wanted.values() for span in spans])
+        counted: dict[Span, list[str]] = {}
+        known: Spans = {}
+        for entity_id, spans in wanted.items():
+            known[entity_id] = subtract(
+                intersect(spans, verified.get(entity_id, [])), self._archived.get(entity_id, [])
+            )
+            unknown = subtract(subtract(spans, known[entity_id]), self._archived.get(entity_id, []))
+            for span in (*known[entity_id], *unknown):
+                counted.setdefault(span, []).append(entity_id)
+        found: Spans = {entity_id: [] for entity_id in wanted}
+        for span, ids in counted.items():
+            counts = self._count(ids, span)
+            for entity_id in ids:
+                count = counts.get(entity_id, 0)
+                if count == 0:
+                    found[entity_id].append(Span(self.interval.ceil(span.start), self.interval.ceil(span.end)))
+                elif count != self.interval.count(*span) or span not in known[entity_id]:
+                    found[entity_id] += missing_spans(self.connection, self.table, entity_id, self.interval, span)
+        return {entity_id: merge(spans) for entity_id, spans in found.items()}
+
+    def _verified(self, spans: Sequence[Span]) -> Spans:
+        """What was verified to lack no candle, and has no mark, of the partitions that `spans` touch."""
+        if not spans:
+            return {}
+        scheme = self.interval.partition_scheme
+        window = min(spans).start, max(span.end for span in spans)
+        found: Spans = {}
+        for entity_id, rows in self.covered(partition_keys(scheme, *window)).items():
+            marked, listed = self._marked.get(entity_id, set()), self.listed[entity_id]
+            whole: list[Span] = []
+            for key, row in rows.items():
+                if row.digest and key not in marked and row.present == row.expected:
+                    whole += self._whole(key, row, listed)
+            found[entity_id] = merge(whole)
+        return found
+
+    def _whole(self, key: str, row: Row[Any], listed: Sequence[Span]) -> list[Span]:
+        """The grid points of a partition that has all it owed, where these are as many as are there."""
+        span = self._span(key)
+        if row.present == self.interval.count(*span):
+            return [span]
+        owed = askable(self.interval, span, listed, to_milliseconds(row.verified_at))
+        return owed if sum(self.interval.count(*each) for each in owed) == row.present else []
+
+    def _count(self, entity_ids: Collection[str], span: Span) -> dict[str, int]:
+        """How many rows of each of these entities are stored in `span`, where there are any."""
+        c = self.table.c
+        start, end = (to_datetime(time).replace(tzinfo=None) for time in span)
+        counted = select(c.entity_id, func.count()).where(c.timestamp >= start, c.timestamp < end)
+        rows = self.connection.execute(counted.where(c.entity_id.in_(entity_ids)).group_by(c.entity_id)).all()
+        return {row[0]: row[1] for row in rows}
+
+    @property
+    def _only(self) -> str | None:
+        return self.entity_ids[0] if len(self.entity_ids) == 1 else None
+
+    def _digest(self, entity_id: str, key: str) -> str:
+        return read_digest(self.connection, self.table, entity_id, self._span(key))
+
+    def _span(self, key: str) -> Span:
+        return Span(*partition_span(self.interval.partition_scheme, key))
+
+
+_ROWS_AT_ONCE = 200_000
+
+
+def in_parts(entity_ids: Sequence[str], scheme: PartitionScheme, window: Span) -> list[Sequence[str]]:
+    """The entities in parts of which one can hold all partitions of `window` in memory at once."""
+    partitions = len(partition_keys(scheme, *window))
+    size = max(1, _ROWS_AT_ONCE // max(1, partitions))
+    return [entity_ids[first : first + size] for first in range(0, len(entity_ids), size)]

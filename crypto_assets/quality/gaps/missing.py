@@ -1,0 +1,154 @@
+"""Owed candles that are neither stored nor archived: counted from the ledger, or looked for row by row.
+
+An archived month is present from its first candle to its last: only whole months are archived (`retention`), and one in
+whose file a candle is lacking after all counts as absent, so that it is asked for again. What is owed belongs to
+`coverage`, the ledger to `quality.gaps.rows`. Called by `verification`, `integrity`, `retention`, `orchestration` and
+`cli`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, select
+
+from crypto_assets.database.archive.manifest import archived_months
+from crypto_assets.database.expressions import as_written, epoch_milliseconds, written_text
+from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER
+from crypto_assets.domain.intervals import Interval, PartitionScheme, to_datetime
+from crypto_assets.domain.spans import Span, SpanIndex, intersect, merge, subtract
+from crypto_assets.quality.gaps.coverage import Owed, owed_spans
+from crypto_assets.quality.gaps.holes import LONGEST_HOLE
+from crypto_assets.quality.gaps.ledger import OPEN, Gap
+from crypto_assets.quality.gaps.rows import load_gaps
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """One entity's owed candles of one table: how many there should be, and the gaps the ledger knows of.
+
+    `source` are the gaps that the exchange has no candles for, `gaps` all others.
+    """
+
+    entity_id: str
+    owed: list[Span]
+    expected: int
+    gaps: list[Gap]
+    source: list[Gap]
+    missing: int
+    """Candles that are missing and may still come."""
+    absent: int
+    """Candles that the exchange has none of."""
+
+    @property
+    def present(self) -> int:
+        """Owed candles that are stored or archived."""
+        return self.expected - self.missing - self.absent
+
+    @property
+    def percent(self) -> float:
+        """How much there is of what the exchange has, in percent."""
+        existing = self.expected - self.absent
+        return 100.0 * self.present / existing if existing else 100.0
+
+
+def completeness(
+    connection: Connection, table_name: str, entities: Table, longest_hole: timedelta = LONGEST_HOLE
+) -> list[Completeness]:
+    """What the ledger says of every collected entity of a candle table, by entity id; no candle is read."""
+    interval = KDATA_TABLES[table_name][1]
+    return completeness_of(
+        connection, table_name, owed_spans(connection, entities, interval, longest_hole=longest_hole)
+    )
+
+
+def completeness_of(connection: Connection, table_name: str, every_owed: Iterable[Owed]) -> list[Completeness]:
+    """The same for a caller who knows what is owed."""
+    market_type, interval = KDATA_TABLES[table_name]
+    known = load_gaps(connection, market_type, interval)
+    result = []
+    for owed in every_owed:
+        gaps, due = known.get(owed.entity_id, []), SpanIndex(owed.spans)
+        of_status = {
+            is_open: [gap for gap in gaps if (gap.status == OPEN) is is_open and due.touches(gap.span)]
+            for is_open in (True, False)
+        }
+        missing, absent = (
+            sum(interval.count(*span) for span in intersect([gap.span for gap in of_status[is_open]], owed.spans))
+            for is_open in (True, False)
+        )
+        expected = sum(interval.count(*span) for span in owed.spans)
+        result.append(
+            Completeness(owed.entity_id, owed.spans, expected, of_status[True], of_status[False], missing, absent)
+        )
+    return result
+
+
+def archived_spans(
+    connection: Connection, table: Table, interval: Interval, entity_ids: list[str] | None = None
+) -> dict[str, list[Span]]:
+    """The archived candles of a table by entity, as merged spans from the first to the end of the last."""
+    found: dict[str, list[Span]] = {}
+    for month in archived_months(connection, table, PROVIDER, entity_ids=entity_ids):
+        span = month.continuous_span(interval.milliseconds)
+        if span is not None:
+            found.setdefault(month.entity_id, []).append(span)
+    return {entity_id: merge(spans) for entity_id, spans in found.items()}
+
+
+def missing_spans(connection: Connection, table: Table, entity_id: str, interval: Interval, span: Span) -> list[Span]:
+    """The parts of `span` whose grid points have no candle, in order: [first missing, next present)."""
+    archived = archived_spans(connection, table, interval, [entity_id])
+    return subtract(_not_stored(connection, table, entity_id, interval, span), archived.get(entity_id, []))
+
+
+def _not_stored(connection: Connection, table: Table, entity_id: str, interval: Interval, span: Span) -> list[Span]:
+    """The same of what is stored alone."""
+    step = interval.milliseconds
+    start, end = interval.ceil(span.start), interval.ceil(span.end)
+    if start >= end:
+        return []
+    instant = epoch_milliseconds(table.c.timestamp)
+    stored = (
+        select(
+            instant.label("open_time"),
+            func.coalesce(func.lag(instant).over(order_by=instant), start - step).label("previous"),
+        )
+        .where(*within(table, entity_id, Span(start, end)), instant % step == 0)
+        .subquery()
+    )
+    holes = connection.execute(
+        select(stored.c.previous + step, stored.c.open_time)
+        .where(stored.c.open_time - stored.c.previous > step)
+        .order_by(stored.c.open_time)
+    )
+    spans = [Span(first, following) for first, following in holes.all()]
+    last = connection.scalar(select(func.max(stored.c.open_time)))
+    tail = start if last is None else last + step
+    return [*spans, Span(tail, end)] if tail < end else spans
+
+
+def within(table: Table, entity_id: str, span: Span) -> list[Any]:
+    """The conditions for an entity's rows of `span`, whatever their times look like."""
+    return [
+        table.c.entity_id == entity_id,
+        table.c.timestamp >= to_datetime(span.start).replace(tzinfo=None),
+        table.c.timestamp < to_datetime(span.end).replace(tzinfo=None),
+    ]
+
+
+def written_within(table: Table, entity_id: str, interval: Interval, key: str) -> list[Any]:
+    """The conditions for an entity's rows in whose times triggers see the partition `key`, which need be none."""
+    length, part = (10, key) if interval.partition_scheme is PartitionScheme.DAILY else (7, key.removesuffix("-01"))
+    return [table.c.entity_id == entity_id, func.substr(written_text(table.c.timestamp), 1, length) == part]
+
+
+def count_as_written(connection: Connection, table: Table, entity_id: str, interval: Interval, span: Span) -> int:
+    """The candles on the grid whose time is written as we write it: by the key no two of them share an instant."""
+    instant = epoch_milliseconds(table.c.timestamp)
+    on_grid = (instant % interval.milliseconds == 0, as_written(table.c.timestamp))
+    counted = select(func.count()).select_from(table).where(*within(table, entity_id, span), *on_grid)
+    return connection.scalar(counted) or 0

@@ -1,0 +1,171 @@
+"""Histories that some symbols of a candle table have and others lack: what a new, relisted or lagging one owes in fact.
+
+What lies between the first and the last collected partition of a symbol belongs to the gap ledger, or is a long hole
+and waits for a decision; here is what lies outside, as far as the table was collected. Called by
+`orchestration.sensors.new_listings`. Reads the database only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, func, select
+
+from crypto_assets.database.entity_names import entities_called
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER
+from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_milliseconds
+from crypto_assets.domain.spans import Span, intersect, merge
+from crypto_assets.quality.gaps.collected_runs import collected_runs
+from crypto_assets.quality.gaps.coverage import listed_spans, owed_spans
+from crypto_assets.quality.gaps.holes import LONGEST_HOLE
+
+PARTITIONS_PER_RUN = 100
+_COUNTED = 3
+_COVERAGE = TABLES["crypto_kdata_coverage"]
+
+
+@dataclass(frozen=True)
+class Arrears:
+    """A range of partitions of one candle table in which these ccxt symbols were listed and never collected."""
+
+    table: str
+    symbols: tuple[str, ...]
+    partitions: tuple[str, str]
+
+    @property
+    def digest(self) -> str:
+        """What tells this range of these symbols from any other."""
+        said = repr((self.table, self.symbols, self.partitions))
+        return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+
+
+def arrears(
+    connection: Connection, table_name: str, tracked: Collection[str], longest_hole: timedelta = LONGEST_HOLE
+) -> list[Arrears]:
+    """What `tracked` symbols lack of what was collected of the table, or is owed, by any of them; newest first.
+
+    What nobody collected between two partitions waits for a decision if it is longer than `longest_hole`.
+
+    A table that nobody collected lacks nothing, nor does a symbol of which no candle is known, as it does not trade
+    yet, nor one that neither the exchange's listing nor its klines know any more: it cannot be asked for.
+    """
+    market_type, interval = KDATA_TABLES[table_name]
+    entities = TABLES[market_type.entity_table]
+    # Of entities that share a name, the one that is meant by it.
+    called = {row.id: name for name, row in entities_called(connection, entities, tracked).items()}
+    symbols = _symbols(connection, entities, interval, called)
+    collected = [symbol for symbol in symbols if symbol.first is not None]
+    if not collected:
+        return []
+    scheme = interval.partition_scheme
+    last = max(symbol.last for symbol in collected)
+    start, end = partition_span(scheme, min(symbol.first for symbol in collected))[0], partition_span(scheme, last)[1]
+    reached = partition_keys(scheme, start, end)
+    position = {key: number for number, key in enumerate(reached)}
+    edges = [*(partition_span(scheme, key)[0] for key in reached), end]
+    listed = listed_spans(connection, entities, [symbol.id for symbol in symbols], interval)
+    lacking: dict[tuple[str, str], set[str]] = {}
+    meant: list[Span] | None = None
+    for symbol in symbols:
+        outside = [range(len(reached))]
+        if symbol.first is not None:
+            ends_too_soon = _ends_too_soon(interval, symbol.last, symbol.asked_at, listed[symbol.id], last)
+            outside = [range(position[symbol.first]), range(position[symbol.last] + (not ends_too_soon), len(reached))]
+        within = _listed_within(outside, listed[symbol.id], edges)
+        if within and meant is None:  # nearly always nothing is lacking
+            is_whole = _is_collected_whole(connection, interval, collected, reached)
+            spans = [Span(start, end)] if is_whole else _meant(connection, entities, interval, symbols, longest_hole)
+            meant = _partitions_of(spans, edges)
+        for chunk in _chunks(intersect(within, meant or [])):
+            lacking.setdefault((reached[chunk[0]], reached[chunk[-1]]), set()).add(called[symbol.id])
+    found = [Arrears(table_name, tuple(sorted(names)), partitions) for partitions, names in lacking.items()]
+    return sorted(found, key=lambda each: each.partitions, reverse=True)
+
+
+def _symbols(
+    connection: Connection, entities: Table, interval: Interval, entity_ids: Collection[str]
+) -> Sequence[Row[Any]]:
+    """The symbols that the exchange still knows, with their first and last collected partition and when it was asked.
+
+    Three lookups in the key of the coverage table each, however long the history: a minimum of a group reads all of it.
+    """
+    c = _COVERAGE.c
+    own = (c.entity_id == entities.c.id, c.provider == PROVIDER, c.level == interval.value)
+    first = select(c.partition).where(*own).order_by(c.partition).limit(1).scalar_subquery()
+    last = select(c.partition).where(*own).order_by(c.partition.desc()).limit(1).scalar_subquery()
+    asked_at = select(c.verified_at).where(*own).order_by(c.partition.desc()).limit(1).scalar_subquery()
+    still_listed = entities.c.timestamp == select(func.max(entities.c.timestamp)).scalar_subquery()
+    columns: Any = (
+        entities.c.id,
+        first.label("first"),
+        last.label("last"),
+        asked_at.label("asked_at"),
+    )
+    chosen = (entities.c.id.in_(entity_ids), entities.c.list_date.is_not(None), still_listed)
+    return connection.execute(select(*columns).where(*chosen)).all()
+
+
+def _ends_too_soon(interval: Interval, key: str, asked_at: datetime, listed: Sequence[Span], last: str) -> bool:
+    """Whether the last partition of a symbol was asked for while it ran, and there will be no more of it.
+
+    Of the table's `last` partition that can be said of a symbol that ended; of others it is still growing.
+    """
+    scheme = interval.partition_scheme
+    rest = Span(interval.closed_before(to_milliseconds(asked_at)), partition_span(scheme, key)[1])
+    is_final = key != last or listed[-1].end <= partition_span(scheme, last)[1]
+    return is_final and bool(intersect([rest], listed))
+
+
+def _listed_within(ranges: Iterable[range], listed: Iterable[Span], edges: Sequence[int]) -> list[Span]:
+    """The positions in `ranges` of the partitions, which meet at `edges`, in which something was listed."""
+    return intersect([Span(each.start, each.stop) for each in ranges], _partitions_of(listed, edges))
+
+
+def _partitions_of(spans: Iterable[Span], edges: Sequence[int]) -> list[Span]:
+    """The positions of the partitions, which meet at `edges`, that `spans` touch."""
+    return [Span(max(0, bisect_right(edges, span.start) - 1), bisect_left(edges, span.end)) for span in spans]
+
+
+def _is_collected_whole(
+    connection: Connection, interval: Interval, collected: Iterable[Row[Any]], reached: Sequence[str]
+) -> bool:
+    """Whether a symbol was collected in all the partitions that the table reached: a few are counted, none is read."""
+    c = _COVERAGE.c
+    ends = reached[0], reached[-1]
+    for symbol in [each for each in collected if (each.first, each.last) == ends][:_COUNTED]:
+        own = (c.entity_id == symbol.id, c.provider == PROVIDER, c.level == interval.value)
+        if connection.scalar(select(func.count()).select_from(_COVERAGE).where(*own)) == len(reached):
+            return True
+    return False
+
+
+def _meant(
+    connection: Connection,
+    entities: Table,
+    interval: Interval,
+    symbols: Iterable[Row[Any]],
+    longest_hole: timedelta,
+) -> list[Span]:
+    """What was collected of any of these symbols, listed then or not, and what is owed of them."""
+    ids, scheme = {symbol.id for symbol in symbols}, interval.partition_scheme
+    collected = (
+        Span(partition_span(scheme, run.first)[0], partition_span(scheme, run.last)[1])
+        for entity_id, runs in collected_runs(connection, entities.name.replace("_", ""), interval).items()
+        for run in runs
+        if entity_id in ids
+    )
+    owed = owed_spans(connection, entities, interval, longest_hole=longest_hole)
+    return merge([*collected, *(span for each in owed if each.entity_id in ids for span in each.spans)])
+
+
+def _chunks(runs: Iterable[Span]) -> Iterator[range]:
+    """Runs of neighbouring positions, each cut into as many as one run takes."""
+    for run in runs:
+        for first in range(run.start, run.end, PARTITIONS_PER_RUN):
+            yield range(first, min(first + PARTITIONS_PER_RUN, run.end))

@@ -1,0 +1,89 @@
+"""Candles that keep every rule and are hard to believe: prices that jump beyond reason, and feeds that got stuck.
+
+A warning, never an error: it happens (listings, testnets), and the exchange's own candle is what is to be stored.
+Looked for once in every partition that was collected or revised. Called by `orchestration.checks.definitions`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
+
+from crypto_assets.database.engines import Database
+from crypto_assets.database.expressions import written_text
+from crypto_assets.database.tables import QUALITY, TABLES
+from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.intervals import Interval, partition_span
+from crypto_assets.domain.spans import Span
+from crypto_assets.quality.gaps.missing import within
+from crypto_assets.quality.rules.remembered import (
+    PARTITIONS_PER_TRANSACTION,
+    PLAUSIBLE,
+    Looked,
+    Standing,
+    forget,
+    fresh_partitions,
+    load_standing,
+    note_looked,
+    start_of,
+)
+
+JUMP = 0.5
+"""From one close to the next by more than half of it; of daily candles, by more than three times it."""
+_DAILY_JUMP = 3.0
+STUCK = 5
+"""So many candles in a row with the same prices, the same volume and the same number of trades, in which was traded."""
+
+
+def look_for_implausible(database: Database, table_name: str, now: datetime) -> list[Standing]:
+    """Looks at the partitions of a candle table that are other than when it last did; what stands of its symbols."""
+    market_type, interval = KDATA_TABLES[table_name]
+    with database.connect(table_name) as connection:
+        fresh = fresh_partitions(connection, PLAUSIBLE, market_type, interval)
+    for first in range(0, len(fresh), PARTITIONS_PER_TRANSACTION):
+        with database.connect(table_name) as connection:
+            looked = [
+                Looked(each, key, start_of(digest), _found(connection, TABLES[table_name], interval, each, key))
+                for each, key, digest in fresh[first : first + PARTITIONS_PER_TRANSACTION]
+            ]
+        with database.begin(QUALITY) as connection:
+            note_looked(connection, PLAUSIBLE, interval, looked, now)
+    with database.connect(table_name) as connection:
+        standing, outlived = load_standing(connection, PLAUSIBLE, market_type, interval)
+    if outlived:
+        with database.begin(QUALITY) as connection:
+            forget(connection, PLAUSIBLE, interval, outlived)
+    return standing
+
+
+def _found(connection: Connection, table: Table, interval: Interval, entity_id: str, key: str) -> dict[str, Any] | None:
+    scope = within(table, entity_id, Span(*partition_span(interval.partition_scheme, key)))
+    offends = or_(func.abs(table.c.change_pct) > (_DAILY_JUMP if interval is Interval.D1 else JUMP))
+    candles = select(written_text(table.c.timestamp).label("timestamp"), offends.label("jumps"), _stuck(table))
+    rows = candles.where(*scope).subquery()
+    found = select(rows.c.timestamp, rows.c.jumps, rows.c.stuck).where(or_(rows.c.jumps, rows.c.stuck))
+    times = connection.execute(found.order_by(rows.c.timestamp)).all()
+    if not times:
+        return None
+    return {
+        "count": len(times),
+        "jumps": sum(bool(row.jumps) for row in times),
+        "stuck": sum(bool(row.stuck) for row in times),
+        "first": times[0].timestamp,
+    }
+
+
+def _stuck(table: Table) -> ColumnElement[bool]:
+    """Whether this candle and those before it, `STUCK` in all, say the same."""
+    c = table.c
+    over: Any = {"order_by": c.timestamp, "rows": (1 - STUCK, 0)}
+    same = (
+        func.min(column).over(**over) == func.max(column).over(**over)
+        for column in (c.open, c.high, c.low, c.close, c.volume, c.trade_count)
+    )
+    condition = c.volume > 0
+    for each in same:
+        condition &= each
+    return (condition & (func.count().over(**over) == STUCK)).label("stuck")

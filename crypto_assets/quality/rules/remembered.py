@@ -1,0 +1,175 @@
+"""Findings that stand while the candles they were made in are as they were: looked for once, dropped with what changed.
+
+For checks that look at a partition once it was verified, and say what they found in all of them. Coverage remembers, in
+a column for each check, the checksum of the candles that were looked at; `crypto_kdata_finding` has what was found,
+under the same checksum. So a partition that was revised is looked at again, and what was found in candles that are gone
+(a rollback) goes with their coverage. Called by `plausibility` and `agreement`. Moments are naive UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import PROVIDER, MarketType
+from crypto_assets.domain.intervals import Interval
+from crypto_assets.quality.gaps.collected_runs import of_series
+
+PLAUSIBLE, AGREES = "plausible", "agrees_with_minutes"
+
+PARTITIONS_PER_TRANSACTION = 500
+
+_COVERAGE, _FINDING = TABLES["crypto_kdata_coverage"], TABLES["crypto_kdata_finding"]
+_CHECKED = {PLAUSIBLE: _COVERAGE.c.plausibility_checked, AGREES: _COVERAGE.c.agreement_checked}
+_LENGTH = 16  # of a checksum's start: what it is compared with was its own predecessor
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands of one symbol: what was found, by partition key."""
+
+    entity_id: str
+    found: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A partition that was looked at, what tells its candles from others, and what was found, if anything."""
+
+    entity_id: str
+    partition: str
+    checked: str
+    found: dict[str, Any] | None = None
+
+
+def start_of(digest: str) -> str:
+    """What is remembered of a checksum."""
+    return digest[:_LENGTH]
+
+
+def fresh_partitions(
+    connection: Connection,
+    check: str,
+    market_type: MarketType,
+    interval: Interval,
+    collected_too: Interval | None = None,
+) -> list[tuple[str, str, str]]:
+    """(entity id, partition, checksum) of the verified partitions that a check did not look at as they are; in order.
+
+    With `collected_too` only of symbols of which candles of that interval were collected as well.
+    """
+    c = _COVERAGE.c
+    first: Any = literal_column("1")
+    last: Any = literal_column(str(_LENGTH))
+    checked: Any = _CHECKED[check] if check == PLAUSIBLE else func.substr(_CHECKED[check], first, last)
+    changed = func.substr(c.digest, first, last) != checked
+    fresh = select(c.entity_id, c.partition, c.digest).where(*_of(market_type, interval), c.digest != "", changed)
+    if collected_too is not None:
+        # By the symbols that are listed: one look-up each, where all symbols with such rows cost reading all rows.
+        other, listed = _COVERAGE.alias("other").c, TABLES[market_type.entity_table].c.id
+        of_other = (other.entity_id == listed, other.provider == PROVIDER, other.level == collected_too.value)
+        fresh = fresh.where(c.entity_id.in_(select(listed).where(exists().where(*of_other))))
+    return [(*row,) for row in connection.execute(fresh.order_by(c.entity_id, c.partition)).all()]
+
+
+def checked_partitions(
+    connection: Connection, check: str, entity_id: str, interval: Interval, partitions: Collection[str]
+) -> dict[str, tuple[str, str]]:
+    """Of the verified ones of these partitions the checksum, and what the check looked at; in order."""
+    c = _COVERAGE.c
+    columns = (c.partition, c.digest, _CHECKED[check].label("checked"))
+    chosen = (*of_series(interval, "", entity_id), c.partition.in_(partitions), c.digest != "")
+    rows = connection.execute(select(*columns).where(*chosen).order_by(c.partition))
+    return {row.partition: (row.digest, row.checked) for row in rows.all()}
+
+
+def note_looked(
+    connection: Connection, check: str, interval: Interval, looked: Sequence[Looked], now: datetime
+) -> None:
+    """Remembers what partitions were looked at, with what was found there in place of what was found before."""
+    if not looked:
+        return
+    c, names = _COVERAGE.c, ("entity_id", "partition")
+    key = [c.provider == PROVIDER, c.level == interval.value, *(c[name] == bindparam(f"of_{name}") for name in names)]
+    connection.execute(
+        update(_COVERAGE).where(*key).values({_CHECKED[check]: bindparam("checked")}),
+        [{"of_entity_id": each.entity_id, "of_partition": each.partition, "checked": each.checked} for each in looked],
+    )
+    before = _rows(connection, check, interval, {each.entity_id for each in looked})
+    forget(connection, check, interval, before.intersection((each.entity_id, each.partition) for each in looked))
+    rows = [
+        {
+            "check_name": check,
+            "entity_id": each.entity_id,
+            "provider": PROVIDER,
+            "level": interval.value,
+            "partition": each.partition,
+            "checked": each.checked,
+            "found": each.found,
+            "found_at": now,
+        }
+        for each in looked
+        if each.found is not None
+    ]
+    if rows:
+        connection.execute(insert(_FINDING), rows)
+
+
+def load_standing(
+    connection: Connection, check: str, market_type: MarketType, interval: Interval
+) -> tuple[list[Standing], set[tuple[str, str]]]:
+    """What stands of a candle table, by entity id; and the (entity id, partition) of findings that outlived theirs."""
+    f, c = _FINDING.c, _COVERAGE.c
+    of_partition = and_(*(f[name] == c[name] for name in ("entity_id", "provider", "level", "partition")))
+    statement = (
+        select(f.entity_id, f.partition, f.found, (_CHECKED[check] == f.checked).label("stands"))
+        .join_from(_FINDING, _COVERAGE, of_partition, isouter=True)
+        .where(f.check_name == check, f.provider == PROVIDER, f.level == interval.value)
+        .where(f.entity_id >= f"{market_type.entity_type}_", f.entity_id < f"{market_type.entity_type}`")
+    )
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    outlived = set()
+    for row in connection.execute(statement.order_by(f.entity_id, f.partition)).all():
+        if row.stands:
+            found.setdefault(row.entity_id, {})[row.partition] = row.found
+        else:
+            outlived.add((row.entity_id, row.partition))
+    return [Standing(*each) for each in found.items()], outlived
+
+
+def forget(connection: Connection, check: str, interval: Interval, partitions: Collection[tuple[str, str]]) -> None:
+    """Drops what was found in partitions, each an (entity id, partition)."""
+    if partitions:
+        f, names = _FINDING.c, ("entity_id", "partition")
+        key = [f.check_name == check, f.provider == PROVIDER, f.level == interval.value]
+        key += [f[name] == bindparam(f"of_{name}") for name in names]
+        rows = [{"of_entity_id": entity_id, "of_partition": partition} for entity_id, partition in sorted(partitions)]
+        connection.execute(delete(_FINDING).where(*key), rows)
+
+
+def _rows(connection: Connection, check: str, interval: Interval, entity_ids: set[str]) -> set[tuple[str, str]]:
+    f = _FINDING.c
+    where = (f.check_name == check, f.provider == PROVIDER, f.level == interval.value)
+    rows = connection.execute(select(f.entity_id, f.partition).where(*where, f.entity_id.in_(sorted(entity_ids))))
+    return {(row.entity_id, row.partition) for row in rows.all()}
+
+
+def _of(market_type: MarketType, interval: Interval) -> list[ColumnElement[bool]]:
+    return of_series(interval, market_type.entity_type, None)

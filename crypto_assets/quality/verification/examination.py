@@ -1,0 +1,227 @@
+"""All that is to be said about one candle table, at a cost that grows with what changed since it was last looked at.
+
+Looked at, row by row, is what `suspects` names; a deep examination looks at all partitions. What else there is was
+verified, and nobody changed it. How a partition is verified belongs to `verification`. Called by
+`orchestration.checks.definitions` and the benchmarks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection, Table, func, select
+
+from crypto_assets.database.engines import Database
+from crypto_assets.database.expressions import written_text
+from crypto_assets.database.queries import entity_ids
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.intervals import (
+    Interval,
+    PartitionScheme,
+    is_partition_key,
+    partition_span,
+    to_datetime,
+)
+from crypto_assets.domain.spans import Span, intersect, merge
+from crypto_assets.quality.gaps.coverage import Owed, covered_partitions, owed_spans, verified_totals
+from crypto_assets.quality.gaps.deciding import close_disowned
+from crypto_assets.quality.gaps.ledger import Policy
+from crypto_assets.quality.gaps.missing import Completeness, completeness_of, within, written_within
+from crypto_assets.quality.gaps.rows import load_gaps
+from crypto_assets.quality.rules.candles import (
+    Scope,
+    duplicates,
+    invalid_ohlc,
+    no_times,
+    null_ohlc,
+    off_grid,
+    unknown_entities,
+)
+from crypto_assets.quality.rules.findings import Finding
+from crypto_assets.quality.verification.marks import marks
+from crypto_assets.quality.verification.partitions import PARTITIONS_PER_TRANSACTION, Look, Series
+from crypto_assets.quality.verification.suspects import suspects
+
+QUALITY = "crypto_quality"
+
+ROW_CHECKS = ("no_duplicates", "no_null_ohlc", "valid_ohlc", "on_grid", "known_entities")
+
+
+@dataclass(frozen=True)
+class Altered:
+    """A partition whose candles are other than they were when they were verified, though none breaks a rule."""
+
+    entity_id: str
+    partition: str
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A candle table: completeness by entity, findings by check, partitions altered, rows verified, partitions read."""
+
+    table: str
+    completeness: list[Completeness]
+    findings: dict[str, Finding]
+    altered: list[Altered]
+    rows: int
+    looked_at: int
+    offending: dict[str, int]
+    """Offending rows and altered partitions by entity id, where there are any."""
+    owed: Sequence[Owed] = ()
+
+
+def examine(database: Database, table_name: str, now: datetime, policy: Policy, *, deep: bool = False) -> Examination:
+    """Verifies what is to be looked at of a candle table, brings coverage and ledger up to date, and says what is red.
+
+    `now` is our clock, naive UTC, for the ledger. `deep` looks at every partition. Asks the database only.
+    """
+    market_type, interval = KDATA_TABLES[table_name]
+    with database.connect(table_name) as connection:
+        owed = owed_spans(connection, TABLES[market_type.entity_table], interval, longest_hole=policy.longest_hole)
+    close_disowned(database, table_name, owed, now, policy)
+    with database.connect(table_name) as connection:
+        verified = verified_totals(connection, market_type, interval)
+        sure = suspects(connection, table_name, owed, verified)
+        every = _every_partition(connection, table_name) if deep else {}
+        for entity_id, strays in (_uncollected(connection, table_name) if deep else {}).items():
+            sure.setdefault(entity_id, set()).update(strays)
+    looks: list[tuple[str, Look]] = []
+    looked_at = 0
+    for entity_id in sorted({*sure, *every}):
+        surely = sure.get(entity_id, set())
+        chosen = sorted(surely | every.get(entity_id, set()))
+        looked_at += len(chosen)
+        for first in range(0, len(chosen), PARTITIONS_PER_TRANSACTION):
+            chunk = chosen[first : first + PARTITIONS_PER_TRANSACTION]
+            doubtful = {key for key in chunk if key not in surely}
+            if doubtful:
+                # Looked at without keeping anybody from writing; nearly always that is all. What is as it was verified
+                # keeps the rules as it did then: where it does not, there is a mark.
+                with database.connect(table_name) as connection:
+                    differing = Series(connection, table_name, entity_id).differing(doubtful)
+                chunk = sorted(surely.intersection(chunk) | differing)
+            if chunk:
+                looks.append((entity_id, _settle(database, table_name, entity_id, chunk, now, policy)))
+    with database.connect(table_name) as connection:
+        if looks:
+            verified = verified_totals(connection, market_type, interval)
+        return _said(connection, table_name, owed, sum(verified.values()), looks, looked_at)
+
+
+def settle_marks(database: Database, table_name: str, now: datetime, policy: Policy, limit: int) -> int:
+    """Looks at the newest `limit` partitions that changed since anybody looked; how many there were.
+
+    What is missing there is in the ledger afterwards. Of what was looked at before and found wanting nothing is done.
+    """
+    with database.connect(table_name) as connection:
+        fresh = [mark for mark in marks(connection, table_name) if mark.found is None]
+    chosen: dict[str, list[str]] = {}
+    for mark in sorted(fresh, key=lambda each: each.partition, reverse=True)[:limit]:
+        chosen.setdefault(mark.entity_id, []).append(mark.partition)
+    for entity_id, partitions in chosen.items():
+        _settle(database, table_name, entity_id, sorted(partitions), now, policy)
+    return len(fresh)
+
+
+def settle_ledger(database: Database, table_name: str, now: datetime, policy: Policy) -> None:
+    """Takes out of the ledger what is not owed any more."""
+    market_type, interval = KDATA_TABLES[table_name]
+    with database.connect(table_name) as connection:
+        if not load_gaps(connection, market_type, interval):
+            return
+        entities = TABLES[market_type.entity_table]
+        owed = owed_spans(connection, entities, interval, longest_hole=policy.longest_hole)
+    close_disowned(database, table_name, owed, now, policy)
+
+
+def _settle(
+    database: Database, table_name: str, entity_id: str, partitions: Sequence[str], now: datetime, policy: Policy
+) -> Look:
+    with database.begin(table_name, also=[QUALITY]) as connection:
+        series = Series(connection, table_name, entity_id)
+        look = series.examine(partitions)
+        series.account(look, now, policy)
+    return look
+
+
+def _every_partition(connection: Connection, table_name: str) -> dict[str, set[str]]:
+    """Every partition that was ever collected, by entity."""
+    covered = covered_partitions(connection, *KDATA_TABLES[table_name])
+    return {entity_id: set(rows) for entity_id, rows in covered.items()}
+
+
+def _uncollected(connection: Connection, table_name: str) -> dict[str, set[str]]:
+    """By entity, what partitions there are rows of that were never collected, or what is written in place of one."""
+    table, interval = TABLES[table_name], KDATA_TABLES[table_name][1]
+    is_daily = interval.partition_scheme is PartitionScheme.DAILY
+    written = func.substr(written_text(table.c.timestamp), 1, 10 if is_daily else 7)
+    every = _every_partition(connection, table_name)
+    found: dict[str, set[str]] = {}
+    for entity_id in entity_ids(connection, table):
+        covered = merge(Span(*partition_span(interval.partition_scheme, key)) for key in every.get(entity_id, ()))
+        starts, ends = [each.start for each in covered], [each.end for each in covered]
+        for start, end in zip([None, *ends], [*starts, None], strict=True):
+            where = [table.c.entity_id == entity_id]
+            where += [] if start is None else [table.c.timestamp >= to_datetime(start).replace(tzinfo=None)]
+            where += [] if end is None else [table.c.timestamp < to_datetime(end).replace(tzinfo=None)]
+            keys = connection.scalars(select(written).where(*where).distinct())
+            found.setdefault(entity_id, set()).update(key if is_daily else f"{key}-01" for key in keys)
+    return found
+
+
+def _said(
+    connection: Connection,
+    table_name: str,
+    owed: Sequence[Owed],
+    rows: int,
+    looks: Iterable[tuple[str, Look]],
+    looked_at: int,
+) -> Examination:
+    market_type, interval = KDATA_TABLES[table_name]
+    table, entities = TABLES[table_name], TABLES[market_type.entity_table]
+    found = completeness_of(connection, table_name, owed)
+    open_gaps = {each.entity_id: [gap.span for gap in each.gaps] for each in found}
+    findings = {check: Finding(0, 0) for check in ROW_CHECKS}
+    offending: Counter[str] = Counter()
+    altered = []
+    for entity_id, look in looks:
+        for found_there in _found_in(connection, table, interval, entity_id, look.wanting):
+            for check, finding in found_there.items():
+                findings[check] += finding
+                offending[entity_id] += finding.count
+        for key in look.differing:
+            span = Span(*partition_span(interval.partition_scheme, key))
+            # What is missing, or breaks a rule, is said by the check that is about it.
+            if key not in look.wanting and not intersect([span], open_gaps.get(entity_id, [])):
+                altered.append(Altered(entity_id, key))
+                offending[entity_id] += 1
+    listed = set(connection.scalars(select(entities.c.id)))
+    if not listed.issuperset(entity_ids(connection, table)):
+        findings["known_entities"] = unknown_entities(connection, table, entities)
+    findings = {check: replace(finding, rows=rows) for check, finding in findings.items()}
+    return Examination(table_name, found, findings, altered, rows, looked_at, dict(+offending), owed)
+
+
+def _found_in(
+    connection: Connection, table: Table, interval: Interval, entity_id: str, keys: Sequence[str]
+) -> Iterator[dict[str, Finding]]:
+    """What the rows of these partitions of an entity offend against, neighbours together."""
+    scheme = interval.partition_scheme
+    partitions = [key for key in keys if is_partition_key(scheme, key)]
+    for span in merge(Span(*partition_span(scheme, key)) for key in partitions):
+        yield _row_findings(connection, table, interval, within(table, entity_id, span))
+    for key in sorted(set(keys).difference(partitions)):
+        yield {"on_grid": no_times(connection, table, written_within(table, entity_id, interval, key))}
+
+
+def _row_findings(connection: Connection, table: Table, interval: Interval, scope: Scope) -> dict[str, Finding]:
+    return {
+        "no_duplicates": duplicates(connection, table, scope),
+        "no_null_ohlc": null_ohlc(connection, table, scope),
+        "valid_ohlc": invalid_ohlc(connection, table, scope),
+        "on_grid": off_grid(connection, table, interval, scope),
+    }

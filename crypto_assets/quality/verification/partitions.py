@@ -1,0 +1,214 @@
+"""Looking at partitions of candles: what is stored is counted, summed up and written down, with what is missing.
+
+A verified partition has a checksum in the coverage table and no mark. One that changed since, by whomever, has a mark;
+what the mark leads to is decided here. What a partition holds is read by `content`, what becomes of a gap is decided by
+`ledger`. Called by `collect.candles` after candles were asked for, and by `integrity`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, exists, func, select
+
+from crypto_assets.database.candle_table import OfCandleTable
+from crypto_assets.database.expressions import as_written
+from crypto_assets.domain.intervals import (
+    is_partition_key,
+    partition_span,
+    to_datetime,
+    to_milliseconds,
+)
+from crypto_assets.domain.spans import Span, intersect, merge, subtract
+from crypto_assets.quality.gaps.coverage import (
+    Owed,
+    askable,
+    coverage_row,
+    covered_partitions,
+    listed_spans,
+    owed_spans,
+    record_coverage,
+)
+from crypto_assets.quality.gaps.holes import LONGEST_HOLE
+from crypto_assets.quality.gaps.ledger import Answer, Policy, answered, reconciled
+from crypto_assets.quality.gaps.missing import archived_spans, written_within
+from crypto_assets.quality.gaps.rows import load_gaps, store_gaps
+from crypto_assets.quality.verification.content import EMPTY, Content, read_content, read_digest
+from crypto_assets.quality.verification.marks import clear_marks, note_found
+
+PARTITIONS_PER_TRANSACTION = 64
+"""While so many are looked at, other writers wait: 64 days of minutes take about a twentieth of a second."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is to be said of partitions after a look at them.
+
+    `scope` is all of them, `missing` their grid points without a candle, owed or not. By partition key, `wanting` hold
+    a row that breaks a rule, `differing` are other than they were verified, and nothing that we did explains it.
+    """
+
+    scope: list[Span]
+    missing: list[Span]
+    wanting: list[str] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)
+
+
+def merge_looks(looks: Sequence[Look]) -> Look:
+    """Looks at several partitions of one series as one."""
+    return Look(
+        merge(span for look in looks for span in look.scope),
+        merge(span for look in looks for span in look.missing),
+        [key for look in looks for key in look.wanting],
+        [key for look in looks for key in look.differing],
+    )
+
+
+@dataclass(frozen=True)
+class Series(OfCandleTable):
+    """The candles of one entity in one table, seen through one connection.
+
+    Writing needs one of `Database.begin(table, also=["crypto_quality"])`.
+    """
+
+    connection: Connection
+    table_name: str
+    entity_id: str
+
+    def owed(self, longest_hole: timedelta = LONGEST_HOLE) -> Owed:
+        """What is owed of the entity."""
+        found = owed_spans(self.connection, self.entities, self.interval, self.entity_id, longest_hole=longest_hole)
+        return next(iter(found), Owed(self.entity_id, []))
+
+    def listed(self) -> list[Span]:
+        """When the entity was listed."""
+        return listed_spans(self.connection, self.entities, [self.entity_id], self.interval)[self.entity_id]
+
+    def differing(self, partitions: Collection[str]) -> set[str]:
+        """Those of `partitions` that are not as they were verified, or never were; rows in a file alone are as ever."""
+        rows, archived = self.covered(partitions), self._archived()
+        digests = {key: self._digest(key) for key in partitions}
+        return {
+            key
+            for key, digest in digests.items()
+            if (key not in rows or digest != rows[key].digest)
+            and not (digest == EMPTY.digest and intersect([self._span(key)], archived))
+        }
+
+    def changed(self, partitions: Collection[str]) -> set[str]:
+        """Those of `partitions` that are not as they were verified, or hold a row that breaks a rule."""
+        unclean = {key for key in partitions if not self._content(key).is_clean(self.interval, self._span(key))}
+        return self.differing(partitions) | unclean
+
+    def verify_asked(self, partitions: Sequence[str], clock: int) -> Look:
+        """Verifies partitions that the exchange was just asked for, as of its `clock`: what is there is right."""
+        return self._verify(partitions, clock)
+
+    def examine(self, partitions: Sequence[str]) -> Look:
+        """Verifies partitions that nobody asked for anew: one that differs keeps the checksum it was verified with.
+
+        A mark can also name what is no partition, where somebody stored what is no time.
+        """
+        named = [key for key in partitions if is_partition_key(self.interval.partition_scheme, key)]
+        strays = self._strays([key for key in partitions if key not in named])
+        return merge_looks([self._verify(named, None), Look([], [], strays)])
+
+    def account(self, look: Look, now: datetime, policy: Policy, answers: Sequence[Answer] = ()) -> None:
+        """Brings the ledger up to date with a look, and notes what the exchange answered about the gaps in it."""
+        owed = self.owed(policy.longest_hole)
+        known = load_gaps(self.connection, self.market_type, self.interval, entity_id=self.entity_id)
+        before = known.get(self.entity_id, [])
+        # With those that only touch what was looked at: they may be one with what is found.
+        around = [Span(span.start - 1, span.end + 1) for span in look.scope]
+        touched = [gap for gap in before if intersect([gap.span], around) or subtract([gap.span], owed.spans)]
+        after = reconciled(touched, look.scope, look.missing, owed.spans, now)
+        if answers:
+            after = answered(after, answers, self.neighbours, policy, now)
+        store_gaps(self.connection, self.entity_id, self.interval, touched, after)
+
+    def neighbours(self, span: Span) -> tuple[datetime | None, datetime | None]:
+        """The open times of the last stored candle before `span` and the first after it."""
+        c = self.table.c
+        start, end = (to_datetime(time).replace(tzinfo=None) for time in span)
+        own = (c.entity_id == self.entity_id, as_written(c.timestamp))
+        before = self.connection.scalar(select(func.max(c.timestamp)).where(*own, c.timestamp < start))
+        after = self.connection.scalar(select(func.min(c.timestamp)).where(*own, c.timestamp >= end))
+        archived, step = self._archived(), self.interval.milliseconds
+        earlier = [to_datetime(each.end - step).replace(tzinfo=None) for each in archived if each.end <= span.start]
+        later = [to_datetime(each.start).replace(tzinfo=None) for each in archived if each.start >= span.end]
+        return (
+            max([*earlier, *([] if before is None else [before])], default=None),
+            min([*later, *([] if after is None else [after])], default=None),
+        )
+
+    def _verify(self, partitions: Sequence[str], clock: int | None) -> Look:
+        known, listed, archived = self.covered(partitions), self.listed(), self._archived()
+        clear_marks(self.connection, self.table_name, self.entity_id, partitions)
+        missing: list[Span] = []
+        rows, found = [], []
+        wanting: list[str] = []
+        differing: list[str] = []
+        for key in partitions:
+            span, row, content = self._span(key), known.get(key), self._content(key)
+            missing += subtract(content.missing(self.interval, span, [span]), archived)
+            asked_at = clock if clock is not None else None if row is None else to_milliseconds(row.verified_at)
+            within = [] if asked_at is None else askable(self.interval, span, listed, asked_at)
+            present = content.count(self.interval, span, within)
+            is_archived = bool(intersect([span], archived))
+            differs = (
+                clock is None
+                and row is not None
+                and row.digest not in ("", content.digest)
+                and (bool(content.times) or not is_archived)
+            )
+            # Where the rest is in a file, what was verified of it before still holds.
+            is_in_file = is_archived and row is not None and present < row.present
+            if asked_at is not None and not is_in_file:
+                digest = row.digest if row is not None and differs else content.digest
+                rows.append(coverage_row(self.entity_id, self.interval, key, listed, asked_at, present, digest))
+            is_clean = content.is_clean(self.interval, span)
+            wanting += [] if is_clean else [key]
+            differing += [key] if differs else []
+            if differs or not is_clean:
+                found.append((key, content.digest))
+        record_coverage(self.connection, [row for row in rows if _says_more(row, known.get(row["partition"]))])
+        note_found(self.connection, self.table_name, self.entity_id, found)
+        return Look(merge(map(self._span, partitions)), merge(missing), wanting, differing)
+
+    def _strays(self, keys: Sequence[str]) -> list[str]:
+        """Those of `keys`, none of which is a partition's, that there are rows of."""
+        clear_marks(self.connection, self.table_name, self.entity_id, keys)
+        there = [
+            key
+            for key in keys
+            if self.connection.scalar(
+                select(exists().where(*written_within(self.table, self.entity_id, self.interval, key)))
+            )
+        ]
+        note_found(self.connection, self.table_name, self.entity_id, ((key, "") for key in there))
+        return there
+
+    def covered(self, partitions: Collection[str]) -> dict[str, Row[Any]]:
+        """The rows of the coverage table for those of `partitions` that were ever collected."""
+        of_entity = covered_partitions(self.connection, self.market_type, self.interval, self.entity_id, partitions)
+        return of_entity.get(self.entity_id, {})
+
+    def _content(self, key: str) -> Content:
+        return read_content(self.connection, self.table, self.entity_id, self._span(key))
+
+    def _digest(self, key: str) -> str:
+        return read_digest(self.connection, self.table, self.entity_id, self._span(key))
+
+    def _span(self, key: str) -> Span:
+        return Span(*partition_span(self.interval.partition_scheme, key))
+
+    def _archived(self) -> list[Span]:
+        return archived_spans(self.connection, self.table, self.interval, [self.entity_id]).get(self.entity_id, [])
+
+
+def _says_more(row: dict[str, Any], known: Row[Any] | None) -> bool:
+    """Whether a coverage row is other than the stored one."""
+    return known is None or any(row[name] != getattr(known, name) for name in known._fields)

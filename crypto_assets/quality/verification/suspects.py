@@ -1,0 +1,125 @@
+"""Which partitions of a candle table are to be looked at again, at a cost that does not grow with all there are.
+
+Those with a mark (a trigger's), without a checksum (we were changing them), and those for which coverage and ledger do
+not add up. Looking at them belongs to `integrity`, the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_milliseconds
+from crypto_assets.domain.spans import Span, SpanIndex, intersect, subtract
+from crypto_assets.quality.gaps.coverage import (
+    Owed,
+    askable,
+    covered_partitions,
+    listed_spans,
+    uneven_partitions,
+)
+from crypto_assets.quality.gaps.missing import archived_spans
+from crypto_assets.quality.gaps.rows import load_gaps
+from crypto_assets.quality.verification.marks import marks
+
+
+def suspects(
+    connection: Connection, table_name: str, every_owed: Iterable[Owed], verified: Mapping[str, int]
+) -> dict[str, set[str]]:
+    """The partitions that are to be looked at, by entity: marked, unverified, or of which the sums do not add up.
+
+    `every_owed` is what `owed_spans` says, `verified` what `verified_totals` does.
+    The database names the rows that are not whole. Of all others only the sum is compared with what is owed there: a
+    row is read where that does not agree, as after a listing that was corrected.
+    """
+    market_type, interval = KDATA_TABLES[table_name]
+    found: dict[str, set[str]] = {}
+    for mark in marks(connection, table_name):
+        found.setdefault(mark.entity_id, set()).add(mark.partition)
+    uneven = uneven_partitions(connection, market_type, interval)
+    gaps = load_gaps(connection, market_type, interval)
+    archived = archived_spans(connection, TABLES[table_name], interval)
+
+    def rows_of(entity_id: str, keys: Collection[str] | None = None) -> dict[str, Row[Any]]:
+        return covered_partitions(connection, market_type, interval, entity_id, keys).get(entity_id, {})
+
+    for owed in every_owed:
+        own = owed.entity_id
+        lacking = _by_partition(interval, [gap.span for gap in gaps.get(own, [])])
+        rows = dict(uneven.get(own, {}))
+        if elsewhere := lacking.keys() - rows.keys():
+            rows |= rows_of(own, elsewhere)
+        there = SpanIndex(archived.get(own, []))
+        unsettled = _unsettled(interval, owed, rows, lacking, rows.keys() | lacking.keys(), there)
+        if _counted(interval, owed, rows, lacking) != verified.get(own, 0) - _present(rows):
+            rows = rows_of(own)
+            unsettled = _unsettled(interval, owed, rows, lacking, None, there)
+            unsettled |= _outdated(connection, table_name, owed, rows)
+        if unsettled:
+            found.setdefault(own, set()).update(unsettled)
+    return found
+
+
+def _unsettled(
+    interval: Interval,
+    owed: Owed,
+    rows: Mapping[str, Row[Any]],
+    lacking: Mapping[str, int],
+    keys: Collection[str] | None,
+    archived: SpanIndex,
+) -> set[str]:
+    """Of the partitions `keys` of an entity, or of all, those unverified or lacking other candles than the ledger says.
+
+    `rows` is what coverage has of them, `lacking` how many candles the ledger says are missing in each.
+    """
+    # One that is in a file cannot be verified before it is restored, and the triggers tell when that happens.
+    blank = {key for key, row in rows.items() if not row.digest}
+    unsettled = {key for key in blank if not archived.touches(Span(*partition_span(interval.partition_scheme, key)))}
+    expected = _by_partition(interval, owed.spans if keys is None else _owed_in(interval, owed, keys))
+    for key, count in expected.items():
+        if key not in blank and count - (rows[key].present if key in rows else 0) != lacking.get(key, 0):
+            unsettled.add(key)
+    return unsettled | (lacking.keys() - expected.keys())
+
+
+def _outdated(connection: Connection, table_name: str, owed: Owed, rows: Mapping[str, Row[Any]]) -> set[str]:
+    """The partitions whose candles are not owed any more, and of which coverage does not say so yet."""
+    market_type, interval = KDATA_TABLES[table_name]
+    entities = TABLES[market_type.entity_table]
+    listed = listed_spans(connection, entities, [owed.entity_id], interval)[owed.entity_id]
+    due = SpanIndex(owed.spans)
+    found = set()
+    for key, row in rows.items():
+        span = Span(*partition_span(interval.partition_scheme, key))
+        if row.present and row.digest and not due.touches(span):
+            within = askable(interval, span, listed, to_milliseconds(row.verified_at))
+            found |= {key} if row.expected != sum(interval.count(*each) for each in within) else set()
+    return found
+
+
+def _counted(interval: Interval, owed: Owed, rows: Mapping[str, Row[Any]], lacking: Mapping[str, int]) -> int:
+    """How many candles are owed outside of the partitions that are in `rows` or `lacking`."""
+    inside = _owed_in(interval, owed, rows.keys() | lacking.keys())
+    return sum(interval.count(*span) for span in subtract(owed.spans, inside))
+
+
+def _present(rows: Mapping[str, Row[Any]]) -> int:
+    return sum(row.present for row in rows.values() if row.digest)
+
+
+def _owed_in(interval: Interval, owed: Owed, keys: Iterable[str]) -> list[Span]:
+    return intersect(owed.spans, (Span(*partition_span(interval.partition_scheme, key)) for key in keys))
+
+
+def _by_partition(interval: Interval, spans: Iterable[Span]) -> dict[str, int]:
+    """How many grid points of `spans` lie in each partition."""
+    counts: dict[str, int] = {}
+    for span in spans:
+        for key in partition_keys(interval.partition_scheme, *span):
+            own = span.intersect(Span(*partition_span(interval.partition_scheme, key)))
+            counts[key] = counts.get(key, 0) + interval.count(*own)
+    return counts
