@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL, make_url
 
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.engines.base import BACKUP
-from crypto_assets.database.tables import CHANGES, KDATA, TABLES, metadata
+from crypto_assets.database.tables import CHANGES, META, TABLES, metadata
 
 ENGINES = ("sqlite", "postgresql", "mysql")
 REQUIRED = os.environ.get("CRYPTO_ASSETS_TEST_REQUIRE_SERVERS") == "1"
@@ -93,10 +93,9 @@ def database_of_its_own(server: URL) -> Iterator[str]:
 
 
 def clear(database: Database) -> None:
-    """Deletes every row but the database's identity: migrating again takes a second, this a few milliseconds."""
-    for table in reversed(metadata.sorted_tables):
-        if table.name != "crypto_database_identity" and table.name in TABLES:
-            with database.begin(table.name) as connection:
+    """Deletes every row of a server's database but its identity: migrating again takes a second, this milliseconds."""
+    with database.begin(META) as connection:
+        for table in reversed(metadata.sorted_tables):
+            if table.name != "crypto_database_identity" and table.name in TABLES:
                 connection.execute(table.delete())
-    with database.begin(KDATA) as connection:
         connection.execute(CHANGES.delete())  # deleting candles leaves marks
