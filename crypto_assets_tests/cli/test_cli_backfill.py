@@ -12,6 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from click.testing import Result
 
 from crypto_assets_tests.cli.command_runs import run_command, sentence
 from crypto_assets_tests.sandboxed_project import Clock, Project, running_sandbox
@@ -61,16 +62,26 @@ def planned(project, *arguments, **others) -> dict:
     return json.loads(result.stdout)
 
 
-def started(project, *arguments, **others) -> subprocess.Popen:
-    """`crypto-assets backfill` in a process and a Dagster home of its own."""
+def dagster_home(project) -> str:
     home = project.directory.parent / "home"
     home.mkdir(exist_ok=True)
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    return str(home)
+
+
+def ended(project, *arguments, **others) -> Result:
+    """`crypto-assets backfill` in this process, with a Dagster home of its own."""
+    chosen = {"DAGSTER_HOME": dagster_home(project), **variables(project, **others)}
+    return run_command("backfill", *arguments, url=f"sqlite:///{project.directory}", **chosen)
+
+
+def started(project, *arguments, **others) -> subprocess.Popen:
+    """`crypto-assets backfill` in a process and a Dagster home of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CRYPTO_ASSETS_", "DAGSTER_"))}
     chosen = {
         "CRYPTO_ASSETS_ENVIRONMENT": "sandbox",
         "CRYPTO_ASSETS_DATABASE": f"sqlite:///{project.directory}",
-        "DAGSTER_HOME": str(home),
+        "DAGSTER_HOME": dagster_home(project),
     }
     return subprocess.Popen(
         [COMMAND, "backfill", *arguments],
@@ -123,10 +134,9 @@ def test_the_plan_is_what_the_backfill_then_does_and_the_next_one_asks_only_the_
     everything = planned(project, "--all", "--select", MINUTES, *chosen[2:])["tables"][0]
     assert [everything[name] for name in ("stored", "rows", "requests", "bytes")] == [8640, 8640, 11, 0]
     before = sandbox.requests.total
-    process = started(project, "--select", MINUTES, *chosen[2:])
-    printed, said = process.communicate()
-    assert process.returncode == 0, said
-    assert f"{MINUTES}: 0 candles came" in printed
+    nothing_new = ended(project, "--select", MINUTES, *chosen[2:])
+    assert nothing_new.exit_code == 0, nothing_new.output
+    assert f"{MINUTES}: 0 candles came" in nothing_new.stdout
     assert sandbox.requests.total - before == 1
 
 
@@ -136,13 +146,12 @@ def test_what_failed_was_refused_or_is_missing_is_told_with_where_to_look(projec
         broken.faults.add("hidden_span:start=2023-03-20T07:00,end=2023-03-20T08:00")
         broken.faults.add("null_price:open_times=2023-03-20T03:00;2023-03-20T05:00")
         urls = {"CRYPTO_ASSETS_SPOT_URL": broken.url, "CRYPTO_ASSETS_FUTURES_URL": broken.url}
-        process = started(project, "--yes", "--select", MINUTES, "--start", "2023-03-20", "--end", "2023-03-20", **urls)
-        printed, said = process.communicate()
-    assert process.returncode == 1
-    last = said.splitlines()[-1]
+        result = ended(project, "--yes", "--select", MINUTES, "--start", "2023-03-20", "--end", "2023-03-20", **urls)
+    assert result.exit_code == 1
+    last = result.stderr.splitlines()[-1]
     assert last.startswith(f"Error: {MINUTES}: 1 of 2 symbols failed, the other 1 stored. ETH/USDT: ")
-    assert "Traceback" not in said
-    came, refused, missing = printed.splitlines()[-3:]
+    assert "Traceback" not in result.stderr
+    came, refused, missing = result.stdout.splitlines()[-3:]
     assert came.startswith(f"{MINUTES}: 1,380 candles came, 1,378 new")
     assert refused.startswith(f"{MINUTES}: 2 of them were refused")
     assert missing.startswith(f"{MINUTES}: 62 candles of the range are missing")

@@ -11,6 +11,7 @@ import pytest
 from crypto_assets_tests.sandboxed_project import BTC, ETH, Project, evaluation, red_checks, sample
 
 TABLE = "cryptopair_5m_kdata"
+ENTITIES = ("crypto_asset", "crypto_pair", "crypto_perp")
 NOON = "2023-03-21 12:00:00.000000"
 DAMAGED = f"WHERE entity_id = '{BTC}' AND timestamp = '{NOON}'"
 COPIED = (
@@ -193,7 +194,7 @@ def test_damage_to_one_table_leaves_all_others_green_and_named(collected_project
 def test_a_market_whose_currency_is_gone_turns_references_red_and_bootstrap_heals_it(collected_project, tmp_path):
     project = collected_project.copy(tmp_path)
     project.sql("crypto_asset", "DELETE FROM crypto_asset WHERE id = 'crypto_binance_sol'")
-    result = project.run("integrity")
+    result = project.judge(*ENTITIES, "crypto_operational_metrics")
     assert not result.success
     assert red_checks(result) == {
         "crypto_pair: references_resolve",
@@ -205,16 +206,16 @@ def test_a_market_whose_currency_is_gone_turns_references_red_and_bootstrap_heal
     assert sample(verdict)[0]["id"] == "cryptopair_binance_solusdt"
     assert verdict.metadata["repair"].value == "dagster job execute -m crypto_assets.definitions -j bootstrap"
     assert project.run("bootstrap").success
-    assert project.run("integrity").success
+    assert project.judge(*ENTITIES, "crypto_operational_metrics").success
 
 
 def test_an_empty_name_turns_no_null_ids_red(collected_project, tmp_path):
     project = collected_project.copy(tmp_path)
     project.sql("crypto_pair", "UPDATE crypto_pair SET name = '' WHERE id = 'cryptopair_binance_solusdt'")
-    result = project.run("integrity")
+    result = project.judge(*ENTITIES)
     assert red_checks(result) == {"crypto_pair: no_null_ids"}
     assert project.run("bootstrap").success
-    assert project.run("integrity").success
+    assert project.judge(*ENTITIES).success
 
 
 def test_a_database_of_another_environment_is_refused_by_every_check(collected_project, tmp_path):

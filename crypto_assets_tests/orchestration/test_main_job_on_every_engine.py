@@ -86,7 +86,7 @@ def test_the_main_job_ends_in_the_same_content_on_every_engine(
 def test_damage_is_found_and_the_repair_command_says_what_is_missing(empty_url, engine, quiet_sandbox, tmp_path):
     project = Project(tmp_path, quiet_sandbox.url, database=empty_url)
     project.run("bootstrap")
-    project.collect("cryptopair_5m_kdata", "2023-03-20", "2023-03-21")
+    project.collect("cryptopair_5m_kdata", "2023-03-21")
     table = TABLES["cryptopair_5m_kdata"]
     database = open_database(empty_url, "sandbox")
     with database.begin(table.name) as connection:
@@ -105,6 +105,6 @@ def test_damage_is_found_and_the_repair_command_says_what_is_missing(empty_url, 
     removal = evaluation(checked, "cryptopair_5m_kdata", "on_grid").metadata["repair"].value
     with database.begin(table.name) as connection:
         assert connection.exec_driver_sql(removal).rowcount == 1
-    assert project.collect("cryptopair_5m_kdata", "2023-03-20", "2023-03-21").success
+    assert project.collect("cryptopair_5m_kdata", "2023-03-21").success
     assert red_checks(project.check("cryptopair_5m_kdata")) == set()
     database.dispose()
