@@ -103,7 +103,8 @@ class Endpoints:
             info = symbols.get(fault.symbol or "")
             if info is None:
                 continue
-            if fault.kind == "vanished_symbol":
+            is_unlisted = fault.kind == "unlisted_symbol" and question.endpoint == "exchangeInfo"
+            if fault.kind == "vanished_symbol" or is_unlisted:
                 del symbols[info.symbol]
             elif fault.kind == "delisted_symbol":
                 swap = question.market is MarketType.SWAP

@@ -38,6 +38,7 @@ KINDS: dict[str, frozenset[str]] = {
     "unsettled": frozenset({"settle_ms"}),
     "delisted_symbol": frozenset({"start"}),
     "vanished_symbol": frozenset(),
+    "unlisted_symbol": frozenset(),
     "archive_missing": frozenset({"start", "end"}),
     "archive_without_checksum": frozenset(),
     "archive_lacks_rows": frozenset({"start", "end"}),
@@ -54,12 +55,13 @@ _OTHER_ROW_KINDS = frozenset({"rows_out_of_order", "revised", "unsettled", "arch
 ROW_KINDS = frozenset(kind for kind, own in KINDS.items() if own >= _ROWS) | _OTHER_ROW_KINDS
 _KLINES_ONLY = ROW_KINDS | {"hidden_span"}
 _ARCHIVES_ONLY = frozenset(kind for kind in KINDS if kind.startswith("archive_")) | {"checksum_mismatch"}
-_WORLD_KINDS = frozenset({"delisted_symbol", "vanished_symbol"})
+_WORLD_KINDS = frozenset({"delisted_symbol", "vanished_symbol", "unlisted_symbol"})
 _REQUIRED = {
     "hidden_span": ("start", "end"),
     "revised": ("start", "end"),
     "delisted_symbol": ("symbol", "start"),
     "vanished_symbol": ("symbol",),
+    "unlisted_symbol": ("symbol",),
     "archive_lacks_rows": ("start", "end"),
     "archive_stale": ("start", "end"),
 }

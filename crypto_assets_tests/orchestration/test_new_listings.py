@@ -181,6 +181,20 @@ def test_a_vanished_symbol_owes_until_it_was_last_seen_and_is_asked_for_no_more(
         assert project.check(table).success
 
 
+def test_the_last_hours_of_a_symbol_that_left_the_listing_are_collected(project, sandbox):
+    sandbox.faults.add("delisted_symbol:symbol=ETHUSDT,market=spot,start=2023-03-22T14:00")
+    sandbox.faults.add("unlisted_symbol:symbol=ETHUSDT,market=spot")
+    later(project, hours=6)
+    assert project.carry_out(listing_run(project)).success
+    stretches = requests(project)
+    assert asked(stretches) == {(DAILY, "2023-03-22"): ["ETH/USDT"], (MONTHLY, "2023-03-01"): ["ETH/USDT"]}
+    for request in stretches:
+        assert project.carry_out(request).success
+    assert stored(project, DAILY, ETH)[2] == "2023-03-22 13:55:00.000000"
+    assert requests(project) == []
+    assert project.check(DAILY).success
+
+
 def test_a_source_that_starts_over_is_recorded_and_leaves_no_gaps(project, clock):
     project.sql(DAILY, f"DELETE FROM {DAILY} WHERE timestamp LIKE '2023-03-20 1%'")
     project.tick()  # the other sensor's: from now on the ledger has them
