@@ -46,7 +46,7 @@ from crypto_assets.orchestration.resources import (
     ProgressResource,
     shown_url,
 )
-from crypto_assets.orchestration.sensors.gap_backfill import gap_backfill_sensor
+from crypto_assets.orchestration.sensors.gap_backfill import build_gap_backfill_sensor
 from crypto_assets.orchestration.sensors.new_listings import build_new_listing_sensor
 from crypto_assets.settings import Settings, load_settings
 
@@ -129,8 +129,8 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             build_refresh_schedule(refresh_kdata),
         ],
         sensors=[
-            gap_backfill_sensor,
-            build_new_listing_sensor(tracked),
+            build_gap_backfill_sensor(settings.start),
+            build_new_listing_sensor(tracked, settings.start),
             build_alert_sensor(webhook, settings.environment.value),
         ],
         resources=resources,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import date
 
 import dagster as dg
 
@@ -23,11 +24,13 @@ def confirm_gaps(
     database: Database,
     ledger: LedgerResource,
     instance: dg.DagsterInstance,
+    start: date,
     carry_out: Callable[[dg.RunRequest], object],
 ) -> None:
     """Has the exchange asked about every open gap as often as confirms one, with the waits that the ledger demands.
 
-    What is still open then has no candle beside it, and only time tells. Raises what `carry_out` raises.
+    Of gaps before `start`, where the definitions' partitions begin, it is not. What is still open then has no candle
+    beside it, and only time tells. Raises what `carry_out` raises.
     """
     for _ in range(ledger.answers):
         unconfirmed = [gap for gap in _open_gaps(database) if gap.attempts < ledger.answers]
@@ -35,7 +38,7 @@ def confirm_gaps(
             return
         due = max(gap.due_at(ledger.policy) for gap in unconfirmed)
         time.sleep(max(0.0, (due - ledger.now()).total_seconds()))
-        while runs := [each for each in requests(instance, database, ledger) if isinstance(each, dg.RunRequest)]:
+        while runs := [each for each in requests(instance, database, ledger, start) if isinstance(each, dg.RunRequest)]:
             for run in runs:
                 carry_out(run)
 

@@ -155,7 +155,7 @@ def _confirm_gaps(settings: Settings, database: Database, instance: dg.DagsterIn
         first, last = (request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
         run_job(definitions, instance, str(request.job_name), assets, (first, last))
 
-    confirm_gaps(database, ledger, instance, carry_out)
+    confirm_gaps(database, ledger, instance, settings.start, carry_out)
 
 
 def _listed_spans(database: Database, settings: Settings, clock: int) -> dict[MarketType, list[Span]]:

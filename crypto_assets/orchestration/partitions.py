@@ -5,11 +5,11 @@ Which scheme an interval uses is said by the domain. Called by `assets.kdata` an
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, time
 
 import dagster as dg
 
-from crypto_assets.domain.intervals import Interval, PartitionScheme, to_milliseconds
+from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_key, to_milliseconds
 from crypto_assets.domain.spans import Span
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -20,6 +20,11 @@ def partitions_definition(interval: Interval, start: date) -> dg.TimeWindowParti
     if interval.partition_scheme is PartitionScheme.DAILY:
         return dg.DailyPartitionsDefinition(start_date=start.isoformat(), end_offset=1)
     return dg.MonthlyPartitionsDefinition(start_date=start.replace(day=1).isoformat(), end_offset=1)
+
+
+def first_partition(interval: Interval, start: date) -> str:
+    """The key of the first of them."""
+    return partition_key(interval.partition_scheme, to_milliseconds(datetime.combine(start, time(), UTC)))
 
 
 def refuse_unknown_partitions(context: dg.AssetExecutionContext, definition: dg.PartitionsDefinition[str]) -> None:

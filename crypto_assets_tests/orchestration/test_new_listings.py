@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import dagster as dg
 import pytest
@@ -138,6 +138,24 @@ def test_a_symbol_that_is_tracked_from_now_on_is_listed_and_its_history_collecte
     assert "2023-03-22 19:00" in reason(project)
     assert project.check(DAILY).success
     assert project.check(MONTHLY).success
+
+
+def test_a_history_before_the_first_partition_of_a_later_start_is_left_and_said(project):
+    tracked = project.copy(project.directory.parent / "later", pairs=PAIRS, start=date(2023, 3, 22))
+    project = at_the_exchanges_time(tracked)
+    later(project, hours=1)
+    assert project.carry_out(listing_run(project)).success
+    histories = requests(project)
+    assert asked(histories) == {(DAILY, "2023-03-22"): ["NEW/USDT"], (MONTHLY, "2023-03-01"): ["NEW/USDT"]}
+    for request in histories:
+        assert project.carry_out(request).success
+    project.sql("crypto_quality", "DELETE FROM crypto_kdata_coverage WHERE entity_id = ? AND level = '5m'", NEW)
+    project = at_the_exchanges_time(project.copy(project.directory.parent / "latest", start=date(2023, 3, 23)))
+    assert reason(project) == (
+        "The symbols are listed anew at 2023-03-22 19:00 UTC. What is due of cryptopair_5m_kdata before 2023-03-23 is"
+        " left: CRYPTO_ASSETS_START is 2023-03-23 here, so there are no partitions of it. Processes of one database"
+        " need the same one, or the earliest."
+    )
 
 
 def test_a_symbol_the_exchange_does_not_list_yet_is_looked_for_hourly_and_then_collected(project, sandbox):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import dagster as dg
 import pytest
@@ -118,6 +118,19 @@ def test_neighbouring_days_of_both_symbols_are_one_run_and_distant_ones_are_not(
             "spans": {symbol: ["2023-03-21T12:00/2023-03-21T13:00"] for symbol in ("BTC/USDT", "ETH/USDT")}
         },
     }
+
+
+def test_what_lies_before_the_first_partition_of_a_later_start_is_left_and_said(project):
+    project.sql(TABLE, f"DELETE FROM {TABLE} WHERE entity_id = '{BTC}' AND timestamp < '2023-03-21 01:00'")
+    project = project.copy(project.directory.parent / "later", start=date(2023, 3, 21))
+    (request,) = requests(project)
+    assert request.run_config["ops"][TABLE]["config"] == {"spans": {"BTC/USDT": ["2023-03-21T00:00/2023-03-21T01:00"]}}
+    assert request.tags["dagster/asset_partition_range_start"] == "2023-03-21"
+    assert project.carry_out(request).success
+    assert reason(project) == (
+        "Nothing is due. What is due of cryptopair_5m_kdata before 2023-03-21 is left: CRYPTO_ASSETS_START is"
+        " 2023-03-21 here, so there are no partitions of it. Processes of one database need the same one, or the earliest."
+    )
 
 
 def test_a_repair_that_is_under_way_is_not_asked_for_again_nor_is_anything_of_its_table(project):

@@ -9,7 +9,7 @@ and the history only. Called by `definitions`.
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 
 import dagster as dg
 
@@ -17,9 +17,16 @@ from crypto_assets.collect.spans_in_config import span_text
 from crypto_assets.database.engines import Database
 from crypto_assets.database.errors import DatabaseNotReady
 from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.intervals import partition_span
 from crypto_assets.orchestration.jobs.assets import backfills
+from crypto_assets.orchestration.partitions import first_partition
 from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource
-from crypto_assets.orchestration.sensors.run_requests import collection_request, next_try, tables_under_way
+from crypto_assets.orchestration.sensors.run_requests import (
+    collection_request,
+    left_before,
+    next_try,
+    tables_under_way,
+)
 from crypto_assets.quality.gaps.due import Repair, outlook
 from crypto_assets.quality.verification.examination import settle_ledger, settle_marks
 
@@ -28,29 +35,36 @@ PARTITIONS_PER_TICK = 64
 """So many changed partitions of a table are looked at in a tick, which Dagster gives a minute."""
 
 
-@dg.sensor(
-    name="gap_backfill_sensor",
-    jobs=list(backfills.values()),
-    minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Asks again for candles that are missing or were altered: exactly those, newest first, until they are"
-    " there or the exchange has shown that it has none.",
-)
-def gap_backfill_sensor(
-    context: dg.SensorEvaluationContext, database: DatabaseResource, ledger: LedgerResource
-) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """The runs that are due, or why there are none."""
-    with database.open() as opened:
-        if not opened.exists():
-            yield dg.SkipReason(f"There is no database at {opened.location} yet; run job bootstrap.")
-            return
-        yield from requests(context.instance, opened, ledger)
+def build_gap_backfill_sensor(start: date) -> dg.SensorDefinition:
+    """The sensor `gap_backfill_sensor`, for partitions from the day or month that contains `start`."""
+
+    @dg.sensor(
+        name="gap_backfill_sensor",
+        jobs=list(backfills.values()),
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Asks again for candles that are missing or were altered: exactly those, newest first, until they"
+        " are there or the exchange has shown that it has none.",
+    )
+    def gap_backfill_sensor(
+        context: dg.SensorEvaluationContext, database: DatabaseResource, ledger: LedgerResource
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        with database.open() as opened:
+            if not opened.exists():
+                yield dg.SkipReason(f"There is no database at {opened.location} yet; run job bootstrap.")
+                return
+            yield from requests(context.instance, opened, ledger, start)
+
+    return gap_backfill_sensor
 
 
 def requests(
-    instance: dg.DagsterInstance, database: Database, ledger: LedgerResource
+    instance: dg.DagsterInstance, database: Database, ledger: LedgerResource, start: date
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """The run requests of one tick, newest gaps first, or the reason why there are none."""
+    """The run requests of one tick, newest gaps first, or the reason why there are none.
+
+    What lies before the first partition of definitions that begin at `start` no run of theirs could be asked for.
+    """
     now, policy = ledger.now(), ledger.policy
     busy = tables_under_way(instance, now)
     repairs: list[Repair] = []
@@ -67,6 +81,9 @@ def requests(
         waiting += seen.open_gaps
         next_due += [seen.next_due] if seen.next_due else []
         repairs += [] if table in busy else seen.repairs
+    possible = [_since(start, repair) for repair in repairs]
+    cut = [repair.table for repair, kept in zip(repairs, possible, strict=True) if kept != repair]
+    repairs = [repair for repair in possible if repair is not None]
     asked = 0
     for repair in sorted(repairs, key=lambda each: each.newest, reverse=True):
         run_key = next_try(instance, repair.digest, now)
@@ -74,7 +91,13 @@ def requests(
             asked += 1
             yield _request(repair, run_key)
     if not asked:
-        yield dg.SkipReason(_why_nothing(waiting, len(repairs), busy, min(next_due, default=None)))
+        why = _why_nothing(waiting, len(repairs), busy, min(next_due, default=None), left=bool(cut))
+        yield dg.SkipReason(why + left_before(start, cut))
+
+
+def _since(start: date, repair: Repair) -> Repair | None:
+    first = first_partition(repair.interval, start)
+    return repair.since(partition_span(repair.interval.partition_scheme, first)[0])
 
 
 def _request(repair: Repair, run_key: str) -> dg.RunRequest:
@@ -84,11 +107,11 @@ def _request(repair: Repair, run_key: str) -> dg.RunRequest:
     )
 
 
-def _why_nothing(gaps: int, repairs: int, busy: set[str], next_due: datetime | None) -> str:
+def _why_nothing(gaps: int, repairs: int, busy: set[str], next_due: datetime | None, *, left: bool) -> str:
     if repairs:
         return f"{repairs} repairs are due; all of them are under way or failed a short time ago."
     if busy:
         return f"{', '.join(sorted(busy))} are being collected; what is missing there may be on its way."
-    if gaps:
+    if gaps and next_due:
         return f"{gaps} gaps are open; the exchange is asked again at {next_due:%Y-%m-%d %H:%M:%S} UTC."
-    return "Nothing is missing that the exchange may have."
+    return "Nothing is due." if left else "Nothing is missing that the exchange may have."

@@ -9,7 +9,7 @@ decides what is owed; what of it was never collected is asked for here. Called b
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import dagster as dg
 from sqlalchemy import func, select
@@ -21,11 +21,13 @@ from crypto_assets.database.errors import DatabaseNotReady
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.orchestration.jobs.assets import backfills, list_symbols
+from crypto_assets.orchestration.partitions import first_partition
 from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource
 from crypto_assets.orchestration.sensors.run_requests import (
     BOUNDED,
     REQUEST,
     collection_request,
+    left_before,
     next_try,
     tables_under_way,
 )
@@ -38,8 +40,8 @@ _LISTED_EVERY_WHILE_UNKNOWN = timedelta(hours=1)
 Requests = Iterator[dg.RunRequest | dg.SkipReason]
 
 
-def build_new_listing_sensor(tracked: Mapping[MarketType, tuple[str, ...]]) -> dg.SensorDefinition:
-    """The sensor `new_listing_sensor` for the tracked ccxt symbols of each market."""
+def build_new_listing_sensor(tracked: Mapping[MarketType, tuple[str, ...]], start: date) -> dg.SensorDefinition:
+    """The sensor `new_listing_sensor` for the tracked ccxt symbols of each market, and partitions from `start` on."""
 
     @dg.sensor(
         name="new_listing_sensor",
@@ -56,7 +58,7 @@ def build_new_listing_sensor(tracked: Mapping[MarketType, tuple[str, ...]]) -> d
             if not opened.exists():
                 yield dg.SkipReason(f"There is no database at {opened.location} yet; run job bootstrap.")
                 return
-            yield from requests(context.instance, opened, tracked, ledger)
+            yield from requests(context.instance, opened, tracked, ledger, start)
 
     return new_listing_sensor
 
@@ -66,6 +68,7 @@ def requests(
     database: Database,
     tracked: Mapping[MarketType, tuple[str, ...]],
     ledger: LedgerResource,
+    start: date,
 ) -> Requests:
     """The run requests of one tick, or the reason why there are none."""
     now = ledger.now()
@@ -86,7 +89,10 @@ def requests(
             asked += 1
             tags = {REQUEST: digest, **BOUNDED}
             yield dg.RunRequest(run_key=run_key, job_name=list_symbols.name, tags=tags)
-    owing = _arrears(instance, database, tracked, ledger)
+    lacking = _arrears(instance, database, tracked, ledger)
+    possible = [each.since(first_partition(KDATA_TABLES[each.table][1], start)) for each in lacking]
+    cut = [each.table for each, kept in zip(lacking, possible, strict=True) if kept != each]
+    owing = [each for each in possible if each is not None]
     for each in owing:
         if asked == REQUESTS_PER_TICK:
             break
@@ -99,7 +105,7 @@ def requests(
         when = f"at {due:%Y-%m-%d %H:%M} UTC" if due > now else "now, or that failed a short time ago"
         missing = f" No candle is known of {', '.join(unknown)}." if unknown else ""
         waiting = f" {len(owing)} histories are being collected, or that failed a short time ago." if owing else ""
-        yield dg.SkipReason(f"The symbols are listed anew {when}.{missing}{waiting}")
+        yield dg.SkipReason(f"The symbols are listed anew {when}.{missing}{waiting}{left_before(start, cut)}")
 
 
 def _arrears(

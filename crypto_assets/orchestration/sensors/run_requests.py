@@ -6,13 +6,15 @@ Dagster's history is the memory: each run carries a digest of the reason it rest
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.orchestration.jobs.assets import backfills
+from crypto_assets.orchestration.partitions import first_partition
 
 REQUEST = "crypto_assets/request"
 """The run tag with the digest."""
@@ -56,6 +58,18 @@ def collection_request(
             REQUEST: digest,
             **BOUNDED,
         },
+    )
+
+
+def left_before(start: date, tables: Iterable[str]) -> str:
+    """The sentence, after a space, for what is due of tables before their first partition; empty where nothing is."""
+    names = sorted(set(tables))
+    if not names:
+        return ""
+    firsts = dict.fromkeys(first_partition(KDATA_TABLES[table][1], start) for table in names)
+    return (
+        f" What is due of {', '.join(names)} before {' and '.join(sorted(firsts))} is left: CRYPTO_ASSETS_START is"
+        f" {start} here, so there are no partitions of it. Processes of one database need the same one, or the earliest."
     )
 
 

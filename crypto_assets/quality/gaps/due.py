@@ -74,6 +74,15 @@ class Repair:
         said = repr((self.table, sorted((each.symbol, each.span, each.evidence) for each in self.due)))
         return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
+    def since(self, time: int) -> Repair | None:
+        """The same without what lies before `time`; None where nothing is left."""
+        kept = tuple(
+            Due(each.symbol, Span(max(each.span.start, time), each.span.end), each.evidence)
+            for each in self.due
+            if each.span.end > time
+        )
+        return Repair(self.table, kept) if kept else None
+
 
 @dataclass(frozen=True)
 class Outlook:

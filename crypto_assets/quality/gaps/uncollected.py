@@ -44,6 +44,11 @@ class Arrears:
         said = repr((self.table, self.symbols, self.partitions))
         return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
+    def since(self, partition: str) -> Arrears | None:
+        """The same without the partitions before this one; None where none is left."""
+        first, last = self.partitions
+        return Arrears(self.table, self.symbols, (max(first, partition), last)) if last >= partition else None
+
 
 def arrears(
     connection: Connection, table_name: str, tracked: Collection[str], longest_hole: timedelta = LONGEST_HOLE
