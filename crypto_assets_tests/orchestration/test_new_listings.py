@@ -153,8 +153,8 @@ def test_a_history_before_the_first_partition_of_a_later_start_is_left_and_said(
     project = at_the_exchanges_time(project.copy(project.directory.parent / "latest", start=date(2023, 3, 23)))
     assert reason(project) == (
         "The symbols are listed anew at 2023-03-22 19:00 UTC. What is due of cryptopair_5m_kdata before 2023-03-23 is"
-        " left: CRYPTO_ASSETS_START is 2023-03-23 here, so there are no partitions of it. Processes of one database"
-        " need the same one, or the earliest."
+        " left: CRYPTO_ASSETS_START is 2023-03-23 here, so there are no partitions of it. All processes of"
+        " one database need the same."
     )
 
 

@@ -129,7 +129,7 @@ def test_what_lies_before_the_first_partition_of_a_later_start_is_left_and_said(
     assert project.carry_out(request).success
     assert reason(project) == (
         "Nothing is due. What is due of cryptopair_5m_kdata before 2023-03-21 is left: CRYPTO_ASSETS_START is"
-        " 2023-03-21 here, so there are no partitions of it. Processes of one database need the same one, or the earliest."
+        " 2023-03-21 here, so there are no partitions of it. All processes of one database need the same."
     )
 
 

@@ -69,7 +69,7 @@ def left_before(start: date, tables: Iterable[str]) -> str:
     firsts = dict.fromkeys(first_partition(KDATA_TABLES[table][1], start) for table in names)
     return (
         f" What is due of {', '.join(names)} before {' and '.join(sorted(firsts))} is left: CRYPTO_ASSETS_START is"
-        f" {start} here, so there are no partitions of it. Processes of one database need the same one, or the earliest."
+        f" {start} here, so there are no partitions of it. All processes of one database need the same."
     )
 
 
