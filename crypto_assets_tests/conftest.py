@@ -43,6 +43,25 @@ def recorded_directory() -> Path:
 
 
 @pytest.fixture(scope="session")
+def some_recordings(
+    recorded_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[dict[str, list[str]]], Path]:
+    """A function that makes a directory of the minutes of some symbols of `spot` and `usdm` and no others."""
+
+    def make(symbols: dict[str, list[str]]) -> Path:
+        directory = tmp_path_factory.mktemp("recorded")
+        for market, names in symbols.items():
+            klines = directory / market / "klines"
+            klines.mkdir(parents=True)
+            for name in names:
+                file = f"{name}-1m.parquet"
+                (klines / file).symlink_to(recorded_directory / market / "klines" / file)
+        return directory
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def migrated_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SQLite files made once per worker, to be copied: migrating is slower."""
     directory = tmp_path_factory.mktemp("migrated") / "data"
@@ -122,3 +141,16 @@ def empty_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> It
         return
     with database_of_its_own(request.getfixturevalue("servers")[engine]()) as url:
         yield url
+
+
+@pytest.fixture
+def own_url(engine: str, request: pytest.FixtureRequest) -> str:
+    """The URL of a migrated database without rows that no other test uses: to be migrated, or removed."""
+    if engine == "sqlite":
+        copied: str = request.getfixturevalue("database_url")
+        return copied
+    url: str = request.getfixturevalue("empty_url")
+    opened = open_database(url, "sandbox")
+    migrate(opened)
+    opened.dispose()
+    return url

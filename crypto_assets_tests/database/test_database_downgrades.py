@@ -18,13 +18,20 @@ from crypto_assets_tests.database.test_database_rollback import every_row, fill,
 
 
 @pytest.fixture
-def database(empty_url):
+def database(own_url):
     """A database of the test's own, with rows in every table."""
-    with opened(empty_url) as made:
-        migrate(made)
+    with opened(own_url) as made:
         fill(made)
         yield made
         remove_backups(made)
+
+
+@pytest.fixture
+def standing(any_database):
+    """Rows in every table of a database that nobody migrates."""
+    remove_backups(any_database)
+    fill(any_database)
+    return any_database
 
 
 def forget_archives(database):
@@ -40,15 +47,15 @@ def tables_there(database):
     return found
 
 
-def test_archived_months_are_never_forgotten(database):
-    before = every_row(database)
+def test_archived_months_are_never_forgotten(standing):
+    before = every_row(standing)
     for revision in ("0002", "0001", "base"):
         with pytest.raises(
             DatabaseError, match="put them back first: crypto-assets archive restore cryptopair_1m_kdata"
         ):
-            downgrade(database, revision)
-    assert every_row(database) == before
-    assert list_backups(database) == []
+            downgrade(standing, revision)
+    assert every_row(standing) == before
+    assert list_backups(standing) == []
 
 
 def test_what_goes_is_said_before_and_what_is_worth_keeping_comes_back(database):
@@ -72,10 +79,10 @@ def test_what_goes_is_said_before_and_what_is_worth_keeping_comes_back(database)
     assert kept(every_row(database)) == kept(before)
 
 
-def test_whose_data_it_is_stays_known_as_long_as_there_are_any(database, empty_url):
+def test_whose_data_it_is_stays_known_as_long_as_there_are_any(database, own_url):
     forget_archives(database)
     downgrade(database, "0001")
-    with opened(empty_url, "live") as other:
+    with opened(own_url, "live") as other:
         for revision in ("head", "0001", "base"):
             with pytest.raises(EnvironmentMismatch, match="holds sandbox data"):
                 migrate(other, revision=revision)
@@ -84,8 +91,8 @@ def test_whose_data_it_is_stays_known_as_long_as_there_are_any(database, empty_u
         assert [row[0] for row in every_row(other)["crypto_database_identity"]] == ["live"]
 
 
-def test_going_back_to_where_it_stands_or_forth_loses_nothing(database):
-    assert plan_downgrade(database, HEAD) == []
+def test_going_back_to_where_it_stands_or_forth_loses_nothing(standing):
+    assert plan_downgrade(standing, HEAD) == []
 
 
 @pytest.mark.parametrize("engine", ["postgresql"])
@@ -94,14 +101,14 @@ def test_where_it_stops_half_way_the_copies_are_named(database, remove):
     forget_archives(database)
     before = every_row(database)
     with database.migrating(META) as connection:
-        connection.execute(text("CREATE VIEW theirs AS SELECT * FROM crypto_quality.crypto_data_quality_log"))
+        connection.execute(text("CREATE VIEW public.theirs AS SELECT * FROM crypto_quality.crypto_data_quality_log"))
     with pytest.raises(DatabaseError, match="drop that first") as raised:
         remove(database)
     stamp = list_backups(database)[0].stamp
     assert f"rollback --restore {stamp} brings it back" in str(raised.value)
     with database.migrating(META) as connection:
-        assert connection.scalar(text("SELECT count(*) FROM theirs")) == len(before["crypto_data_quality_log"])
-        connection.execute(text("DROP VIEW theirs"))
+        assert connection.scalar(text("SELECT count(*) FROM public.theirs")) == len(before["crypto_data_quality_log"])
+        connection.execute(text("DROP VIEW public.theirs"))
     migrate(database)
     restore(database, stamp)
     assert kept(every_row(database)) == kept(before)

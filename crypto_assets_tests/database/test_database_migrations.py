@@ -91,6 +91,8 @@ def test_every_revision_goes_up_down_and_up_with_rows_present(database):
     for revision in (*reversed(REVISIONS[:-1]), *REVISIONS[1:]):
         assert all(result.after == revision for result in migrate(database, revision=revision))
         assert set(current_revisions(database).values()) == {revision}
+        with pytest.raises(EnvironmentMismatch):
+            migrate(open_database(f"sqlite:///{database.directory}", "live"), revision=revision)
 
     assert query_data(CANDLES, database=database).equals(stored)
     pair = query_data("crypto_pair", database=database)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy import func, select
 
 from crypto_assets.database.engines import open_database
+from crypto_assets.database.migrations import current_revisions
+from crypto_assets.database.revisions import HEAD
 from crypto_assets.database.tables import TABLES
 from crypto_assets_tests.processes_at_once import run_at_once
 
@@ -28,6 +30,7 @@ populate_markets(database, exchange, MarketType.SPOT, ["BTC/USDT"], exchange.ser
 def test_eight_bootstraps_at_once_all_succeed(empty_url):
     run_at_once(8, IMPORTS, BOOTSTRAP.format(database=empty_url))
     database = open_database(empty_url, "sandbox")
+    assert set(current_revisions(database).values()) == {HEAD}
     for table, rows in {"crypto_asset": 4, "crypto_pair": 3, "crypto_database_identity": 1}.items():
         with database.connect(table) as connection:
             assert connection.scalar(select(func.count()).select_from(TABLES[table])) == rows
