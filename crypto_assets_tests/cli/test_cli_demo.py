@@ -85,36 +85,30 @@ def recording(directory: Path, symbol: str, interval: str) -> list[tuple]:
 
 
 def test_recorded_candles_are_stored_value_for_value_and_their_real_halt_is_known_as_the_exchanges_own(
-    recorded_directory, tmp_path
+    recorded_directory, some_recordings, tmp_path
 ):
-    code, document = demo(tmp_path, "--data", str(recorded_directory))
+    recordings = some_recordings({"spot": ["BTCUSDT"], "usdm": ["XRPUSDT"]})
+    code, document = demo(tmp_path, "--data", str(recordings))
     assert (code, document["red"]) == (0, [])
     shown = {asset["asset"]: asset for asset in document["assets"]}
     for table, (_, interval) in KDATA_TABLES.items():
         missing = MARCH_GAP.get(interval.value, 0) if table.startswith("cryptopair") else 0
         assert (shown[table]["gaps"], shown[table]["missing"], shown[table]["gap_spans"]) == (0, 0, [])
-        assert shown[table]["source_gaps"] == len(shown[table]["source_spans"]) == (2 if missing else 0)
-        assert shown[table]["source_candles"] == 2 * missing
+        assert shown[table]["source_gaps"] == len(shown[table]["source_spans"]) == (1 if missing else 0)
+        assert shown[table]["source_candles"] == missing
     halt = {(span["first_missing"], span["last_missing"]) for span in shown["cryptopair_1m_kdata"]["source_spans"]}
     assert halt == {("2023-03-24 12:40", "2023-03-24 13:59")}
-    for symbol in ("BTCUSDT", "ETHUSDT"):
-        entity = f"cryptopair_binance_{symbol.lower()}"
-        for interval, count in (("1m", 128_080), ("15m", 8539), ("1h", 2135)):
-            table = f"cryptopair_{interval}_kdata"
-            stored = rows(
-                document,
-                table,
-                f"SELECT timestamp, {', '.join(PRICES)}, trade_count FROM {table} WHERE entity_id = ?"
-                " ORDER BY timestamp",
-                entity,
-            )
-            assert len(stored) == count
-            assert stored == recording(recorded_directory, symbol, interval)
-        around = rows(
-            document,
-            "cryptopair_1m_kdata",
-            "SELECT timestamp FROM cryptopair_1m_kdata WHERE entity_id = ? AND timestamp > '2023-03-24 12:38:30'"
-            " AND timestamp < '2023-03-24 14:01'",
-            entity,
+    for interval, count in (("1m", 128_080), ("15m", 8539), ("1h", 2135)):
+        table = f"cryptopair_{interval}_kdata"
+        stored = rows(
+            document, table, f"SELECT timestamp, {', '.join(PRICES)}, trade_count FROM {table} ORDER BY timestamp"
         )
-        assert around == [("2023-03-24 12:39:00.000000",), ("2023-03-24 14:00:00.000000",)]
+        assert len(stored) == count
+        assert stored == recording(recorded_directory, "BTCUSDT", interval)
+    around = rows(
+        document,
+        "cryptopair_1m_kdata",
+        "SELECT timestamp FROM cryptopair_1m_kdata"
+        " WHERE timestamp > '2023-03-24 12:38:30' AND timestamp < '2023-03-24 14:01'",
+    )
+    assert around == [("2023-03-24 12:39:00.000000",), ("2023-03-24 14:00:00.000000",)]

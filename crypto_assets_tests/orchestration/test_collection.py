@@ -6,10 +6,11 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from crypto_assets.collect.run import collect_table
@@ -71,7 +72,9 @@ def gaps(database):
     return {each.entity_id: merge(gap.span for gap in each.gaps) for each in said.completeness}
 
 
+@cache
 def reference(template):
+    """The table as one run over all days leaves it."""
     with fresh_database(template) as database:
         exchange = paper_exchange()
         prepare(database, exchange)
@@ -105,12 +108,13 @@ def test_stored_values_are_those_the_exchange_published(migrated_files):
         assert row.vwap == (row.volume_quote / row.volume if row.volume else None)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     order=st.permutations([0, 1, 2]),
     again=st.lists(st.sampled_from([0, 1, 2]), max_size=2),
-    page_rows=st.sampled_from([1, 13, 50, 288, 1000]),
+    page_rows=st.sampled_from([13, 50, 288, 1000]),
 )
+@example(order=[2], again=[], page_rows=1)
 def test_bytes_do_not_depend_on_windows_pages_order_or_repetition(migrated_files, order, again, page_rows):
     with fresh_database(migrated_files) as database:
         exchange = paper_exchange()
@@ -118,10 +122,11 @@ def test_bytes_do_not_depend_on_windows_pages_order_or_repetition(migrated_files
         prepare(database, exchange)
         for day in [*order, *again]:
             collect(database, exchange, DAYS[day])
-        assert contents(database) == reference(migrated_files)
+        days = {f"2023-03-{20 + day}" for day in order}
+        assert contents(database) == [row for row in reference(migrated_files) if row.timestamp[:10] in days]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(holes=st.lists(st.tuples(st.integers(0, 690), st.integers(1, 60)), min_size=1, max_size=3))
 def test_candles_published_late_end_as_if_they_had_always_been_there(migrated_files, holes):
     with fresh_database(migrated_files) as database:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,10 +23,11 @@ from crypto_assets.frames.candles import LOOKBACK
 from crypto_assets_tests.sandboxed_project import CLOCK, Clock, running_sandbox
 
 TABLE = "cryptopair_1m_kdata"
-WINDOW = Span(CLOCK - CLOCK % DAY_MS - 4 * DAY_MS, CLOCK - CLOCK % DAY_MS)
+PAGES = 5  # of a symbol: three days of minutes, and twenty before and after them
+WINDOW = Span(CLOCK - CLOCK % DAY_MS - 3 * DAY_MS, CLOCK - CLOCK % DAY_MS)
 
 COLLECT = f"""
-import sys
+import json, os, sys
 from crypto_assets.database.engines import open_database
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance.client import BinanceExchange
@@ -37,13 +42,64 @@ class Telling(BinanceExchange):
             yield page
 
 
-url, directory, in_flight = sys.argv[1:]
-exchange = Telling("sandbox", spot_url=url, futures_url=url, in_flight=int(in_flight))
-database = open_database(f"sqlite:///{{directory}}", "sandbox")
-collect_table(exchange, database, {TABLE!r}, ["BTC/USDT", "ETH/USDT", "SOL/USDT"], Span(*{tuple(WINDOW)}),
-              only_missing=True)
-print("done", flush=True)
+def collect(url, directory, in_flight):
+    exchange = Telling("sandbox", spot_url=url, futures_url=url, in_flight=in_flight)
+    database = open_database(f"sqlite:///{{directory}}", "sandbox")
+    collect_table(exchange, database, {TABLE!r}, ["BTC/USDT", "ETH/USDT", "SOL/USDT"], Span(*{tuple(WINDOW)}),
+                  only_missing=True)
+    print("done", flush=True)
+
+
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        try:
+            print(os.getpid(), flush=True)
+            collect(*json.loads(line))
+        finally:
+            os._exit(1 if sys.exc_info()[0] else 0)
+    print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+
+
+class Collector:
+    """Collects in processes of their own, forked from one that has imported what they need."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def begin(self, url: str, directory: Path, in_flight: int = 1) -> int:
+        """The id of a process that collects."""
+        self._process.stdin.write(json.dumps([url, str(directory), in_flight]) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def kill_after(self, pages: int, *asked: Any) -> None:
+        """Collects until so many pages have come."""
+        child = self.begin(*asked)
+        for _ in range(pages):
+            assert self._process.stdout.readline() == "page\n"
+        os.kill(child, signal.SIGKILL)
+        assert self._rest()[-1] == f"ended {-signal.SIGKILL}\n"
+
+    def finish(self, *asked: Any) -> None:
+        """Collects to the end."""
+        self.begin(*asked)
+        assert self._rest()[-2:] == ["done\n", "ended 0\n"]
+
+    def _rest(self) -> list[str]:
+        lines = [self._process.stdout.readline()]
+        while not lines[-1].startswith("ended"):
+            assert lines[-1], "it broke down"
+            lines.append(self._process.stdout.readline())
+        return lines
+
+
+@pytest.fixture(scope="module")
+def collector():
+    command = [sys.executable, "-c", COLLECT]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Collector(process)
 
 
 def stored(directory):
@@ -64,8 +120,8 @@ def prepared(directory, exchange):
     return database
 
 
-@pytest.mark.parametrize("pages_before_the_kill", [1, 10, 14])
-def test_a_killed_run_leaves_valid_rows_and_the_next_one_completes_them(tmp_path, pages_before_the_kill):
+@pytest.mark.parametrize("pages_before_the_kill", [1, 8, 12])
+def test_a_killed_run_leaves_valid_rows_and_the_next_one_completes_them(collector, tmp_path, pages_before_the_kill):
     with running_sandbox(Clock()) as sandbox:
         exchange = BinanceExchange("sandbox", spot_url=sandbox.url, futures_url=sandbox.url)
         whole = prepared(tmp_path / "whole", exchange)
@@ -73,23 +129,17 @@ def test_a_killed_run_leaves_valid_rows_and_the_next_one_completes_them(tmp_path
         collect_table(exchange, whole, TABLE, symbols, WINDOW, only_missing=True)
         prepared(tmp_path / "killed", exchange).dispose()
 
-        command = [sys.executable, "-c", COLLECT, sandbox.url, str(tmp_path / "killed"), "1"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            for _ in range(pages_before_the_kill):
-                assert process.stdout.readline() == "page\n"
-            process.send_signal(signal.SIGKILL)
-        assert process.returncode == -signal.SIGKILL
+        collector.kill_after(pages_before_the_kill, sandbox.url, tmp_path / "killed")
 
         reference, left = stored(tmp_path / "whole"), stored(tmp_path / "killed")
         assert len(left) < len(reference)
-        # Six pages a symbol. The one that was on its way is lost, and no other.
-        symbols_done, pages_done = divmod(pages_before_the_kill - 1, 6)
+        # The page that was on its way is lost, and no other.
+        symbols_done, pages_done = divmod(pages_before_the_kill - 1, PAGES)
         assert len(left) >= symbols_done * Interval.M1.count(*WINDOW) + max(0, pages_done * 1000 - LOOKBACK)
         assert set(left) <= set(reference)
 
         asked_before = sandbox.requests.total
-        finished = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert finished.stdout.endswith("done\n")
+        collector.finish(sandbox.url, tmp_path / "killed")
         assert stored(tmp_path / "killed") == reference
         missing = len(reference) - len(left) + 3 * 2 * LOOKBACK
         pages = sandbox.requests.total - asked_before
@@ -98,24 +148,19 @@ def test_a_killed_run_leaves_valid_rows_and_the_next_one_completes_them(tmp_path
 
 
 @pytest.mark.parametrize("in_flight", [1, 4])
-def test_each_kill_costs_at_most_the_pages_that_were_in_flight(tmp_path, in_flight):
+def test_each_kill_costs_at_most_the_pages_that_were_in_flight(collector, tmp_path, in_flight):
     kills = 3
     with running_sandbox(Clock()) as sandbox:
         exchange = BinanceExchange("sandbox", spot_url=sandbox.url, futures_url=sandbox.url)
         prepared(tmp_path / "killed", exchange).dispose()
-        command = [sys.executable, "-c", COLLECT, sandbox.url, str(tmp_path / "killed"), str(in_flight)]
         sandbox.requests.reset()
+        asked = (sandbox.url, tmp_path / "killed", in_flight)
         for _ in range(kills):
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-                for _ in range(3):
-                    assert process.stdout.readline() == "page\n"
-                process.send_signal(signal.SIGKILL)
-            assert process.returncode == -signal.SIGKILL
-        finished = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert finished.stdout.endswith("done\n")
+            collector.kill_after(3, *asked)
+        collector.finish(*asked)
         assert len(stored(tmp_path / "killed")) == Interval.M1.count(*WINDOW) * 3
         pages = sandbox.requests.by_path["/api/v3/klines"]
-        assert pages - 6 * 3 <= kills * in_flight
+        assert pages - PAGES * 3 <= kills * in_flight
         asked_before = sandbox.requests.total
-        subprocess.run(command, capture_output=True, check=True)
+        collector.finish(*asked)
         assert sandbox.requests.total - asked_before == 1, "the clock"
