@@ -25,8 +25,8 @@ from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, parse_time
 from crypto_assets.exchange.binance.archive import BinanceArchive
 from crypto_assets.exchange.binance.client import BinanceExchange
-from crypto_assets.exchange.binance.connection import RetryPolicy
 from crypto_assets.exchange.client import Exchange
+from crypto_assets.exchange.retrying import RetryPolicy
 from crypto_assets.orchestration.checks.definitions import HOURLY_CHECKS, KDATA_CHECKS
 from crypto_assets.orchestration.jobs.assets import backfills
 from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResource, ExchangeResource, LedgerResource

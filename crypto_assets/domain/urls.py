@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 HIDDEN = "***"
 """Stands for a password wherever a URL is printed."""
 
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _SECRET_OPTION = re.compile(r"(?i)([?&;][^=&;]*(?:pass|pwd|secret|token|key)[^=&;]*=)[^&;]*")
 _SCHEME = re.compile(r"^[A-Za-z][\w.+-]*:/+")
 
@@ -34,6 +35,11 @@ def without_password(url: str) -> str:
     else:
         rest = rest if rest.startswith("[") else re.sub(r":(?!\d{1,5}(?:[/?]|$)|//)[^/?]+", f":{HIDDEN}", rest, count=1)
     return scheme + _SECRET_OPTION.sub(rf"\g<1>{HIDDEN}", rest)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL names this machine itself."""
+    return urlsplit(url).hostname in _LOOPBACK
 
 
 def host_url(text: str, schemes: Collection[str]) -> str:

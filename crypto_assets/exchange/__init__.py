@@ -7,7 +7,6 @@ request does. Called by `orchestration` and `cli`.
 from __future__ import annotations
 
 from crypto_assets.exchange.binance.client import BinanceExchange
-from crypto_assets.exchange.binance.connection import RetryPolicy
 from crypto_assets.exchange.client import Exchange, RawPage
 from crypto_assets.exchange.errors import (
     ConfigurationError,
@@ -18,6 +17,7 @@ from crypto_assets.exchange.errors import (
     UnknownSymbol,
 )
 from crypto_assets.exchange.markets import Market, find_market, nearest_symbols
+from crypto_assets.exchange.retrying import RetryPolicy
 
 __all__ = [
     "BinanceExchange",

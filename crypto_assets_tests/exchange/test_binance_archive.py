@@ -14,8 +14,8 @@ from crypto_assets.domain.spans import Span, subtract
 from crypto_assets.exchange.binance.archive import NO_ARCHIVE, BinanceArchive, archive_host, spares_requests
 from crypto_assets.exchange.binance.archive_files import ArchiveFile, archive_files
 from crypto_assets.exchange.binance.client import BinanceExchange
-from crypto_assets.exchange.binance.connection import RetryPolicy
 from crypto_assets.exchange.errors import ConfigurationError, ContractViolation, RateLimited, TransientError
+from crypto_assets.exchange.retrying import RetryPolicy
 from crypto_assets.frames.candles import archived_candles, parse_candles
 from crypto_assets.sandbox.generated import GeneratedDataset
 from crypto_assets.sandbox.server import RunningSandbox

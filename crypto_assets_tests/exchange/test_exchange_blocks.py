@@ -9,7 +9,7 @@ from email.utils import formatdate
 import pytest
 
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.exchange.binance.weights import REQUEST_WEIGHT
+from crypto_assets.exchange.binance.weights import REQUEST_WEIGHT, quotas_of
 from crypto_assets.exchange.budget.account import Lease, Ledger, Wait
 from crypto_assets.exchange.budget.blocks import BLOCK_S, Blocks
 from crypto_assets.exchange.budget.budget import WeightBudget
@@ -42,7 +42,11 @@ class Machine:
         self.now, self.counted, self.waited = now, counted, 0.0
         self.blocks = Blocks(far)
         self.budget = WeightBudget(
-            MarketType.SPOT, LIVE, [OwnStore(), self.blocks], reserve=0.03, sleep=self.sleep, clock=lambda: now[0]
+            quotas_of(MarketType.SPOT, LIVE),
+            [OwnStore(), self.blocks],
+            reserve=0.03,
+            sleep=self.sleep,
+            clock=lambda: now[0],
         )
 
     def sleep(self, seconds: float) -> None:
@@ -127,7 +131,7 @@ def test_blocks_shrink_towards_the_end_so_that_others_get_some():
     for _ in range(200):
         blocks = Blocks(far)  # another process each time
         budget = WeightBudget(
-            MarketType.SPOT, LIVE, [OwnStore(), blocks], reserve=0, sleep=refuse, clock=lambda: now[0]
+            quotas_of(MarketType.SPOT, LIVE), [OwnStore(), blocks], reserve=0, sleep=refuse, clock=lambda: now[0]
         )
         before = sum(each.leased for each in contents(far).windows.values())
         try:

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.exchange.binance.weights import FUNDING_REQUESTS, Quota
-from crypto_assets.exchange.budget.account import Lease, Ledger, Wait
+from crypto_assets.exchange.binance.weights import FUNDING_REQUESTS, quotas_of
+from crypto_assets.exchange.budget.account import Lease, Ledger, Quota, Wait
 from crypto_assets.exchange.budget.budget import LOOK_AGAIN_S, WeightBudget
 from crypto_assets.exchange.budget.store import OwnStore
 
@@ -245,7 +245,12 @@ def refuse_to_wait(seconds: float) -> None:
 
 def budget_at_a_minutes_end(url, *stores, reserve=0.0, **options):
     return WeightBudget(
-        MarketType.SPOT, url, stores, reserve=reserve, sleep=refuse_to_wait, clock=lambda: MINUTES_END, **options
+        quotas_of(MarketType.SPOT, url),
+        stores,
+        reserve=reserve,
+        sleep=refuse_to_wait,
+        clock=lambda: MINUTES_END,
+        **options,
     )
 
 
@@ -334,8 +339,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         self.budget = WeightBudget(
-            MarketType.SPOT,
-            LIVE,
+            quotas_of(MarketType.SPOT, LIVE),
             [OwnStore(), self.common],
             reserve=0,
             sleep=refuse_to_wait,

@@ -17,6 +17,7 @@ import pytest
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import parse_time
 from crypto_assets.exchange import BinanceExchange, RateLimited, RetryPolicy
+from crypto_assets.exchange.binance.weights import quotas_of
 from crypto_assets.exchange.budget.budget import WeightBudget
 from crypto_assets.exchange.budget.store import FILE_NAME, FileStore, SharedStore
 from crypto_assets.sandbox.generated import GeneratedDataset
@@ -246,7 +247,11 @@ def test_all_threads_together_are_given_exactly_the_limit(tmp_path):
     leased, lock = [], threading.Lock()
     with closing(SharedStore(tmp_path)) as store:
         budget = WeightBudget(
-            SPOT, "https://api.binance.com", [store], reserve=0.9, sleep=refuse, clock=lambda: 1_700_000_039.0
+            quotas_of(SPOT, "https://api.binance.com"),
+            [store],
+            reserve=0.9,
+            sleep=refuse,
+            clock=lambda: 1_700_000_039.0,
         )
 
         def spend():

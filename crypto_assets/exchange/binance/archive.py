@@ -13,18 +13,17 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
+from crypto_assets.domain.urls import is_loopback
 from crypto_assets.exchange.binance.archive_csv import ArchiveCandles, read_archive
 from crypto_assets.exchange.binance.archive_files import ArchiveFile, archive_files
 from crypto_assets.exchange.binance.client import EnvironmentName
-from crypto_assets.exchange.binance.connection import RetryPolicy, make_retrying
 from crypto_assets.exchange.binance.faults import stated_wait_s
 from crypto_assets.exchange.binance.weights import PAGE_ROWS
-from crypto_assets.exchange.budget.budget import LOOPBACK
 from crypto_assets.exchange.errors import (
     ConfigurationError,
     ContractViolation,
@@ -33,6 +32,7 @@ from crypto_assets.exchange.errors import (
     TransientError,
 )
 from crypto_assets.exchange.pauses import Pauses
+from crypto_assets.exchange.retrying import RetryPolicy, make_retrying
 
 if TYPE_CHECKING:
     import requests
@@ -156,7 +156,7 @@ class BinanceArchive:
         if session is None:
             session = self._of_thread.session = BoundedSession(ARCHIVE_SETTING)
             # Proxies of the environment count for the network, not for loopback.
-            session.trust_env = urlsplit(self.url).hostname not in LOOPBACK
+            session.trust_env = not is_loopback(self.url)
             self._sessions.append(session)
         return session
 

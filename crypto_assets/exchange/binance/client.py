@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import Interval, format_time
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.binance.connection import Connection, RetryPolicy
+from crypto_assets.exchange.binance.connection import Connection
 from crypto_assets.exchange.binance.weights import PAGE_ROWS
 from crypto_assets.exchange.budget.blocks import Blocks
 from crypto_assets.exchange.budget.store import LedgerStore, OwnStore, SharedStore
@@ -26,6 +26,7 @@ from crypto_assets.exchange.errors import ConfigurationError, ContractViolation,
 from crypto_assets.exchange.markets import Market, RefusedSymbol, nearest_symbols, read_market
 from crypto_assets.exchange.paging import Ahead, pages_of
 from crypto_assets.exchange.pauses import Pauses
+from crypto_assets.exchange.retrying import RetryPolicy
 
 EnvironmentName: TypeAlias = Literal["testnet", "live", "demo", "sandbox"]
 

@@ -10,7 +10,6 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,31 +17,19 @@ import orjson
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import format_time
+from crypto_assets.domain.urls import is_loopback
 from crypto_assets.exchange.binance.faults import Place, setting_of, translate, unreachable
+from crypto_assets.exchange.binance.weights import quotas_of
 from crypto_assets.exchange.budget.account import Lease, Wait
 from crypto_assets.exchange.budget.blocks import Blocks
-from crypto_assets.exchange.budget.budget import LOOPBACK, WeightBudget
+from crypto_assets.exchange.budget.budget import WeightBudget
 from crypto_assets.exchange.budget.store import LedgerStore
 from crypto_assets.exchange.errors import ContractViolation, ExchangeError, RateLimited, TransientError
+from crypto_assets.exchange.retrying import RetryPolicy, make_retrying
 
 _API_PREFIXES = {MarketType.SPOT: ("public", "private", "v1"), MarketType.SWAP: ("fapiPublic", "fapiPrivate")}
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How long to insist. Waits are in seconds.
-
-    A failed request is tried `attempts` times in all, with a random wait that at most doubles each time from
-    `first_wait_s` to `max_wait_s`. A wait the exchange asks for is obeyed up to `max_retry_after_s`; a longer one (a
-    ban) is raised at once.
-    """
-
-    attempts: int = 5
-    first_wait_s: float = 0.5
-    max_wait_s: float = 20.0
-    max_retry_after_s: float = 120.0
 
 
 class Connection:
@@ -65,7 +52,7 @@ class Connection:
         self.url = url.rstrip("/")
         self.requests = 0
         self.budget = WeightBudget(
-            market_type, self.url, stores, address=address, reserve=reserve, sleep=sleep, clock=clock
+            quotas_of(market_type, self.url), stores, address=address, reserve=reserve, sleep=sleep, clock=clock
         )
         self._policy = retry
         self._sleep = sleep
@@ -151,7 +138,7 @@ def _make_ccxt(market_type: MarketType, url: str, timeout_s: float) -> Any:
 
     session = BoundedSession(setting_of(market_type))
     # Proxies and certificate bundles of the environment count for the network, not for loopback.
-    session.trust_env = urlsplit(url).hostname not in LOOPBACK
+    session.trust_env = not is_loopback(url)
     maker = ccxt.binance if market_type is MarketType.SPOT else ccxt.binanceusdm
     client = maker(
         {
@@ -194,27 +181,3 @@ def _urls_at(urls: dict[str, str], market_type: MarketType, url: str) -> dict[st
         for name, address in urls.items()
         if name.startswith(_API_PREFIXES[market_type])
     }
-
-
-def make_retrying(policy: RetryPolicy, sleep: Callable[[float], None]) -> Any:
-    """What calls a function again while it raises TransientError, or a RateLimited that the policy waits for."""
-    import tenacity  # noqa: PLC0415 - brings asyncio along; only a process that asks needs it
-
-    backoff = tenacity.wait_random_exponential(multiplier=policy.first_wait_s, max=policy.max_wait_s)
-
-    def wait_s(state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        return error.retry_after_s if isinstance(error, RateLimited) else backoff(state)
-
-    def worth_another(error: BaseException) -> bool:
-        if isinstance(error, RateLimited):
-            return error.retry_after_s <= policy.max_retry_after_s
-        return isinstance(error, TransientError)
-
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(worth_another),
-        wait=wait_s,
-        stop=tenacity.stop_after_attempt(policy.attempts),
-        sleep=sleep,
-        reraise=True,
-    )

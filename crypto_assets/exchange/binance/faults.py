@@ -8,12 +8,9 @@ their causes, and those carry the answer.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -27,6 +24,7 @@ from crypto_assets.exchange.errors import (
     TransientError,
     UnknownSymbol,
 )
+from crypto_assets.exchange.headers import header_time, retry_after_s
 
 SPOT_SETTING = "CRYPTO_ASSETS_SPOT_URL"
 FUTURES_SETTING = "CRYPTO_ASSETS_FUTURES_URL"
@@ -174,31 +172,9 @@ def stated_wait_s(status: int, headers: Mapping[str, str], body: str, now_s: flo
     clock_s = header_time(headers) or now_s
     # Milliseconds, whatever the digits are of: 1700003600 is a second, 1700003600000000 a microsecond.
     ends = [int(digits[:_MS_DIGITS].ljust(_MS_DIGITS, "0")) / 1000 for digits in _BAN_END.findall(body)]
-    stated = [_seconds(headers.get("Retry-After", ""), clock_s), *(end - clock_s for end in ends)]
+    stated = [retry_after_s(headers, clock_s), *(end - clock_s for end in ends)]
     longest = max((wait for wait in stated if wait is not None), default=_WAIT_WITHOUT_HEADER_S.get(status, 60.0))
     return min(max(longest, _SHORTEST_WAIT_S), _LONGEST_WAIT_S)
-
-
-def header_time(headers: Mapping[str, str]) -> float | None:
-    """The exchange's clock from an answer's Date header, in seconds since 1970; None when absent or unreadable."""
-    return _http_date(headers.get("Date", ""))
-
-
-def _http_date(text: str) -> float | None:
-    try:
-        return parsedate_to_datetime(text).astimezone(UTC).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _seconds(retry_after: str, clock_s: float) -> float | None:
-    """Retry-After as seconds, of which it may be the number or the HTTP date of their end."""
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        end = _http_date(retry_after)
-        return None if end is None else end - clock_s
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
 def _binance_code(body: str) -> int | None:

@@ -1,7 +1,7 @@
 """What a request costs at Binance, and what one address may spend: the figures, with their source and date.
 
-Here belong figures only; keeping to them belongs to `budget`. Called by `connection` for every request, and by whoever
-says beforehand what a backfill will cost.
+Here belong figures only; keeping to them belongs to `exchange.budget`, which is handed them. Called by `connection` for
+every request, and by `venue` for whoever says beforehand what a backfill will cost.
 
 Read in November 2026 from https://developers.binance.com/docs:
 - weights of an address, counted per interval of the clock, from zero in each:
@@ -17,19 +17,14 @@ Spot's RAW_REQUESTS (300,000 in five minutes) cannot be reached: a request weigh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from functools import partial
+from urllib.parse import urlsplit
 
 from crypto_assets.domain.entities import MarketType
-
-
-@dataclass(frozen=True)
-class Quota:
-    """So much may be spent in each interval of `window_s` seconds of the exchange's clock, by all of an address."""
-
-    name: str
-    window_s: int
-    limit: int
-
+from crypto_assets.domain.urls import is_loopback
+from crypto_assets.exchange.budget.account import Quota
+from crypto_assets.exchange.budget.budget import HostQuotas
 
 # What exchangeInfo says replaces the limit once it was read.
 REQUEST_WEIGHT = {
@@ -49,7 +44,23 @@ _FLAT = {
 PAGE_ROWS = {MarketType.SPOT: 1000, MarketType.SWAP: 499}
 """The candles of a page. Spot: the most a page may have. USDT-M: up to 499 weigh 2, 1500 weigh 10."""
 
+USED_WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1M"
+
+# Binance answers under several names that count as one.
+_MIRROR = re.compile(r"api(\d|-gcp)\.binance\.com")
+
 _SWAP_KLINES = ((99, 1), (499, 2), (1000, 5), (1500, 10))  # up to so many rows, so much
+
+
+def quotas_of(market_type: MarketType, url: str) -> HostQuotas:
+    """What the host at `url` allows of this market; one on loopback has no limit until it names one."""
+    return HostQuotas(
+        host=f"{market_type.value} {_MIRROR.sub('api.binance.com', urlsplit(url).netloc)}",
+        weight=REQUEST_WEIGHT[market_type],
+        used_header=USED_WEIGHT_HEADER,
+        cost=partial(cost, market_type),
+        is_unlimited=is_loopback(url),
+    )
 
 
 def cost(market_type: MarketType, endpoint: str, rows: int) -> tuple[Quota, int]:

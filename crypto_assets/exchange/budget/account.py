@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from crypto_assets.exchange.binance.weights import Quota
-
 # Named by it, the ledgers of versions that disagree about what `to_json` gives never meet.
 FORMAT = 1
 
@@ -23,6 +21,15 @@ HEAD_START = 0.1
 
 # Fences that end this close to each other are the same: a 429 is answered to every request that was under way.
 _SAME_FENCE_S = 1.5
+
+
+@dataclass(frozen=True)
+class Quota:
+    """So much may be spent in each interval of `window_s` seconds of the exchange's clock, by all of an address."""
+
+    name: str
+    window_s: int
+    limit: int
 
 
 @dataclass

@@ -1,8 +1,9 @@
 """Weight leased in advance from a ledger that machines share, so that a request need not ask a server far away.
 
 Here belongs what this process holds of such a ledger: the block it spends from, and the answers it has not told yet.
-The arithmetic belongs to `ledger`, which knows a block as a lease like any other: what a process that died had not
-spent weighs until the minute after is over. Called by `budget`; made by `binance` for all threads of a process.
+The arithmetic belongs to `account`, which knows a block as a lease like any other: what a process that died had not
+spent weighs until the minute after is over. Called by `budget`; made by `exchange.<venue>` for all threads of a
+process.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from crypto_assets.exchange.binance.weights import Quota
-from crypto_assets.exchange.budget.account import Lease, Ledger, Wait
+from crypto_assets.exchange.budget.account import Lease, Ledger, Quota, Wait
 from crypto_assets.exchange.budget.store import LedgerStore
 
 _T = TypeVar("_T")

@@ -1,28 +1,20 @@
 """The exchange's limits, kept by all who share an address together: a lease before each request, then its answer.
 
 Here belong asking the stores in turn, waiting for a lease and reading an answer's headers. The arithmetic belongs to
-`ledger`, keeping it to `exchange.budget.store`, the figures to `weights`. Called by `connection`.
+`account`, keeping it to `store`; the figures are the venue's, which hands them in. Called by `exchange.<venue>`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from urllib.parse import urlsplit
 
-from crypto_assets.domain.entities import MarketType
-from crypto_assets.exchange.binance.faults import header_time
-from crypto_assets.exchange.binance.weights import REQUEST_WEIGHT, Quota, cost
-from crypto_assets.exchange.budget.account import Lease, Ledger, Wait
+from crypto_assets.exchange.budget.account import Lease, Ledger, Quota, Wait
 from crypto_assets.exchange.budget.blocks import Blocks
 from crypto_assets.exchange.budget.store import LedgerStore
-
-USED_WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1M"
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-
-# Binance answers under several names that count as one.
-_MIRROR = re.compile(r"api(\d|-gcp)\.binance\.com")
+from crypto_assets.exchange.headers import header_time
 
 # A larger figure is nonsense, and no ledger could keep it.
 _WEIGHT = re.compile(r"[0-9]{1,9}")
@@ -30,6 +22,23 @@ _WEIGHT = re.compile(r"[0-9]{1,9}")
 # Whoever waits for the pace looks again no sooner: fifty waiting threads shall not keep the ledger busy. The head start
 # of a tenth of a minute makes up for it.
 LOOK_AGAIN_S = 0.5
+
+
+@dataclass(frozen=True)
+class HostQuotas:
+    """What one host allows an address, as its venue says.
+
+    `host` names it in the ledgers. `weight` is the quota of which an answer states in `used_header` how much is spent,
+    and whose limit the exchange may name itself. `cost` says for an endpoint and a number of rows which quota a request
+    counts against, and how much; it raises ValueError for an endpoint without a known weight. A host that
+    `is_unlimited` has no limit until it names one.
+    """
+
+    host: str
+    weight: Quota
+    used_header: str
+    cost: Callable[[str, int], tuple[Quota, int]]
+    is_unlimited: bool = False
 
 
 class WeightBudget:
@@ -40,8 +49,7 @@ class WeightBudget:
     which the first ledger's `clock` leads.
 
     Args:
-        market_type: spot and futures are limited apart.
-        url: the host; one on loopback has no limit until it names one.
+        quotas: what the host allows.
         stores: this machine's first, then what other machines spend from, too, in blocks or request by request.
         address: a name for the address the requests leave by; each has a budget of its own.
         reserve: the share of each quota that is left for others, at least 0 and below 1.
@@ -51,8 +59,7 @@ class WeightBudget:
 
     def __init__(
         self,
-        market_type: MarketType,
-        url: str,
+        quotas: HostQuotas,
         stores: Sequence[LedgerStore | Blocks],
         *,
         address: str = "",
@@ -60,11 +67,8 @@ class WeightBudget:
         sleep: Callable[[float], None],
         clock: Callable[[], float],
     ) -> None:
-        where = urlsplit(url)
-        host = f"{market_type.value} {_MIRROR.sub('api.binance.com', where.netloc)}"
-        self._host = f"{host} from {address}" if address else host
-        self._market_type = market_type
-        self._is_unlimited = where.hostname in LOOPBACK
+        self._host = f"{quotas.host} from {address}" if address else quotas.host
+        self._quotas = quotas
         self._own, *wider = stores
         self._wider = [each if isinstance(each, Blocks) else Blocks(each, 0) for each in wider]
         self._share = 1 - reserve
@@ -76,7 +80,7 @@ class WeightBudget:
 
         The right is a lease of each store, for `settle`. Raises ValueError for an endpoint without a known weight.
         """
-        quota, amount = cost(self._market_type, endpoint, rows)
+        quota, amount = self._quotas.cost(endpoint, rows)
         while True:
             given = self._take(quota, amount)
             if not isinstance(given, Wait) or (given.fenced and given.seconds > patience_s):
@@ -106,7 +110,7 @@ class WeightBudget:
         return ledger.take(quota, amount, self._clock(), self._limit(ledger, quota))
 
     def _limit(self, ledger: Ledger, quota: Quota) -> int | None:
-        limit = ledger.limits.get(quota.name, None if self._is_unlimited else quota.limit)
+        limit = ledger.limits.get(quota.name, None if self._quotas.is_unlimited else quota.limit)
         return None if limit is None else max(1, round(limit * self._share))
 
     def settle(self, leases: tuple[Lease, ...], headers: Mapping[str, str] | None) -> None:
@@ -115,7 +119,7 @@ class WeightBudget:
         if headers is None or date_s is None:
             return
         own, *wider = leases
-        used = headers.get(USED_WEIGHT_HEADER, "") if own.quota is REQUEST_WEIGHT[self._market_type] else ""
+        used = headers.get(self._quotas.used_header, "") if own.quota is self._quotas.weight else ""
         observed = int(used) if _WEIGHT.fullmatch(used) else 0
         answered_at = self._clock()
 
@@ -139,6 +143,6 @@ class WeightBudget:
 
     def set_limit(self, limit: int) -> None:
         """The exchange's own word on the weight of a minute, before the reserve."""
-        name = REQUEST_WEIGHT[self._market_type].name
+        name = self._quotas.weight.name
         for store in (self._own, *self._wider):
             store.change(self._host, lambda ledger: ledger.limits.update({name: limit}))
