@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from pathlib import Path
 import click
 
 from crypto_assets.cli.history_home import prepare_home
+from crypto_assets.cli.misuse import Misuse
 from crypto_assets.sandbox.process import SandboxProcess
 from crypto_assets.settings import Environment, load_settings
 
@@ -31,6 +33,7 @@ _SUPERSEDED = "ignore:Function `dev_command` is superseded"
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--port", type=click.IntRange(0, 65535), default=3000, show_default=True, help="Of the UI.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where the UI listens.")
 @click.option("--sandbox-port", type=click.IntRange(0, 65535), default=8730, show_default=True, help="0: a free one.")
 @click.option(
     "--data",
@@ -38,19 +41,20 @@ _SUPERSEDED = "ignore:Function `dev_command` is superseded"
     help="What the sandbox serves instead of generated candles.",
 )
 @click.argument("more", nargs=-1, type=click.UNPROCESSED)
-def dev(port: int, sandbox_port: int, data: Path | None, more: tuple[str, ...]) -> None:
+def dev(port: int, host: str, sandbox_port: int, data: Path | None, more: tuple[str, ...]) -> None:
     """Open the Dagster UI with its daemon until Ctrl-C.
 
     MORE options go to `dagster dev`. With CRYPTO_ASSETS_ENVIRONMENT=sandbox the sandbox runs beside it, unless
     CRYPTO_ASSETS_SPOT_URL or CRYPTO_ASSETS_FUTURES_URL name one that is running.
     """
     settings = load_settings()
+    _refuse_taken(host, port)
     environment = dict(os.environ)
     environment["DAGSTER_HOME"] = str(prepare_home())
     environment["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), _SUPERSEDED]))
     # In a checkout workspace.yaml says what to load, and under which name its schedules are switched on and off.
     module = [] if Path("workspace.yaml").exists() else ["-m", "crypto_assets.definitions"]
-    command = [sys.executable, "-m", "dagster", "dev", *module, "--port", str(port), *more]
+    command = [sys.executable, "-m", "dagster", "dev", *module, "--host", host, "--port", str(port), *more]
     if settings.environment is not Environment.SANDBOX or settings.spot_url or settings.futures_url:
         sys.exit(_run(command, environment))
     with _sandbox(sandbox_port, data) as url:
@@ -61,6 +65,19 @@ def dev(port: int, sandbox_port: int, data: Path | None, more: tuple[str, ...]) 
         sys.exit(_run(command, environment))
 
 
+def _refuse_taken(host: str, port: int) -> None:
+    """Raises Misuse where nothing can listen: Dagster would say it serves there, with a daemon beside the first."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]
+        raise Misuse(
+            f"Port {port} of {host} cannot be listened on: {reason}; if that is this project's"
+            " UI, its daemon runs, too, else --port takes another."
+        ) from error
+
+
 @contextmanager
 def _sandbox(port: int, data: Path | None) -> Iterator[str]:
     """The URL of a sandbox in a process of its own; what keeps it from starting becomes one sentence."""
@@ -69,7 +86,7 @@ def _sandbox(port: int, data: Path | None) -> Iterator[str]:
         try:
             sandbox = stack.enter_context(SandboxProcess(arguments))
         except RuntimeError as error:
-            raise click.ClickException(
+            raise Misuse(
                 f"{error} (port {port}); --sandbox-port takes another, 0 a free one, and CRYPTO_ASSETS_SPOT_URL names"
                 " one that is running."
             ) from error

@@ -41,7 +41,7 @@ def dev(directory: Path, *arguments: str, **variables: str) -> subprocess.Comple
 
 def test_the_sandbox_runs_on_the_port_that_is_asked_for_and_ends_with_dagster(tmp_path):
     # Dagster ends at once over an option that it does not know.
-    done = dev(tmp_path, "--sandbox-port", "0", "--no-such-option")
+    done = dev(tmp_path, "--port", "0", "--sandbox-port", "0", "--no-such-option")
     assert done.returncode == 2
     assert "No such option" in done.stderr
     assert "superseded" not in done.stderr
@@ -56,14 +56,29 @@ def test_a_port_that_is_taken_is_one_sentence_with_the_ways_out(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = dev(tmp_path, "--sandbox-port", port)
-    assert done.returncode == 1
+        done = dev(tmp_path, "--port", "0", "--sandbox-port", port)
+    assert done.returncode == 2
     assert re.fullmatch(rf"Error: the sandbox did not start: .*\(port {port}\); --sandbox-port .*\n", done.stderr)
 
 
-def test_a_sandbox_that_runs_elsewhere_is_used(tmp_path):
-    done = dev(tmp_path, "--no-such-option", CRYPTO_ASSETS_SPOT_URL="http://127.0.0.1:9")
+def test_a_ui_port_that_is_taken_is_refused_before_a_daemon_runs_beside_the_first(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = dev(tmp_path, "--port", port, "--no-such-option", CRYPTO_ASSETS_SPOT_URL="http://127.0.0.1:9")
     assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"Error: Port {port} of 127.0.0.1 cannot be listened on: Address already in use; if that is this project's UI,"
+        " its daemon runs, too, else --port takes another.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sandbox_that_runs_elsewhere_is_used(tmp_path):
+    done = dev(tmp_path, "--port", "0", "--no-such-option", CRYPTO_ASSETS_SPOT_URL="http://127.0.0.1:9")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "No such option" in done.stderr
 
 
 def test_the_history_is_kept_where_dagster_home_says_or_else_here(tmp_path, monkeypatch):
