@@ -5,8 +5,11 @@ Dagster, ccxt and pandera are loaded by the commands that need them, so that `qu
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -28,6 +31,17 @@ from crypto_assets.settings import SettingsError, load_settings
 class _StatingErrors(click.Group):
     """Ends a command with the sentence of an expected error and exit code 1, not with a traceback."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the command, as click has it; also what click prints itself may meet a full disk."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            _give_up_stdout()
+            click.echo(f"Error: {error.filename or 'What is printed'} cannot be written: {error.strerror}.", err=True)
+            sys.exit(1)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
@@ -38,6 +52,18 @@ class _StatingErrors(click.Group):
             if _is_expected(error):
                 raise click.ClickException(str(error)) from error
             raise
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a disk answers that takes no more. Of the files that the project writes, their own errors tell."""
+
+
+def _give_up_stdout() -> None:
+    """Lets go of what stdout still holds: the interpreter would try to write it once more as it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_expected(error: Exception) -> bool:

@@ -28,9 +28,15 @@ def prepare_home() -> Path:
             raise click.ClickException(f"DAGSTER_HOME is {named!r}; it must be the absolute path of a directory.")
         return Path(named)
     settings, home = Path("dagster.yaml"), Path(".dagster").absolute()
-    if not settings.exists():
-        shutil.copyfile(SHIPPED, settings)
-    home.mkdir(exist_ok=True)
-    with suppress(FileExistsError):
-        (home / settings.name).symlink_to(Path("..") / settings)
+    try:
+        if not settings.exists():
+            shutil.copyfile(SHIPPED, settings)
+        home.mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            (home / settings.name).symlink_to(Path("..") / settings)
+    except OSError as error:
+        raise click.ClickException(
+            f"{error.filename2 or error.filename} cannot be written: {error.strerror}; run this elsewhere,"
+            " or set DAGSTER_HOME to a directory of yours."
+        ) from error
     return home

@@ -339,3 +339,18 @@ def test_a_file_that_is_no_database_is_named_without_a_traceback(copied, command
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit)
     assert copied.path(damaged).name in result.output
+
+
+@pytest.mark.parametrize("arguments", [("tables",), ("query", TABLE), ("settings",), ("--help",)])
+def test_a_full_disk_behind_what_is_printed_is_one_sentence(filled_project, arguments):
+    database = f"sqlite:///{filled_project.directory}"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=os.environ | {"CRYPTO_ASSETS_ENVIRONMENT": "sandbox", "CRYPTO_ASSETS_DATABASE": database},
+        )
+    assert (done.returncode, done.stderr) == (1, "Error: What is printed cannot be written: No space left on device.\n")

@@ -98,6 +98,20 @@ def test_the_history_is_kept_where_dagster_home_says_or_else_here(tmp_path, monk
         prepare_home()
 
 
+def test_a_directory_where_no_history_can_be_kept_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    (tmp_path / ".dagster").write_text("a file of the user's")
+    with chdir(tmp_path), pytest.raises(click.ClickException, match=r"\.dagster cannot be written: File exists; run"):
+        prepare_home()
+    (tmp_path / "dagster.yaml").unlink()
+    (tmp_path / "dagster.yaml").symlink_to("/sys/dagster.yaml")  # where nobody may write
+    with (
+        chdir(tmp_path),
+        pytest.raises(click.ClickException, match=r"dagster\.yaml cannot be written: .* set DAGSTER_HOME"),
+    ):
+        prepare_home()
+
+
 def test_the_project_and_the_package_have_the_same_settings_of_dagster():
     assert INSTANCE.resolve() == SHIPPED
     assert yaml.safe_load(SHIPPED.read_text())["event_log_storage"]["class"] == "BatchedSqliteEventLog"
