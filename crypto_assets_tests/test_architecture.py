@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -192,3 +193,41 @@ def test_no_file_names_a_registry_host():
 def test_recorded_data_and_databases_are_not_part_of_the_project():
     suffixes = {".db", ".parquet", ".gz", ".zip", ".sqlite"}
     assert [str(path) for path in project_files() if path.suffix in suffixes] == []
+
+
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def leads_to(arrows: dict[str, set[str]], room: str) -> set[str]:
+    """Every room that the arrows of `room` lead to, over any number of others."""
+    return {far for near in arrows[room] for far in {near} | leads_to(arrows, near)}
+
+
+def shortest_arrows(allowed: dict[str, set[str]]) -> set[tuple[str, str]]:
+    """The imports that do not follow from two others; `exchange.markets` is an arrow to `exchange`."""
+    arrows = {room: {target.split(".")[0] for target in targets} for room, targets in allowed.items()}
+    return {
+        (room, target)
+        for room, targets in arrows.items()
+        for target in targets
+        if not any(target in leads_to(arrows, other) for other in targets - {target})
+    }
+
+
+def test_the_picture_of_the_rooms_is_what_the_rule_says_and_what_exists():
+    (picture,) = re.findall(r"```mermaid\n(.*?)```", PAGE, re.DOTALL)
+    drawn = re.findall(r'^ +(\w+)(?:\["[^"]*"\])? -->(?:\|(\w+)\|)? (\w+)', picture, re.MULTILINE)
+    assert len(drawn) == picture.count("-->")
+    assert {(room, target) for room, _, target in drawn} == shortest_arrows(ALLOWED), "redraw docs/architecture.md"
+    labels = {(room, f"{target}.{label}") for room, label, target in drawn if label}
+    assert labels == {(room, target) for room, targets in ALLOWED.items() for target in targets if "." in target}
+    rooms = {part_of(name_of(path)) for path in MODULES} - {""}
+    assert set(re.findall(r'(\w+)\["', picture)) == rooms == set(ALLOWED)
+
+
+def test_every_path_that_the_page_names_exists():
+    *_, recipes = PAGE.split("\n## ")
+    named = [re.findall(r"`([\w./-]+(?:/|\.\w+))`", part) for part in (PAGE, *recipes.split("\n### ")[1:])]
+    assert len(named) == 6  # the page and its five recipes
+    assert all(named)
+    assert [path for path in named[0] if not (PACKAGE / path).exists() and not (ROOT / path).exists()] == []
