@@ -88,7 +88,7 @@ def row(table: str, position: int) -> dict:
         if column.name == "entity_id":
             of_ticks = table in ("crypto_trade", "crypto_orderbook", "crypto_funding")
             values[column.name] = f"cryptopair_binance_{symbol.lower() if of_ticks else f'c{position % 500}'}usdt"
-        elif column.primary_key or column.name in ("trade_id", "session_id", "key_type"):
+        elif (column.primary_key and kind is str) or column.name in ("trade_id", "session_id", "key_type"):
             values[column.name] = f"{column.name[:9]}{position}"
         elif column.name in ("provider", "level", "status", "metric_name", "environment", "symbol"):
             values[column.name] = f"{column.name}{position % 7}"

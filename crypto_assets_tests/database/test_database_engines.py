@@ -103,6 +103,7 @@ def test_one_statement_reaches_candles_entities_and_quality(database):
         assert connection.execute(joined).scalar_one() == 5
         assert connection.execute(select(func.count()).select_from(log)).scalar_one() == 0
         filled = """INSERT INTO crypto_quality.crypto_kdata_coverage
+            (entity_id, provider, level, "partition", expected, present, verified_at, digest, source)
             SELECT entity_id, provider, level, '2024-08-01', count(*), count(*), max(timestamp), '', ''
             FROM cryptopair_1m_kdata GROUP BY entity_id, provider, level"""
         connection.execute(text(filled))
