@@ -34,7 +34,7 @@ _Result = TypeVar("_Result")
 def tables(*, as_json: bool) -> None:
     """List every table, its rows and what it is for.
 
-    Rows of candle tables are those that were last counted; the others are counted now.
+    Rows of candle tables are those counted when they were verified; others are counted now.
     """
     from crypto_assets.database.tables import TABLES  # noqa: PLC0415 - loads SQLAlchemy
     from crypto_assets.quality.inventory import table_sizes  # noqa: PLC0415 - loads pandas
@@ -81,8 +81,9 @@ def schema(table: str, *, as_json: bool) -> None:
 def coverage(tables: tuple[str, ...], symbols: str | None, *, as_json: bool) -> None:
     """Show what is stored of each symbol and how complete it is.
 
-    `source` are candles that the exchange is known not to have, `missing` those that it may have. Complete is the
-    stored share of what exists, rounded down.
+    `source` are candles that the exchange is known not to have, `missing` those that it may have; `unverified` are
+    partitions that are being collected, or whose run was ended: job integrity verifies them, or the next run over
+    them. Complete is the stored share of what exists, rounded down.
     """
     from crypto_assets.database.tables import find_table  # noqa: PLC0415 - loads SQLAlchemy
     from crypto_assets.quality.inventory import stored_series  # noqa: PLC0415 - loads pandas

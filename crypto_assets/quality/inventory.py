@@ -1,7 +1,8 @@
 """What is stored, by table and by symbol: counts from the coverage and the ledger, ends by look-ups in the key.
 
-No candle is read to be counted: of a symbol the oldest and the newest are looked up, for all symbols of a table in
-one statement. Called by `cli`. Times are naive UTC.
+Candles are counted only where nobody verified them yet, as while they come: there the coverage does not know. Of a
+symbol the oldest and the newest are looked up, for all symbols of a table in one statement. Called by `cli`. Times are
+naive UTC.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from datetime import datetime
 
 from sqlalchemy import Connection, case, func, select
 
+from crypto_assets.database.archive.manifest import archived_months
 from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_reads import entity_scan
 from crypto_assets.database.queries import row_count
 from crypto_assets.database.symbols import listed_symbols
 from crypto_assets.database.tables import QUALITY, TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.intervals import Interval, partition_span, to_datetime
+from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.domain.symbols import Listed
 
 _COVERAGE, _GAP = TABLES["crypto_kdata_coverage"].c, TABLES["crypto_kdata_gap"].c
@@ -30,7 +34,8 @@ class Stored:
     """One symbol's candles of one table, those in files included.
 
     `first` and `last` are open times. `source` counts the candles that the exchange is known not to have, `missing`
-    those that it may have; `unverified` the partitions whose candles were not counted since they were written.
+    those that it may have; `unverified` the partitions that are being collected, or whose run was ended
+    before they were verified.
     """
 
     table: str
@@ -50,13 +55,15 @@ class Stored:
 
 @dataclass(frozen=True)
 class _Covered:
+    """`present` are the candles of verified partitions; `unverified` the spans of the others, in order of time."""
+
     expected: int
     present: int
-    unverified: int
+    unverified: list[Span]
 
 
 def table_sizes(database: Database) -> dict[str, int]:
-    """How many rows each table has: of candle tables as many as were last counted, of the others counted now.
+    """How many rows each table has: those of verified partitions as they were counted, all others counted now.
 
     Raises DatabaseNotReady where nothing was migrated.
     """
@@ -65,7 +72,11 @@ def table_sizes(database: Database) -> dict[str, int]:
     sizes = {}
     for name, table in TABLES.items():
         if name in KDATA_TABLES:
-            sizes[name] = sum(each.present for each in covered.get(KDATA_TABLES[name], {}).values())
+            of_table = covered.get(KDATA_TABLES[name], {})
+            sizes[name] = sum(each.present for each in of_table.values())
+            if any(each.unverified for each in of_table.values()):
+                with database.connect(name) as connection:
+                    sizes[name] += sum(_unverified_rows(connection, name, of_table, database.provider).values())
         else:
             with database.connect(name) as connection:
                 sizes[name] = row_count(connection, table)
@@ -89,13 +100,15 @@ def stored_series(database: Database, tables: Collection[str]) -> list[Stored]:
         with database.connect(name) as connection:
             listed = {each.entity_id: each for each in listed_symbols(connection, TABLES[name])}
             ends = _ends(connection, name, database)
+            counted = _unverified_rows(connection, name, of_table, database.provider)
         for entity_id, counts in of_table.items():
             symbol = listed.get(entity_id, Listed(entity_id, entity_id, entity_id.split("_", 2)[-1]))
             open_, source = (lacking[series].get((entity_id, status), 0) for status in ("open", "source"))
-            owed = max(counts.expected, counts.present + source + open_)
+            rows = counts.present + counted.get(entity_id, 0)
+            owed = max(counts.expected, rows + source + open_)
             first, last = ends.get(entity_id, (None, None))
-            missing = owed - counts.present - source
-            found.append(Stored(name, symbol, first, last, counts.present, source, missing, counts.unverified))
+            missing = owed - rows - source
+            found.append(Stored(name, symbol, first, last, rows, source, missing, len(counts.unverified)))
     order = {name: place for place, name in enumerate(tables)}
     return sorted(found, key=lambda each: (order[each.table], each.symbol.name, each.symbol.code))
 
@@ -104,16 +117,51 @@ def _covered(connection: Connection, provider: str) -> dict[object, dict[str, _C
     """Counts by the market and interval of a candle table, and by entity id."""
     rows = connection.execute(
         select(
-            *(_COVERAGE.entity_id, _COVERAGE.level, func.sum(_COVERAGE.expected), func.sum(_COVERAGE.present)),
-            func.sum(case((_COVERAGE.digest == "", 1), else_=0)),
+            *(_COVERAGE.entity_id, _COVERAGE.level, func.sum(_COVERAGE.expected)),
+            func.sum(case((_COVERAGE.digest != "", _COVERAGE.present), else_=0)),
         )
         .where(_COVERAGE.provider == provider)
         .group_by(_COVERAGE.entity_id, _COVERAGE.level)
     )
     found: dict[object, dict[str, _Covered]] = defaultdict(dict)
-    for entity_id, level, expected, present, unverified in rows:
-        found[_series(entity_id, level)][entity_id] = _Covered(int(expected), int(present), int(unverified))
+    for entity_id, level, expected, present in rows:
+        found[_series(entity_id, level)][entity_id] = _Covered(int(expected), int(present), [])
+    unverified = select(_COVERAGE.entity_id, _COVERAGE.level, _COVERAGE.partition).where(
+        _COVERAGE.provider == provider, _COVERAGE.digest == ""
+    )
+    for entity_id, level, partition in connection.execute(unverified.order_by(_COVERAGE.partition)):
+        span = Span(*partition_span(Interval(level).partition_scheme, partition))
+        found[_series(entity_id, level)][entity_id].unverified.append(span)
     return found
+
+
+def _unverified_rows(
+    connection: Connection, name: str, of_table: Mapping[str, _Covered], provider: str
+) -> dict[str, int]:
+    """How many candles the unverified partitions of each entity have, in the table or in its files.
+
+    A statement for each run of partitions, of all symbols that share it.
+    """
+    spans = {entity_id: merge(each.unverified) for entity_id, each in of_table.items() if each.unverified}
+    if not spans:
+        return {}
+    table, interval = TABLES[name], KDATA_TABLES[name][1]
+    archived: dict[str, list[Span]] = defaultdict(list)
+    for month in archived_months(connection, table, provider):
+        archived[month.entity_id] += filter(None, [month.continuous_span(interval.milliseconds)])
+    rows: dict[str, int] = defaultdict(int)
+    sharing: dict[Span, list[str]] = defaultdict(list)
+    for entity_id, unverified in spans.items():
+        rows[entity_id] = sum(interval.count(*span) for span in intersect(unverified, archived[entity_id]))
+        for span in subtract(unverified, archived[entity_id]):
+            sharing[span].append(entity_id)
+    c = table.c
+    for span, entity_ids in sharing.items():
+        start, end = (to_datetime(time).replace(tzinfo=None) for time in span)
+        counted = select(c.entity_id, func.count()).where(c.timestamp >= start, c.timestamp < end)
+        for entity_id, count in connection.execute(counted.where(c.entity_id.in_(entity_ids)).group_by(c.entity_id)):
+            rows[entity_id] += count
+    return rows
 
 
 def _lacking(connection: Connection, provider: str) -> Mapping[object, dict[tuple[str, str], int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 import pandas as pd
 import pytest
@@ -11,11 +12,14 @@ from sqlalchemy import Engine, event
 
 from crypto_assets.cli import main
 from crypto_assets.cli.completion import SymbolNames, TableName
+from crypto_assets.database.archive.manifest import ArchivedMonth, record_month
+from crypto_assets.database.engines import open_database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.quality.inventory import stored_series, table_sizes
 from crypto_assets_tests.cli.command_runs import run_command, sentence
+from crypto_assets_tests.sandboxed_project import BTC
 
 HOURS = "cryptopair_1h_kdata"
 
@@ -69,6 +73,46 @@ def test_each_symbol_has_its_first_and_last_candle_and_how_complete_it_is(url):
     }
     assert [row["symbol"] for row in rows] == ["BTC/USDT", "ETH/USDT"]
     assert run_command("coverage", url=url).stdout.splitlines()[1].endswith("100.00 %")
+
+
+def test_what_came_before_a_run_was_ended_is_counted_though_nobody_verified_it(copied):
+    url = f"sqlite:///{copied.directory}"
+    before = printed("coverage", url=url)
+    # Of a run that is ended, the partitions stay as it claimed them: asked for, and nothing known to be there.
+    copied.sql("crypto_quality", "UPDATE crypto_kdata_coverage SET digest = '', present = 0 WHERE entity_id = ?", BTC)
+    copied.sql(HOURS, f"DELETE FROM {HOURS} WHERE entity_id = ? AND timestamp >= '2023-03-22'", BTC)
+    (btc, eth) = printed("coverage", url=url)
+    assert btc == before[0] | {
+        "last": "2023-03-21 23:00",
+        "rows": 120,
+        "missing": 12,
+        "complete": 120 / 132,
+        "unverified": 1,
+    }
+    assert eth == before[1]
+    sizes = {row["table"]: row["rows"] for row in printed("tables", url=url)}
+    assert sizes[HOURS] == 252
+
+
+def test_archived_candles_of_an_unverified_partition_are_counted_from_their_file(copied):
+    database = open_database(f"sqlite:///{copied.directory}", "sandbox")
+    try:
+        month = ArchivedMonth(
+            BTC,
+            "2023-03-01",
+            "a.parquet",
+            100,
+            1,
+            *map(datetime.fromisoformat, ("2023-03-17", "2023-03-21T03:00")),
+            "0",
+        )
+        with database.begin(HOURS, also=["crypto_quality"]) as connection:
+            record_month(connection, TABLES[HOURS], "binance", month)
+        copied.sql("crypto_quality", "UPDATE crypto_kdata_coverage SET digest = '', present = 0")
+        copied.sql(HOURS, f"DELETE FROM {HOURS} WHERE entity_id = ? AND timestamp < '2023-03-21 04:00'", BTC)
+        assert [each.rows for each in stored_series(database, [HOURS])] == [132, 132]
+    finally:
+        database.dispose()
 
 
 @pytest.mark.parametrize("meant", ["ETH/USDT", "ethusdt", "ETH/*"])
