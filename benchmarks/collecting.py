@@ -26,13 +26,14 @@ from crypto_assets.database.engines.sqlite import SqliteDatabase
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.revisions import HEAD
 from crypto_assets.domain.entities import PROVIDER, MarketType
+from crypto_assets.domain.environments import Environment
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance.archive import BinanceArchive
-from crypto_assets.exchange.binance.client import BinanceExchange, EnvironmentName
+from crypto_assets.exchange.binance.client import BinanceExchange
 from crypto_assets.quality.verification.partitions import Series
 
 TABLE = "cryptopair_1m_kdata"
-ENVIRONMENT: EnvironmentName = "sandbox"
+ENVIRONMENT = Environment.SANDBOX
 _STAGE_OF: dict[str, tuple[Any, str]] = {
     "parse_candles": (fetch, "frame"),
     "archived_candles": (fetch, "frame"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -27,6 +26,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.environments import Environment
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.symbols import named_without_listing
 from crypto_assets.domain.urls import host_url, without_password
@@ -38,15 +38,6 @@ _LONGEST_DAYS = 100_000
 
 class SettingsError(ValueError):
     """A setting cannot be used; the message is one sentence that names the variable."""
-
-
-class Environment(StrEnum):
-    """Which exchange is asked. Data of two environments never meets."""
-
-    TESTNET = "testnet"
-    LIVE = "live"
-    DEMO = "demo"
-    SANDBOX = "sandbox"
 
 
 _UNARCHIVED = (Environment.TESTNET, Environment.DEMO)

@@ -22,6 +22,7 @@ import dagster as dg
 from crypto_assets.database.engines import open_database
 from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.environments import Environment
 from crypto_assets.domain.intervals import Interval, parse_time
 from crypto_assets.exchange.binance.archive import BinanceArchive
 from crypto_assets.exchange.binance.client import BinanceExchange
@@ -33,7 +34,7 @@ from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResou
 from crypto_assets.quality.gaps.ledger import our_clock
 from crypto_assets.sandbox.generated import GeneratedDataset
 from crypto_assets.sandbox.server import RunningSandbox
-from crypto_assets.settings import Environment, Settings
+from crypto_assets.settings import Settings
 
 GENESIS = parse_time("2023-03-17")
 CLOCK = parse_time("2023-03-22T12:00") + 30_000

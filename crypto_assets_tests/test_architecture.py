@@ -98,6 +98,48 @@ def test_the_rule_itself_refuses_what_it_should():
     assert not is_allowed("quality", "crypto_assets.frames.candles")
 
 
+VENUES = sorted(path.parent.name for path in (PACKAGE / "exchange").glob("*/venue.py"))
+# Beside a venue's own package: the registry, the sandbox, which plays one on the wire, and what is said by default.
+NAMES_A_VENUE = {"exchange.venues", "settings", "domain.entities"}
+
+
+def words_of(path: Path) -> set[str]:
+    """Every name and every text in a module's code; what docstrings and comments say is not among them."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    words = imports_of(path)
+    docstrings = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Expr(value=ast.Constant() as text):
+                docstrings.add(text)
+            case ast.Constant(value=str() as word) if node not in docstrings:
+                words.add(word)
+            case ast.Name(id=word) | ast.Attribute(attr=word) | ast.arg(arg=word):
+                words.add(word)
+            case ast.FunctionDef(name=word) | ast.ClassDef(name=word) | ast.alias(name=word):
+                words.add(word)
+            case ast.keyword(arg=str() as word):
+                words.add(word)
+    return words
+
+
+def may_name_a_venue(module: str) -> bool:
+    house, _, rest = module.partition(".")
+    assert house == "crypto_assets"
+    own = any(rest == f"exchange.{venue}" or rest.startswith(f"exchange.{venue}.") for venue in VENUES)
+    return own or rest in NAMES_A_VENUE or part_of(module) == "sandbox"
+
+
+def test_the_venues_are_known():
+    assert VENUES == ["binance"]
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if not may_name_a_venue(name_of(path))], ids=name_of)
+def test_nothing_but_its_own_package_names_a_venue(path):
+    naming = sorted(word for word in words_of(path) if any(venue in word.lower() for venue in VENUES))
+    assert naming == []
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_dagster_and_the_rest_stay_in_their_rooms(path):
     part = part_of(name_of(path))
@@ -135,7 +177,7 @@ def python(code: str, cwd: Path) -> str:
         ("crypto_assets.domain", ["dagster", "ccxt", "pandera", "sqlalchemy", "pandas", "numpy", "aiohttp"]),
         ("crypto_assets.cli", ["dagster", "ccxt", "pandera", "sqlalchemy", "alembic", "pandas", "aiohttp"]),
         ("crypto_assets.database.queries", ["dagster", "ccxt", "pandera", "alembic", "aiohttp"]),
-        ("crypto_assets.definitions", ["ccxt", "pandera", "alembic", "aiohttp"]),
+        ("crypto_assets.definitions", ["ccxt", "pandera", "alembic", "aiohttp", "crypto_assets.exchange.binance"]),
     ],
 )
 def test_an_import_loads_only_what_it_needs(module, unwanted, tmp_path):

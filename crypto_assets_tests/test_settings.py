@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from crypto_assets.settings import Environment, Settings, SettingsError, load_settings
+from crypto_assets.domain.environments import Environment
+from crypto_assets.settings import Settings, SettingsError, load_settings
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from rich.console import Console
 
 from crypto_assets.cli.completion import SymbolNames, TableName
 from crypto_assets.cli.misuse import Misuse, named, stating_misuse
-from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import parse_time, to_milliseconds
 from crypto_assets.settings import load_settings
 
@@ -73,7 +72,7 @@ def list_months(*, as_json: bool) -> None:
     with _opened() as database:
         for name in KDATA_TABLES:
             with database.connect(name) as connection:
-                rows += [_row(month) for month in archived_months(connection, TABLES[name], PROVIDER)]
+                rows += [_row(month) for month in archived_months(connection, TABLES[name], database.provider)]
     _show(rows, "nothing is archived", as_json=as_json)
 
 
@@ -109,7 +108,7 @@ def _archived_ids(database: Database, table: Table, texts: list[str]) -> list[st
     from crypto_assets.database.symbols import symbols_meant  # noqa: PLC0415
 
     with database.connect(table.name) as connection, stating_misuse():
-        archived = [month.entity_id for month in archived_months(connection, table, PROVIDER)]
+        archived = [month.entity_id for month in archived_months(connection, table, database.provider)]
         return [each.entity_id for each in symbols_meant(connection, table, texts, dict.fromkeys(archived))]
 
 

@@ -36,14 +36,16 @@ from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.entity_names import entities_called
 from crypto_assets.database.tables import TABLES
 from crypto_assets.definitions import build_definitions
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
+from crypto_assets.domain.environments import Environment
 from crypto_assets.domain.intervals import PartitionScheme, partition_key, partition_span, to_datetime, to_milliseconds
 from crypto_assets.domain.spans import Span, merge
-from crypto_assets.exchange.binance.client import BinanceExchange
+from crypto_assets.exchange.client import Exchange
+from crypto_assets.exchange.venues import venue_of
 from crypto_assets.orchestration.jobs.assets import backfills
 from crypto_assets.orchestration.resources import ExchangeResource, LedgerResource
 from crypto_assets.sandbox.process import SandboxProcess
-from crypto_assets.settings import Environment, Settings
+from crypto_assets.settings import Settings
 
 _GAP_SPACING = timedelta(seconds=1)
 """Between two answers of the demo's own exchange that count: it never has an outage."""
@@ -59,7 +61,7 @@ def run_demo(given: Settings, data: Path | None, days: int, *, as_json: bool) ->
     prepare_home()
     arguments = [] if data is None else ["--data", str(data)]
     with _sandbox(arguments) as url, project_instance() as instance, progress_bars(console) as progress:
-        with closing(BinanceExchange("sandbox", spot_url=url, futures_url=url)) as exchange:
+        with closing(venue_of(PROVIDER).connect(Environment.SANDBOX, spot_url=url, futures_url=url)) as exchange:
             clock = exchange.server_time(MarketType.SPOT)
             settings = _demo_settings(given, url, data, days, exchange)
         bars: dict[str, Any] = {}
@@ -112,7 +114,7 @@ def _sandbox(arguments: list[str]) -> Iterator[str]:
         yield sandbox.url
 
 
-def _demo_settings(given: Settings, url: str, data: Path | None, days: int, exchange: BinanceExchange) -> Settings:
+def _demo_settings(given: Settings, url: str, data: Path | None, days: int, exchange: Exchange) -> Settings:
     """The settings of the demo's definitions; recorded data decides symbols and first day by what it holds."""
     chosen: dict[str, Any] = {
         "environment": Environment.SANDBOX,

@@ -21,8 +21,9 @@ import click
 
 from crypto_assets.cli.history_home import prepare_home
 from crypto_assets.cli.misuse import Misuse
+from crypto_assets.domain.environments import Environment
 from crypto_assets.sandbox.process import SandboxProcess
-from crypto_assets.settings import Environment, load_settings
+from crypto_assets.settings import load_settings
 
 GENESIS = "2023-01-01"
 """The first day of the sandbox's generated candles."""

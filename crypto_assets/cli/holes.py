@@ -26,11 +26,11 @@ def priced_holes(database: Database, settings: Settings) -> list[PricedHole]:
     """The long holes of all tables, waiting or decided about, with what collecting them takes."""
     from crypto_assets.cli.plan import our_time  # noqa: PLC0415
     from crypto_assets.collect.holes import all_priced  # noqa: PLC0415 - loads pandas
-    from crypto_assets.exchange.binance.archive import archive_host  # noqa: PLC0415 - loads requests and pyarrow
+    from crypto_assets.exchange.venues import venue_of  # noqa: PLC0415
     from crypto_assets.quality.gaps.ledger import Policy  # noqa: PLC0415
 
     policy = Policy(longest_hole=timedelta(days=settings.hole_days))
-    host = archive_host(settings.environment.value, settings.archive_url)
+    host = venue_of(database.provider).bulk_host(settings.environment, settings.archive_url)
     return all_priced(database, policy, our_time(), has_archive=host is not None)
 
 
@@ -104,7 +104,7 @@ def _decide(table: str, verdict: str, then: str, *, symbols: str, start: str, en
     from crypto_assets.collect.holes import decide_by_name, priced  # noqa: PLC0415
     from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
     from crypto_assets.domain.durations import counted  # noqa: PLC0415
-    from crypto_assets.exchange.binance.archive import archive_host  # noqa: PLC0415
+    from crypto_assets.exchange.venues import venue_of  # noqa: PLC0415
     from crypto_assets.quality.gaps.deciding import Verdict  # noqa: PLC0415
     from crypto_assets.quality.gaps.ledger import Policy, our_clock  # noqa: PLC0415
 
@@ -119,8 +119,9 @@ def _decide(table: str, verdict: str, then: str, *, symbols: str, start: str, en
         )
     finally:
         database.dispose()
-    host = archive_host(settings.environment.value, settings.archive_url)
-    shown = priced(changed, our_time(), has_archive=host is not None)
+    venue = venue_of(database.provider)
+    host = venue.bulk_host(settings.environment, settings.archive_url)
+    shown = priced(changed, venue, our_time(), has_archive=host is not None)
     if as_json:
         show_rows([hole.as_row() for hole in shown], as_json=True, console=Console())
         return

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from crypto_assets.cli.selection import Selection, choose, selecting
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
 from crypto_assets.domain.intervals import format_time, to_milliseconds
+from crypto_assets.exchange.venues import venue_of
 from crypto_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -49,9 +50,8 @@ def planned(settings: Settings, selection: Selection, clock: int, *, only_missin
     """The plan of a selection as a document for JSON. Raises the errors of the database, and UnknownSymbol."""
     from crypto_assets.collect.estimate import plan_table  # noqa: PLC0415 - loads pandas
     from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
-    from crypto_assets.exchange.binance.archive import archive_host  # noqa: PLC0415 - loads requests and pyarrow
 
-    host = archive_host(settings.environment.value, settings.archive_url)
+    host = venue_of(PROVIDER).bulk_host(settings.environment, settings.archive_url)
     database = open_database(settings.database_url, settings.environment)
     try:
         plans = [

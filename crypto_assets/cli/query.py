@@ -13,6 +13,7 @@ import click
 
 from crypto_assets.cli.completion import SymbolNames, TableName
 from crypto_assets.cli.misuse import Misuse, named, stating_misuse
+from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import parse_time, to_datetime
 from crypto_assets.domain.symbols import Listed
 from crypto_assets.settings import load_settings
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--codes", type=SymbolNames(), help="Comma separated, in either spelling, e.g. btcusdt,ETH/USDT or */USDT."
 )
-@click.option("--entity-ids", help="Comma separated, e.g. cryptopair_binance_btcusdt.")
+@click.option("--entity-ids", help=f"Comma separated, e.g. cryptopair_{PROVIDER}_btcusdt.")
 @click.option("--start", help="First timestamp, UTC.")
 @click.option("--end", help="Last timestamp, UTC, included.")
 @click.option("--limit", type=click.IntRange(1, 2**63 - 1), help="At most this many rows.")

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from crypto_assets.cli.misuse import stating_misuse
 from crypto_assets.cli.question import ask
+from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import parse_time, to_datetime
 from crypto_assets.settings import load_settings
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--schema", is_flag=True, help="Remove everything: rows, tables, files or schemas. Backups stay.")
 @click.option("--data", is_flag=True, help="Remove every row and keep the schema.")
-@click.option("--provider", help="Remove one provider's rows, e.g. binance.")
+@click.option("--provider", help=f"Remove one provider's rows, e.g. {PROVIDER}.")
 @click.option("--tables", help="With --provider: only these tables and what speaks of their candles, comma separated.")
 @click.option("--since", help="With --provider: only rows from this time on, UTC, e.g. 2024-08-01T12:00.")
 @click.option("--restore", "stamp", metavar="STAMP", help="Bring the backup of this stamp back.")

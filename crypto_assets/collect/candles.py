@@ -32,12 +32,11 @@ from crypto_assets.collect.stored import stored_candles
 from crypto_assets.database.candle_table import OfCandleTable
 from crypto_assets.database.engines import Database
 from crypto_assets.database.writes import WriteCounts, upsert
-from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import partition_keys, to_datetime
 from crypto_assets.domain.spans import Span, merge
-from crypto_assets.exchange.binance.weights import PAGE_ROWS
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ExchangeError
+from crypto_assets.exchange.venues import venue_of
 from crypto_assets.frames.candles import candle_records
 from crypto_assets.quality.conflicts import record_conflicts
 from crypto_assets.quality.gaps.coverage import claim_coverage, unverify
@@ -101,9 +100,10 @@ class CandleCollector(OfCandleTable):
 
     def pages(self, symbol: Symbol, asking: Asking) -> int:
         """How many pages of REST that takes, if the archive has the files that can be expected."""
+        venue = venue_of(self.database.provider)
         series = self.market_type, symbol.exchange_id, self.interval
-        files = asking.in_archive(series, self.clock) if self.archive.is_asked else []
-        return asking.requests(self.interval, self.clock, PAGE_ROWS[self.market_type], files)
+        files = asking.in_archive(venue, series, self.clock) if self.archive.is_asked else []
+        return asking.requests(self.interval, self.clock, venue.page_rows[self.market_type], files)
 
     def still_holds(self, symbol: Symbol, asking: Asking) -> bool:
         """Whether nobody altered, since it was planned, what the plan takes for granted."""
@@ -160,7 +160,7 @@ class CandleCollector(OfCandleTable):
         with self._writing() as connection:
             series = Series(connection, self.table_name, symbol.entity_id)
             series.account(merge_looks(asking.looks), self.now(), self.policy, asking.answers)
-            settle_sources(connection, self.market_type, self.interval, symbol, asking)
+            settle_sources(connection, self.interval, symbol, asking)
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -277,5 +277,7 @@ class CandleCollector(OfCandleTable):
     ) -> WriteCounts:
         if candles.empty:
             return WriteCounts(0, 0, 0)
-        records = candle_records(candles, entity_id=symbol.entity_id, provider=PROVIDER, name=symbol.display_name)
+        records = candle_records(
+            candles, entity_id=symbol.entity_id, provider=self.database.provider, name=symbol.display_name
+        )
         return upsert(connection, self.table, records, only_existing=only_existing)

@@ -1,7 +1,7 @@
 """What a backfill will ask, take and store, said beforehand from the database alone. No Dagster, no exchange here.
 
 Here belongs the arithmetic: what is asked for is decided by `collect.plan`, what a request weighs is in
-`exchange.binance.weights`. Where the range reaches the running day, candles are taken to close by the clock given.
+`exchange.venue`. Where the range reaches the running day, candles are taken to close by the clock given.
 Called by `cli.plan`.
 """
 
@@ -22,7 +22,8 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import partition_keys
 from crypto_assets.domain.spans import Span, intersect, subtract
-from crypto_assets.exchange.binance.weights import PAGE_ROWS, REQUEST_WEIGHT, weight
+from crypto_assets.exchange.venue import Venue
+from crypto_assets.exchange.venues import venue_of
 from crypto_assets.quality.gaps.holdings import Holdings, in_parts
 
 BYTES_A_ROW = {"sqlite": 165.0, "postgresql": 220.0, "mysql": 155.0}
@@ -62,6 +63,7 @@ class TablePlan:
     partitions: tuple[str, str]
     symbols: list[SymbolPlan]
     bytes_a_row: float
+    venue: Venue
 
     @property
     def market_type(self) -> MarketType:
@@ -81,9 +83,9 @@ class TablePlan:
     @property
     def weight(self) -> int:
         """What these requests weigh."""
-        page = weight(self.market_type, "klines", PAGE_ROWS[self.market_type])
-        first = weight(self.market_type, "klines", 1)
-        clock = weight(self.market_type, "time") if self.symbols else 0
+        page = self.venue.candles_weight(self.market_type, self.venue.page_rows[self.market_type])
+        first = self.venue.candles_weight(self.market_type, 1)
+        clock = self.venue.clock_weight(self.market_type) if self.symbols else 0
         return clock + sum(each.requests * page + (not each.listing_known) * first for each in self.symbols)
 
     @property
@@ -93,7 +95,7 @@ class TablePlan:
 
     def minutes(self, reserve: float) -> float:
         """How long the requests take at the exchange's limit, the share `reserve` of which is left for others."""
-        return self.weight / (REQUEST_WEIGHT[self.market_type].limit * (1 - reserve))
+        return self.weight / (self.venue.weight_a_minute[self.market_type] * (1 - reserve))
 
 
 def plan_table(
@@ -112,6 +114,7 @@ def plan_table(
     where the database was never migrated.
     """
     market_type, interval = KDATA_TABLES[table]
+    venue = venue_of(database.provider)
     chosen = symbols_to_collect(database, market_type, symbols)
     keys = partition_keys(interval.partition_scheme, *window)
     plans: list[SymbolPlan] = []
@@ -123,13 +126,16 @@ def plan_table(
             missing = {each: asking.missing or [] for each, asking in askings.items()} | holdings.missing(unread)
             source = holdings.source_gaps
         plans += [
-            _plan(table, symbol, askings[symbol.entity_id], missing[symbol.entity_id], source, clock, has_archive)
+            _plan(
+                venue, table, symbol, askings[symbol.entity_id], missing[symbol.entity_id], source, clock, has_archive
+            )
             for symbol in chosen[len(plans) : len(plans) + len(part)]
         ]
-    return TablePlan(table, (keys[0], keys[-1]), plans, _bytes_a_row(database, table))
+    return TablePlan(table, (keys[0], keys[-1]), plans, _bytes_a_row(database, table), venue)
 
 
 def _plan(
+    venue: Venue,
     table: str,
     symbol: Symbol,
     asking: Asking,
@@ -145,7 +151,7 @@ def _plan(
         return sum(interval.count(*span) for span in spans)
 
     asked = asking.fetches(interval)
-    files = asking.in_archive((market_type, symbol.exchange_id, interval), clock) if has_archive else []
+    files = asking.in_archive(venue, (market_type, symbol.exchange_id, interval), clock) if has_archive else []
     return SymbolPlan(
         symbol=symbol.name,
         owed=count(asking.due),
@@ -153,7 +159,7 @@ def _plan(
         absent=count(absent),
         rows=asking.rows(interval),
         new_rows=count(intersect(asked, missing)),
-        requests=asking.requests(interval, clock, PAGE_ROWS[market_type], files),
+        requests=asking.requests(interval, clock, venue.page_rows[market_type], files),
         archived_rows=count(files),
         archive_files=len(files),
         listing_known=symbol.is_listing_known,

@@ -18,11 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from crypto_assets.domain.intervals import to_datetime
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_key, to_datetime
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.binance.archive import BinanceArchive
-from crypto_assets.exchange.binance.archive_csv import ArchiveCandles
-from crypto_assets.exchange.binance.archive_files import ArchiveFile
+from crypto_assets.exchange.bulk_files import BulkCandles, BulkFile, BulkFiles
 from crypto_assets.exchange.client import RawPage
 from crypto_assets.exchange.errors import ContractViolation, ExchangeError
 from crypto_assets.frames.candles import archived_candles, parse_candles
@@ -73,12 +72,12 @@ class RestRows:
 class FileRows:
     """Candles of a file of the archive: all of them, or those of `spans`, and none of the days that are `disputed`."""
 
-    candles: ArchiveCandles
+    candles: BulkCandles
     spans: Sequence[Span] | None = None
     disputed: list[Span] = field(default_factory=list)
 
     @property
-    def file(self) -> ArchiveFile:
+    def file(self) -> BulkFile:
         """The file."""
         return self.candles.file
 
@@ -134,7 +133,7 @@ class ArchiveInUse:
     Without an archive there are no files.
     """
 
-    def __init__(self, archive: BinanceArchive | None = None) -> None:
+    def __init__(self, archive: BulkFiles | None = None) -> None:
         self._archive = archive
         self._lock = threading.Lock()
         self.used: list[str] = []
@@ -158,7 +157,18 @@ class ArchiveInUse:
         if self._archive is not None:
             self._archive.stop()
 
-    def fetch(self, file: ArchiveFile) -> ArchiveCandles | None:
+    def expected(self, series: tuple[MarketType, str, Interval], span: Span, clock: int) -> Sequence[BulkFile]:
+        """The files to ask for the candles of `span`, oldest first; none once the archive is asked no more."""
+        return self._archive.expected(*series, span, clock) if self._archive is not None and self.is_asked else []
+
+    def day(self, series: tuple[MarketType, str, Interval], start: int, clock: int) -> BulkCandles | None:
+        """The daily file of the day that begins at `start`, None where there is none to trust, or none yet."""
+        if self._archive is None:
+            return None
+        file = self._archive.file(*series, partition_key(PartitionScheme.DAILY, start))
+        return self.fetch(file) if file.expected_ms <= clock else None
+
+    def fetch(self, file: BulkFile) -> BulkCandles | None:
         """A file that can be trusted, or None; after an archive that does not answer None for all that follow."""
         if self._archive is None or self.given_up:
             return None

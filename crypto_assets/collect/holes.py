@@ -22,8 +22,8 @@ from crypto_assets.domain.durations import counted, duration
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import format_time, parse_time, partition_key, partition_span
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.binance.archive import files_for
-from crypto_assets.exchange.binance.weights import PAGE_ROWS
+from crypto_assets.exchange.venue import Venue
+from crypto_assets.exchange.venues import venue_of
 from crypto_assets.quality.gaps.deciding import ALWAYS, WAITING, Hole, Verdict, decide, holes
 from crypto_assets.quality.gaps.ledger import Policy
 
@@ -59,7 +59,7 @@ class PricedHole:
         }
 
 
-def priced(holes: Iterable[Hole], clock: int, *, has_archive: bool) -> list[PricedHole]:
+def priced(holes: Iterable[Hole], venue: Venue, clock: int, *, has_archive: bool) -> list[PricedHole]:
     """The holes with their price at `clock` (ms UTC), those of equal times as one, newest first."""
     together: dict[tuple[str, Span, str], list[str]] = {}
     for hole in holes:
@@ -67,8 +67,9 @@ def priced(holes: Iterable[Hole], clock: int, *, has_archive: bool) -> list[Pric
     made = []
     for (table, span, state), symbols in together.items():
         market_type, interval = KDATA_TABLES[table]
-        files = [file.span for file in files_for(market_type, symbols[0], interval, span, clock)] if has_archive else []
-        requests = pages([span], interval, clock, PAGE_ROWS[market_type], files)
+        expected = venue.bulk_files(market_type, symbols[0], interval, span, clock) if has_archive else []
+        files = [file.span for file in expected]
+        requests = pages([span], interval, clock, venue.page_rows[market_type], files)
         count = len(symbols)
         made.append(
             PricedHole(
@@ -93,7 +94,7 @@ def all_priced(database: Database, policy: Policy, clock: int, *, has_archive: b
     with database.connect(QUALITY) as connection:
         for table in KDATA_TABLES:
             found += holes(connection, table, policy)
-    return priced(found, clock, has_archive=has_archive)
+    return priced(found, venue_of(database.provider), clock, has_archive=has_archive)
 
 
 def waiting(holes: Iterable[PricedHole]) -> list[PricedHole]:

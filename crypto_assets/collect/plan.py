@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, partition_keys, partition_span
 from crypto_assets.domain.spans import Span, SpanIndex, intersect, merge, subtract
-from crypto_assets.exchange.binance.archive import files_for
+from crypto_assets.exchange.venue import Venue
 from crypto_assets.frames.candles import LOOKBACK
 from crypto_assets.quality.gaps.coverage import askable
 from crypto_assets.quality.gaps.holdings import Holdings
@@ -68,9 +68,9 @@ class Asking:
         """How many candles these hold."""
         return sum(interval.count(*span) for span in self.fetches(interval))
 
-    def in_archive(self, series: tuple[MarketType, str, Interval], clock: int) -> list[Span]:
+    def in_archive(self, venue: Venue, series: tuple[MarketType, str, Interval], clock: int) -> list[Span]:
         """What of it lies in files that the exchange's archive can be expected to have."""
-        return [file.span for span in self.fetches(series[2]) for file in files_for(*series, span, clock)]
+        return [file.span for span in self.fetches(series[2]) for file in venue.bulk_files(*series, span, clock)]
 
     def requests(self, interval: Interval, clock: int, page_rows: int, elsewhere: Sequence[Span] = ()) -> int:
         """How many pages of so many candles these take, with what is fetched around them, less what is `elsewhere`."""

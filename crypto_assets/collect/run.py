@@ -30,9 +30,10 @@ from crypto_assets.database.queries import row_count
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.binance.archive import BinanceArchive
+from crypto_assets.exchange.bulk_files import BulkFiles
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ConfigurationError, ExchangeError, RateLimited
+from crypto_assets.exchange.venues import venue_of
 from crypto_assets.quality.gaps.deciding import WAITING, holes
 from crypto_assets.quality.gaps.ledger import USUAL, Policy, our_clock
 from crypto_assets.quality.gaps.partition_figures import PartitionFigures, partition_figures
@@ -79,7 +80,7 @@ def collect_table(
     now: Callable[[], datetime] = our_clock,
     spans: Mapping[str, Sequence[Span]] | None = None,
     progress: Tell = nobody,
-    archive: BinanceArchive | None = None,
+    archive: BulkFiles | None = None,
 ) -> TableRun:
     """Collects `window` of the ccxt `symbols` into `table`; with `spans`, by symbol, only what is missing in these.
 
@@ -154,7 +155,7 @@ def collect_table(
         archive=files,
         archive_requests=files.requests - files_before,
         partitions=partitions,
-        holes=priced(beside, settled, has_archive=archive is not None),
+        holes=priced(beside, venue_of(database.provider), settled, has_archive=archive is not None),
         nothing_due=[name for name, asking in askings.items() if not asking.due],
     )
 

@@ -15,10 +15,9 @@ from sqlalchemy import Connection
 from crypto_assets.collect.judge import Batch
 from crypto_assets.collect.outcome import Symbol
 from crypto_assets.collect.plan import Asking
-from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS, Interval, partition_key
 from crypto_assets.domain.spans import SpanIndex
-from crypto_assets.exchange.binance.archive_files import ArchiveFile
+from crypto_assets.exchange.bulk_files import period_span
 from crypto_assets.quality import provenance
 
 
@@ -48,9 +47,7 @@ def note_delivered(
     return total
 
 
-def settle_sources(
-    connection: Connection, market_type: MarketType, interval: Interval, symbol: Symbol, asking: Asking
-) -> None:
+def settle_sources(connection: Connection, interval: Interval, symbol: Symbol, asking: Asking) -> None:
     """What was asked for as a whole has the sources that delivered it, and no others any more.
 
     A file whose candles were asked for as a whole, and came from elsewhere, need not be watched any more.
@@ -58,7 +55,6 @@ def settle_sources(
     delivered = {key: asking.delivered.get(key, Counter[str]()) for key in asking.asked_whole(interval)}
     provenance.replace_sources(connection, symbol.entity_id, interval, delivered)
     known = set(provenance.remembered_periods(connection, symbol.entity_id, interval)) - asking.files
-    files = [ArchiveFile(market_type, symbol.exchange_id, interval, period) for period in sorted(known)]
     asked = SpanIndex(asking.asked)
-    past = [file.period for file in files if asked.holds(file.span)]
+    past = [period for period in sorted(known) if asked.holds(period_span(period))]
     provenance.forget_files(connection, symbol.entity_id, interval, past)

@@ -25,11 +25,9 @@ from crypto_assets.collect.fetch import ArchiveInUse, Delivery, FileRows, RestRo
 from crypto_assets.collect.plan import joined
 from crypto_assets.collect.publications import days_that_rest_disputes, grid_spans
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.domain.intervals import DAY_MS, Interval, PartitionScheme, partition_key
+from crypto_assets.domain.intervals import DAY_MS, Interval
 from crypto_assets.domain.spans import Span, intersect, subtract
-from crypto_assets.exchange.binance.archive import files_for
-from crypto_assets.exchange.binance.archive_csv import ArchiveCandles
-from crypto_assets.exchange.binance.archive_files import ArchiveFile
+from crypto_assets.exchange.bulk_files import BulkCandles
 from crypto_assets.exchange.client import Exchange, RawPage, StrayRow, marked
 from crypto_assets.frames.candles import parse_candles
 from crypto_assets.quality.gaps.ledger import Answer
@@ -56,7 +54,7 @@ class SpanReader:
         self._exchange, self._archive, self._series = exchange, archive, series
         self._span, self._context, self._clock = span, context, clock
         self._windows: list[Window] = []
-        self._days: dict[int, ArchiveCandles | None] = {}
+        self._days: dict[int, BulkCandles | None] = {}
 
     @property
     def _interval(self) -> Interval:
@@ -110,9 +108,7 @@ class SpanReader:
 
     def _files(self) -> Iterator[FileRows]:
         """The files of the span that can be had, oldest first, without the days that REST disputes."""
-        if not self._archive.is_asked:
-            return
-        for file in files_for(*self._series, self._span, self._clock):
+        for file in self._archive.expected(self._series, self._span, self._clock):
             candles = self._archive.fetch(file)
             if candles is not None:
                 found = FileRows(candles)
@@ -125,11 +121,10 @@ class SpanReader:
         pages = self._exchange.candle_pages(market_type, exchange_id, Interval.H1, span)
         return parse_candles([row for page in pages for row in _parted(marked(page, span))[0]])
 
-    def _day(self, start: int) -> ArchiveCandles | None:
+    def _day(self, start: int) -> BulkCandles | None:
         """The daily file of this day, None where there is none to trust."""
         if start not in self._days:
-            file = ArchiveFile(*self._series, partition_key(PartitionScheme.DAILY, start))
-            self._days[start] = self._archive.fetch(file) if file.expected_ms <= self._clock else None
+            self._days[start] = self._archive.day(self._series, start, self._clock)
         return self._days[start]
 
     def _rest(self, asked: Span, lacked_by: tuple[str, ...] = ()) -> Iterator[RestRows]:

@@ -6,7 +6,7 @@ How a market becomes a row belongs to `frames.entities`. Called by `assets.entit
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import select, update
@@ -23,10 +23,10 @@ from crypto_assets.database.writes import WriteCounts
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import to_datetime
 from crypto_assets.domain.symbols import matching
-from crypto_assets.exchange.binance.renames import successor
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ContractViolation, UnknownSymbol
 from crypto_assets.exchange.markets import Market, RefusedSymbol, nearest_symbols
+from crypto_assets.exchange.venues import venue_of
 from crypto_assets.frames.entities import market_frame
 
 _LOG = "crypto_data_quality_log"
@@ -91,7 +91,7 @@ def populate_markets(
         *(Entity(row.id, row.name, row.exchange_id, is_active=False) for row in known.values() if row.id not in kept),
     ]
     names = {name for each in entities for name in (each.name, each.exchange_id)}
-    tracked = with_successors(tracked, names)
+    tracked = with_successors(tracked, names, venue_of(database.provider).successor)
     chosen = {name: entity.id for name, entity in meant(entities, tracked).items()}
     asked_for = set(chosen.values())
     asked = Asked(exchange, database, market_type, known, clock)
@@ -138,7 +138,9 @@ def note_untracked_listing(database: Database, exchange: Exchange, market_type: 
             connection.execute(update(table).where(table.c.id == symbol.entity_id).values(found))
 
 
-def with_successors(tracked: Sequence[str], listed: Collection[str]) -> tuple[str, ...]:
+def with_successors(
+    tracked: Sequence[str], listed: Collection[str], successor: Callable[[str], str | None]
+) -> tuple[str, ...]:
     """The tracked symbols, and the `listed` ones under which renamed ones of them went on.
 
     Of one that is listed under its later symbol alone, the earlier is left out.
@@ -155,10 +157,10 @@ def with_successors(tracked: Sequence[str], listed: Collection[str]) -> tuple[st
 
 def tracked_now(database: Database, market_type: MarketType, tracked: Sequence[str]) -> tuple[str, ...]:
     """The tracked symbols with those under which renamed ones went on, as far as the entity table lists them."""
-    table = TABLES[market_type.entity_table]
+    table, successor = TABLES[market_type.entity_table], venue_of(database.provider).successor
     spellings = {symbol for each in tracked for symbol in (each, successor(each)) if symbol is not None}
     with database.connect(table.name) as connection:
-        return with_successors(tracked, set(entities_called(connection, table, spellings)))
+        return with_successors(tracked, set(entities_called(connection, table, spellings)), successor)
 
 
 def names_meant(database: Database, market_type: MarketType, texts: Sequence[str]) -> tuple[str, ...]:

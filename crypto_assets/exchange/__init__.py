@@ -1,4 +1,4 @@
-"""What we need of any exchange, its error tree, its weight budget, and the Binance client behind ccxt.
+"""What we need of any exchange, its error tree, its weight budget, and a package for each venue.
 
 Nothing here knows of tables, frames or Dagster. Importing this package loads neither ccxt nor tenacity; the first
 request does. Called by `orchestration` and `cli`.
@@ -6,7 +6,6 @@ request does. Called by `orchestration` and `cli`.
 
 from __future__ import annotations
 
-from crypto_assets.exchange.binance.client import BinanceExchange
 from crypto_assets.exchange.client import Exchange, RawPage
 from crypto_assets.exchange.errors import (
     ConfigurationError,
@@ -20,7 +19,6 @@ from crypto_assets.exchange.markets import Market, find_market, nearest_symbols
 from crypto_assets.exchange.retrying import RetryPolicy
 
 __all__ = [
-    "BinanceExchange",
     "ConfigurationError",
     "ContractViolation",
     "Exchange",

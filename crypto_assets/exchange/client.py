@@ -1,7 +1,7 @@
 """What we need of any exchange, as a Protocol: its clock, its symbols and its candles.
 
-Here belongs the shape that `orchestration` depends on and that tests may implement; no exchange's own rules. Binance
-implements it in `binance`.
+Here belongs the shape that `collect` depends on and that tests may implement; no exchange's own rules. Each
+`exchange.<venue>` implements it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A span of candles as pages: one request after another, or several at once and handed on in order.
 
-Here belongs which windows are asked for. What a request is belongs to `binance`, which calls this.
+Here belongs which windows are asked for. What a request is belongs to `exchange.<venue>`, which calls this.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Waits that can be ended: for the request budget, for a fence, before another attempt.
 
 Here belongs how a thread waits and how all of them are told to stop. How long is said by `budget` and `connection`.
-Made by `binance` and `archive`.
+Made by `exchange.<venue>`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import cast
 
 import dagster as dg
 from pydantic import Field
@@ -19,10 +18,13 @@ from crypto_assets.collect.progress import Tell, now_and_then
 from crypto_assets.collect.shared_budget import DatabaseStore
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.shared_state import SharedState
+from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.environments import Environment
 from crypto_assets.domain.urls import without_password
-from crypto_assets.exchange.binance.archive import BinanceArchive, archive_host
-from crypto_assets.exchange.binance.client import BinanceExchange, EnvironmentName
+from crypto_assets.exchange.bulk_files import BulkFiles
 from crypto_assets.exchange.client import Exchange
+from crypto_assets.exchange.venue import Venue
+from crypto_assets.exchange.venues import venue_of
 from crypto_assets.quality.gaps.ledger import Policy, our_clock
 
 _URLS: dict[str, str] = {}
@@ -45,7 +47,7 @@ def whole_url(shown: str) -> str:
 
 
 class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Binance through ccxt, public endpoints only: no key is needed or read."""
+    """The exchange, public endpoints only: no key is needed or read."""
 
     environment: str = Field(description="testnet, live, demo or sandbox: which hosts are asked.")
     spot_url: str | None = Field(
@@ -70,8 +72,8 @@ class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     @contextmanager
     def open(self) -> Iterator[Exchange]:
         """A connected exchange, closed at the end of the block."""
-        made = BinanceExchange(
-            cast(EnvironmentName, self.environment),  # an unknown one is refused there
+        made = venue_of(PROVIDER).connect(
+            Environment(self.environment),
             spot_url=self.spot_url,
             futures_url=self.futures_url,
             state_directory=Path(self.state_directory) if self.state_directory else None,
@@ -99,12 +101,17 @@ class ArchiveResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     url: str | None = Field(default=None, description="scheme://host[:port] of an archive instead; none to ask none.")
 
     @property
+    def venue(self) -> Venue:
+        """Whose archive it is."""
+        return venue_of(PROVIDER)
+
+    @property
     def is_there(self) -> bool:
         """Whether there is one to ask."""
         return self._host() is not None
 
     @contextmanager
-    def open(self) -> Iterator[BinanceArchive | None]:
+    def open(self) -> Iterator[BulkFiles | None]:
         """The archive, closed at the end of the block; None where there is none to ask."""
         host = self._host()
         if host is None:
@@ -114,10 +121,10 @@ class ArchiveResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             yield archive
 
     def _host(self) -> str | None:
-        return archive_host(cast(EnvironmentName, self.environment), self.url)
+        return self.venue.bulk_host(Environment(self.environment), self.url)
 
-    def _at(self, host: str) -> BinanceArchive:
-        return BinanceArchive(host)
+    def _at(self, host: str) -> BulkFiles:
+        return self.venue.connect_bulk_files(host)
 
 
 class LedgerResource(dg.ConfigurableResource):  # type: ignore[type-arg]

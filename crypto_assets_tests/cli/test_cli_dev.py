@@ -19,9 +19,10 @@ import yaml
 from crypto_assets.cli.dev import GENESIS, dev_command
 from crypto_assets.cli.history_home import SHIPPED, prepare_home
 from crypto_assets.cli.summary import Summary, print_summary
+from crypto_assets.domain.environments import Environment
 from crypto_assets.domain.intervals import parse_time
 from crypto_assets.sandbox.generated import GENESIS_MS
-from crypto_assets.settings import Environment, Settings
+from crypto_assets.settings import Settings
 from crypto_assets_tests.live_dagster import INSTANCE
 
 COMMAND = str(Path(sys.executable).with_name("crypto-assets"))

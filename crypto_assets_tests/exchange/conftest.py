@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from crypto_assets.exchange import BinanceExchange, RetryPolicy
+from crypto_assets.exchange import RetryPolicy
+from crypto_assets.exchange.binance.client import BinanceExchange
 
 
 @dataclass

@@ -11,9 +11,10 @@ import pytest
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import MINUTE_MS, Interval, parse_time
 from crypto_assets.domain.spans import Span, subtract
-from crypto_assets.exchange.binance.archive import NO_ARCHIVE, BinanceArchive, archive_host, spares_requests
-from crypto_assets.exchange.binance.archive_files import ArchiveFile, archive_files
+from crypto_assets.exchange.binance.archive import BinanceArchive
+from crypto_assets.exchange.binance.archive_files import ArchiveFile, archive_files, spares_requests
 from crypto_assets.exchange.binance.client import BinanceExchange
+from crypto_assets.exchange.binance.hosts import NO_ARCHIVE, archive_host
 from crypto_assets.exchange.errors import ConfigurationError, ContractViolation, RateLimited, TransientError
 from crypto_assets.exchange.retrying import RetryPolicy
 from crypto_assets.frames.candles import archived_candles, parse_candles

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange import BinanceExchange, ConfigurationError
+from crypto_assets.exchange import ConfigurationError
+from crypto_assets.exchange.binance.client import BinanceExchange
 
 SPOT, SWAP = MarketType.SPOT, MarketType.SWAP
 MINUTE = 60_000
@@ -185,8 +186,8 @@ def test_an_unknown_environment_is_named():
 
 def test_importing_the_package_does_not_load_ccxt():
     program = (
-        "import sys, crypto_assets.exchange\n"
-        "crypto_assets.exchange.BinanceExchange('live')\n"
+        "import sys, crypto_assets.exchange.binance.client as client\n"
+        "client.BinanceExchange('live')\n"
         "print([name for name in ('ccxt', 'tenacity', 'requests', 'dagster', 'pandas') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ import pytest
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.exchange import UnknownSymbol, find_market, nearest_symbols
-from crypto_assets.exchange.markets import market_from_binance
+from crypto_assets.exchange.binance.symbols import market_of
 
 SPOT, SWAP = MarketType.SPOT, MarketType.SWAP
 
@@ -132,7 +132,7 @@ def test_a_switched_off_filter_leaves_the_decimals_and_no_limit(server, exchange
 
 
 def test_what_states_no_step_has_none():
-    market = market_from_binance(SPOT, {"symbol": "XUSDT"}, {"base": "X", "quote": "USDT", "settle": None}, None)
+    market = market_of(SPOT, {"symbol": "XUSDT"}, {"base": "X", "quote": "USDT", "settle": None}, None)
     assert (market.price_step, market.qty_step) == (None, None)
 
 

@@ -11,7 +11,7 @@ import pytest
 from crypto_assets.collect.outcome import Symbol
 from crypto_assets.collect.run import each_symbol
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.exchange import BinanceExchange
+from crypto_assets.exchange.binance.client import BinanceExchange
 from crypto_assets.exchange.errors import ExchangeError
 from crypto_assets.exchange.pauses import Pauses
 

@@ -16,7 +16,8 @@ import pytest
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import parse_time
-from crypto_assets.exchange import BinanceExchange, RateLimited, RetryPolicy
+from crypto_assets.exchange import RateLimited, RetryPolicy
+from crypto_assets.exchange.binance.client import BinanceExchange
 from crypto_assets.exchange.binance.weights import quotas_of
 from crypto_assets.exchange.budget.budget import WeightBudget
 from crypto_assets.exchange.budget.store import FILE_NAME, FileStore, SharedStore
@@ -31,7 +32,7 @@ SPENDING = f"""
 import json, sys, time
 from pathlib import Path
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.exchange import BinanceExchange
+from crypto_assets.exchange.binance.client import BinanceExchange
 url, directory, started, times = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
 exchange = BinanceExchange(
     "sandbox", spot_url=url, futures_url=url, state_directory=directory, weight_reserve=0.03,
@@ -49,7 +50,8 @@ ASKING = """
 import json, sys
 from pathlib import Path
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.exchange import BinanceExchange, RateLimited, RetryPolicy
+from crypto_assets.exchange import RateLimited, RetryPolicy
+from crypto_assets.exchange.binance.client import BinanceExchange
 url, directory, patience_s = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
 exchange = BinanceExchange(
     "sandbox", spot_url=url, futures_url=url, state_directory=directory, retry=RetryPolicy(max_retry_after_s=patience_s)

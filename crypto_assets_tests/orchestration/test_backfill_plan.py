@@ -15,6 +15,7 @@ from crypto_assets.database.engines import open_database
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.venues import venue_of
 from crypto_assets.quality.gaps.ledger import Policy
 from crypto_assets_tests.paper_exchange import PaperExchange, moment
 
@@ -110,7 +111,9 @@ SYMBOL = SymbolPlan("BTC/USDT", 5000, 0, 0, 5000, 4000, 6, 0, 0, listing_known=T
 )
 def test_requests_weigh_what_the_exchange_says_and_the_reserve_is_left(table, requests, weight, minutes):
     unknown = replace(SYMBOL, symbol="SOL/USDT", listing_known=False)
-    plan = TablePlan(table, ("2023-03-20", "2023-03-23"), [SYMBOL, unknown], bytes_a_row=100.0)
+    plan = TablePlan(
+        table, ("2023-03-20", "2023-03-23"), [SYMBOL, unknown], bytes_a_row=100.0, venue=venue_of("binance")
+    )
     assert (plan.rows, plan.requests, plan.weight) == (10_000, requests, weight)
     assert plan.minutes(0.2) == pytest.approx(minutes)
     assert plan.new_bytes == 800_000

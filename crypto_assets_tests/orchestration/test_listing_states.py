@@ -14,8 +14,9 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.binance.symbols import read_market
 from crypto_assets.exchange.errors import ExchangeError, TransientError, UnknownSymbol
-from crypto_assets.exchange.markets import RefusedSymbol, read_market
+from crypto_assets.exchange.markets import RefusedSymbol
 from crypto_assets_tests.orchestration.test_listings import (
     BTC,
     DAILY,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
+from crypto_assets.domain.environments import Environment
 from crypto_assets.orchestration.assets.report import crypto_quality_report
 from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResource, LedgerResource
-from crypto_assets.settings import Environment, Settings
+from crypto_assets.settings import Settings
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from crypto_assets.database.shared_state import TABLE, SharedState
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import parse_time
-from crypto_assets.exchange import BinanceExchange, RateLimited, RetryPolicy
+from crypto_assets.exchange import RateLimited, RetryPolicy
+from crypto_assets.exchange.binance.client import BinanceExchange
 from crypto_assets.exchange.budget.account import Ledger
 from crypto_assets.sandbox.generated import GeneratedDataset
 from crypto_assets.sandbox.server import RunningSandbox
@@ -37,7 +38,8 @@ import json, sys, time
 from pathlib import Path
 from crypto_assets.database.shared_state import SharedState
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.exchange import BinanceExchange, RateLimited, RetryPolicy
+from crypto_assets.exchange import RateLimited, RetryPolicy
+from crypto_assets.exchange.binance.client import BinanceExchange
 from crypto_assets.collect.shared_budget import DatabaseStore
 
 def exchange(url, database, directory, address, **options):

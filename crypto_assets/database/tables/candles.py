@@ -18,7 +18,7 @@ from crypto_assets.database.tables.columns import (
     required,
     string,
 )
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
 from crypto_assets.domain.intervals import Interval
 
 # Entity ids are {type}_{exchange}_{code}, and none of the three holds an underscore; both types are ten letters long.
@@ -60,7 +60,7 @@ def candle_table(name: str, market_type: MarketType, interval: Interval) -> Tabl
             f"The symbol: a row of {market_type.entity_table}",
             ForeignKey(f"{META}.{market_type.entity_table}.entity_id"),
         ),
-        required("provider", string(32), "Where the candle was asked for, such as binance"),
+        required("provider", string(32), f"Where the candle was asked for, such as {PROVIDER}"),
         required("name", string(32), "The symbol's display name: BTC/USDT"),
         required("timestamp", UtcTimestamp, "Open time, UTC"),
         optional("open", Double, "First price, quote units"),

@@ -23,16 +23,20 @@ from sqlalchemy import (
 )
 
 from crypto_assets.database.tables.columns import META, ExactDecimal, UtcTimestamp, metadata, optional, required, string
+from crypto_assets.domain.entities import PROVIDER
 
 
 def _common(entity_type: str, example: str, what: str) -> list[Column[Any]]:
     return [
         Column(
-            "id", string(128), primary_key=True, comment=f"Key, equal to entity_id: {entity_type}_binance_{example}"
+            "id",
+            string(128),
+            primary_key=True,
+            comment=f"Key, equal to entity_id: {entity_type}_{PROVIDER}_{example}",
         ),
         required("entity_id", string(128), f"{entity_type}_{{exchange}}_{{code}}", unique=True),
         required("entity_type", string(64), f"Always {entity_type}"),
-        required("exchange", string(32), "Exchange, such as binance"),
+        required("exchange", string(32), f"Exchange, such as {PROVIDER}"),
         required("code", string(64), f"{what} in lower case without underscores: {example}"),
         required("name", string(128), f"Display name of {what.lower()}"),
         optional("list_date", UtcTimestamp, "Start of trading, UTC"),

@@ -18,6 +18,7 @@ from crypto_assets.database.tables.columns import (
     required,
     string,
 )
+from crypto_assets.domain.entities import PROVIDER
 
 
 def _tick_table(name: str, comment: str, *columns: Column[Any], rowid: bool) -> Table:
@@ -26,7 +27,7 @@ def _tick_table(name: str, comment: str, *columns: Column[Any], rowid: bool) -> 
         metadata,
         Column("id", string(128), primary_key=True, comment="Key"),
         required("entity_id", string(128), "The symbol: a row of crypto_pair or crypto_perp"),
-        required("provider", string(32), "Where it was recorded, such as binance"),
+        required("provider", string(32), f"Where it was recorded, such as {PROVIDER}"),
         required("code", string(64), "The symbol's code: btcusdt"),
         required("name", string(128), "The symbol's display name: BTC/USDT"),
         required("timestamp_ms", BigInteger, "The exchange's time, milliseconds since 1970-01-01 UTC"),

@@ -1,7 +1,7 @@
 """Binance's public archive over HTTP: closed months and days of candles as files, each checked against its checksum.
 
-Here belong hosts, requests and checksums. Which files there should be belongs to `archive_files`, what is inside them
-to `exchange.binance.archive_csv`. Made by `orchestration`, which asks REST for what the archive lacks or gets wrong.
+Here belong requests and checksums. Where an archive is belongs to `hosts`, which files there should be to
+`archive_files`, what is inside them to `archive_csv`. Made by `venue`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
 from crypto_assets.domain.urls import is_loopback
 from crypto_assets.exchange.binance.archive_csv import ArchiveCandles, read_archive
-from crypto_assets.exchange.binance.archive_files import ArchiveFile, archive_files
-from crypto_assets.exchange.binance.client import EnvironmentName
+from crypto_assets.exchange.binance.archive_files import ArchiveFile, files_for
 from crypto_assets.exchange.binance.faults import stated_wait_s
-from crypto_assets.exchange.binance.weights import PAGE_ROWS
+from crypto_assets.exchange.bulk_files import BulkFile
 from crypto_assets.exchange.errors import (
     ConfigurationError,
     ContractViolation,
@@ -38,45 +37,9 @@ if TYPE_CHECKING:
     import requests
 
 ARCHIVE_SETTING = "CRYPTO_ASSETS_ARCHIVE_URL"
-NO_ARCHIVE = "none"
-"""What the setting says where no archive is to be asked."""
-_LIVE_HOST = "https://data.binance.vision"
-_REQUESTS_PER_FILE = 2
 _TOO_OFTEN = (HTTPStatus.TOO_MANY_REQUESTS, 418)
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{64})\s+\*?(\S+)\s*")
 _MOST_BYTES_OF_CHECKSUM = 4096
-
-
-def archive_host(environment: EnvironmentName, archive_url: str | None = None) -> str | None:
-    """The scheme and host of an environment's archive, None where none is to be asked.
-
-    `archive_url` replaces it, `NO_ARCHIVE` turns it off. Only `live` has one of its own; the sandbox serves one at its
-    own address, and is asked for it where that is named.
-    """
-    if archive_url is not None:
-        return None if archive_url == NO_ARCHIVE else archive_url
-    return _LIVE_HOST if environment == "live" else None
-
-
-def pages_to_check(market_type: MarketType, span: Span) -> int:
-    """How many pages of REST the hours of a file take, with which its candles are compared."""
-    return -(-Interval.H1.count(*span) // PAGE_ROWS[market_type])
-
-
-def spares_requests(file: ArchiveFile) -> bool:
-    """Whether REST would need more requests for a file's candles than the file with what checks it.
-
-    It does for months up to 5m, of USDT-M with its smaller pages up to 15m.
-    """
-    pages = -(-file.interval.count(*file.span) // PAGE_ROWS[file.market_type])
-    return pages > _REQUESTS_PER_FILE + pages_to_check(file.market_type, file.span)
-
-
-def files_for(
-    market_type: MarketType, exchange_id: str, interval: Interval, span: Span, clock_ms: int
-) -> list[ArchiveFile]:
-    """The files to ask for the candles of `span` at `clock_ms`, oldest first: those to expect that spare requests."""
-    return list(filter(spares_requests, archive_files(market_type, exchange_id, interval, span, clock_ms)))
 
 
 class BinanceArchive:
@@ -107,7 +70,17 @@ class BinanceArchive:
         """Lets no thread wait any longer: who does, or would, gets an ExchangeError. From any thread."""
         self._pauses.stop()
 
-    def fetch(self, file: ArchiveFile) -> ArchiveCandles | None:
+    def file(self, market_type: MarketType, exchange_id: str, interval: Interval, period: str) -> ArchiveFile:
+        """The file of a symbol's month or day, whether it is there or not."""
+        return ArchiveFile(market_type, exchange_id, interval, period)
+
+    def expected(
+        self, market_type: MarketType, exchange_id: str, interval: Interval, span: Span, clock_ms: int
+    ) -> list[ArchiveFile]:
+        """The files to ask for the candles of `span` at `clock_ms`, oldest first: those that spare requests."""
+        return files_for(market_type, exchange_id, interval, span, clock_ms)
+
+    def fetch(self, file: BulkFile) -> ArchiveCandles | None:
         """The candles of a file, None if the archive has no such file: two requests, or one.
 
         Raises ContractViolation when the file has no checksum, another one than it should, cannot be its candles, or
@@ -128,7 +101,7 @@ class BinanceArchive:
             )
         return read_archive(file, zipped, actual)
 
-    def checksum(self, file: ArchiveFile) -> str | None:
+    def checksum(self, file: BulkFile) -> str | None:
         """The SHA-256 that the archive states for a file, in lower-case hexadecimal; None if it states none.
 
         One small request: another checksum than the one remembered tells that the file was replaced. Raises as `fetch`.

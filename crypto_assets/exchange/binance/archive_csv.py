@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from crypto_assets.exchange.binance.archive_files import ArchiveFile
+from crypto_assets.exchange.bulk_files import BulkFile
 from crypto_assets.exchange.client import RawPage
 from crypto_assets.exchange.errors import ContractViolation
 
@@ -61,7 +61,7 @@ class ArchiveCandles:
     file has none). `content` is the CSV itself, `stamps_per_ms` its unit of time: 1 or 1000.
     """
 
-    file: ArchiveFile
+    file: BulkFile
     sha256: str
     table: Any
     content: bytes
@@ -80,7 +80,7 @@ class ArchiveCandles:
         return row
 
 
-def read_archive(file: ArchiveFile, zipped: bytes, sha256: str) -> ArchiveCandles:
+def read_archive(file: BulkFile, zipped: bytes, sha256: str) -> ArchiveCandles:
     """The candles in a zip whose checksum has been compared. Raises ContractViolation for what is not that file."""
     content = _unzip(file, zipped)
     table = _parse(file, content)
@@ -88,7 +88,7 @@ def read_archive(file: ArchiveFile, zipped: bytes, sha256: str) -> ArchiveCandle
     return ArchiveCandles(file, sha256, table, content, stamps_per_ms)
 
 
-def _unzip(file: ArchiveFile, zipped: bytes) -> bytes:
+def _unzip(file: BulkFile, zipped: bytes) -> bytes:
     """The one member. No more of it is unpacked than its candles can take, whatever the zip says of its size."""
     wanted = file.name.removesuffix("zip") + "csv"
     if zipped.count(_ENTRY) > _MOST_ENTRIES:
@@ -119,7 +119,7 @@ def _has_header(content: bytes) -> bool:
     return not content[:1].isdigit()
 
 
-def _parse(file: ArchiveFile, content: bytes) -> pa.Table:
+def _parse(file: BulkFile, content: bytes) -> pa.Table:
     has_header = _has_header(content)
     first = content[:200].partition(b"\n")[0].decode(errors="replace").strip()
     if has_header and first.split(",") != list(_COLUMNS):
@@ -140,7 +140,7 @@ def _parse(file: ArchiveFile, content: bytes) -> pa.Table:
     return table.rename_columns(list(_READ.values()))
 
 
-def _in_milliseconds(file: ArchiveFile, table: pa.Table) -> tuple[pa.Table, int]:
+def _in_milliseconds(file: BulkFile, table: pa.Table) -> tuple[pa.Table, int]:
     """The table with times in ms, and how many of the file's units make one: known by their size, file by file."""
     times = table["open_time"].to_numpy()
     start, end = file.span

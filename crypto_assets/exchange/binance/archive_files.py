@@ -1,7 +1,7 @@
 """Which files of Binance's public archive cover a span: names, paths and when each can be expected. Pure functions.
 
 Here belongs the layout of https://github.com/binance/binance-public-data. Asking for a file belongs to `archive`,
-reading it to `exchange.binance.archive_csv`. Called by both and by `orchestration`.
+reading it to `archive_csv`. Called by both and by `venue`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from crypto_assets.domain.intervals import (
     Interval,
     PartitionScheme,
     partition_keys,
-    partition_span,
     to_datetime,
     to_milliseconds,
 )
 from crypto_assets.domain.spans import Span, subtract
+from crypto_assets.exchange.binance.weights import PAGE_ROWS
+from crypto_assets.exchange.bulk_files import MONTH_LETTERS, is_month, period_span
 
 _FOLDERS = {MarketType.SPOT: "spot", MarketType.SWAP: "futures/um"}
-_MONTH_LETTERS = len("2023-03")
+
+_REQUESTS_PER_FILE = 2
 
 _MOST_BYTES_A_CANDLE = 400
 """A line takes 90 to 200, and a file may have some of them twice."""
@@ -42,14 +44,12 @@ class ArchiveFile:
     @property
     def is_monthly(self) -> bool:
         """Whether it covers a month, else it covers a day."""
-        return len(self.period) == _MONTH_LETTERS
+        return is_month(self.period)
 
     @property
     def span(self) -> Span:
         """The times that its candles open in, in ms UTC."""
-        if self.is_monthly:
-            return Span(*partition_span(PartitionScheme.MONTHLY, f"{self.period}-01"))
-        return Span(*partition_span(PartitionScheme.DAILY, self.period))
+        return period_span(self.period)
 
     @property
     def name(self) -> str:
@@ -89,7 +89,7 @@ def archive_files(
     """
     found: list[ArchiveFile] = []
     rest = [Span(*span)] if span.start < span.end else []
-    for scheme, letters in ((PartitionScheme.MONTHLY, _MONTH_LETTERS), (PartitionScheme.DAILY, None)):
+    for scheme, letters in ((PartitionScheme.MONTHLY, MONTH_LETTERS), (PartitionScheme.DAILY, None)):
         for part in rest:
             keys = partition_keys(scheme, *part)
             files = [ArchiveFile(market_type, exchange_id, interval, key[:letters]) for key in keys]
@@ -100,3 +100,24 @@ def archive_files(
             ]
         rest = subtract(rest, [file.span for file in found])
     return sorted(found, key=lambda file: file.span)
+
+
+def pages_to_check(market_type: MarketType, span: Span) -> int:
+    """How many pages of REST the hours of a file take, with which its candles are compared."""
+    return -(-Interval.H1.count(*span) // PAGE_ROWS[market_type])
+
+
+def spares_requests(file: ArchiveFile) -> bool:
+    """Whether REST would need more requests for a file's candles than the file with what checks it.
+
+    It does for months up to 5m, of USDT-M with its smaller pages up to 15m.
+    """
+    pages = -(-file.interval.count(*file.span) // PAGE_ROWS[file.market_type])
+    return pages > _REQUESTS_PER_FILE + pages_to_check(file.market_type, file.span)
+
+
+def files_for(
+    market_type: MarketType, exchange_id: str, interval: Interval, span: Span, clock_ms: int
+) -> list[ArchiveFile]:
+    """The files to ask for the candles of `span` at `clock_ms`, oldest first: those to expect that spare requests."""
+    return list(filter(spares_requests, archive_files(market_type, exchange_id, interval, span, clock_ms)))

@@ -1,6 +1,6 @@
 """Binance spot and USDT-M perpetuals through ccxt's implicit endpoints: which URL, which page, which cursor.
 
-Here belongs what is asked of Binance. Retries and waits belong to `connection`, reading symbols to `markets`, judging
+Here belongs what is asked of Binance. Retries and waits belong to `connection`, reading symbols to `symbols`, judging
 candles to `frames`. `fetch_ohlcv` is not used: it drops quote volume, trade count and taker volumes. Made by
 `orchestration` and `cli`.
 """
@@ -12,34 +12,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from crypto_assets.domain.entities import PROVIDER, MarketType
+from crypto_assets.domain.environments import Environment
 from crypto_assets.domain.intervals import Interval, format_time
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance.connection import Connection
+from crypto_assets.exchange.binance.hosts import HOSTS
+from crypto_assets.exchange.binance.symbols import read_market
 from crypto_assets.exchange.binance.weights import PAGE_ROWS
 from crypto_assets.exchange.budget.blocks import Blocks
 from crypto_assets.exchange.budget.store import LedgerStore, OwnStore, SharedStore
 from crypto_assets.exchange.client import RawPage, is_open_time, marked
 from crypto_assets.exchange.errors import ConfigurationError, ContractViolation, UnknownSymbol
-from crypto_assets.exchange.markets import Market, RefusedSymbol, nearest_symbols, read_market
+from crypto_assets.exchange.markets import Market, RefusedSymbol, nearest_symbols
 from crypto_assets.exchange.paging import Ahead, pages_of
 from crypto_assets.exchange.pauses import Pauses
 from crypto_assets.exchange.retrying import RetryPolicy
-
-EnvironmentName: TypeAlias = Literal["testnet", "live", "demo", "sandbox"]
-
-HOSTS: dict[str, dict[MarketType, str]] = {
-    "testnet": {
-        MarketType.SPOT: "https://testnet.binance.vision",
-        MarketType.SWAP: "https://testnet.binancefuture.com",
-    },
-    "live": {MarketType.SPOT: "https://api.binance.com", MarketType.SWAP: "https://fapi.binance.com"},
-    "demo": {MarketType.SPOT: "https://demo-api.binance.com", MarketType.SWAP: "https://demo-fapi.binance.com"},
-    "sandbox": {MarketType.SPOT: "http://127.0.0.1:8730", MarketType.SWAP: "http://127.0.0.1:8730"},
-}
-"""The host of each environment and market. Public data needs no key on any of them."""
 
 # ccxt's implicit endpoint, and its path for messages.
 _KLINES = {MarketType.SPOT: ("publicGetKlines", "klines"), MarketType.SWAP: ("fapiPublicGetKlines", "klines")}
@@ -76,7 +66,7 @@ class BinanceExchange:
 
     def __init__(
         self,
-        environment: EnvironmentName,
+        environment: Environment,
         *,
         spot_url: str | None = None,
         futures_url: str | None = None,
@@ -93,7 +83,7 @@ class BinanceExchange:
     ) -> None:
         if environment not in HOSTS:
             raise ConfigurationError(
-                f"CRYPTO_ASSETS_ENVIRONMENT is {environment!r}; it must be one of {', '.join(HOSTS)}"
+                f"CRYPTO_ASSETS_ENVIRONMENT is {str(environment)!r}; it must be one of {', '.join(HOSTS)}"
             )
         overrides = {MarketType.SPOT: spot_url, MarketType.SWAP: futures_url}
         own: LedgerStore = SharedStore(state_directory) if state_directory is not None else OwnStore()

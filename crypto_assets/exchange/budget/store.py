@@ -1,8 +1,8 @@
 """Where the ledgers are kept, so that every process of this machine spends from the same one.
 
-Here belongs that one at a time changes a ledger, and that a change is kept. What a change is belongs to `ledger`. The
+Here belongs that one at a time changes a ledger, and that a change is kept. What a change is belongs to `account`. The
 store that several machines share is in `collect.shared_budget`: this package knows no database server. Made by
-`binance`.
+`exchange.<venue>`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pydantic import Field
 from crypto_assets.collect.run import collect_table
 from crypto_assets.collect.spans_in_config import parse_spans
 from crypto_assets.collect.symbols import names_meant, tracked_now
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
@@ -66,7 +66,7 @@ def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.A
             "closed ones only, exactly as the exchange published them."
         ),
         group_name="kdata",
-        kinds={"binance", "pandas", "sqlite"},
+        kinds={PROVIDER, "pandas", "sqlite"},
         owners=OWNERS,
         tags={"interval": interval.value, "entity_type": market_type.entity_type},
         deps=["crypto_kdata_schema", market_type.entity_table],
@@ -75,7 +75,7 @@ def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.A
         backfill_policy=dg.BackfillPolicy.single_run(),
         freshness_policy=_freshness(interval),
         code_version="1",
-        pool="binance",
+        pool=PROVIDER,
     )
     def kdata(
         context: dg.AssetExecutionContext,

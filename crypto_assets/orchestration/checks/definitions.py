@@ -84,7 +84,9 @@ def build_kdata_checks(table: str) -> dg.AssetChecksDefinition:
             standing = {PLAUSIBLE: look_for_implausible(opened, table, now)}
             if AGREES in descriptions:
                 standing[AGREES] = compare_hours(opened, table, now, ledger.agreement_tolerance)
-        holes = priced(holes_of(table, said.owed, told.symbols), to_milliseconds(now), has_archive=archive.is_there)
+        holes = priced(
+            holes_of(table, said.owed, told.symbols), archive.venue, to_milliseconds(now), has_archive=archive.is_there
+        )
         tell: dict[str, Callable[[], dg.AssetCheckResult]] = {
             "no_gaps": lambda: gap_verdict(told, holes, asked, now),
             "unaltered": lambda: altered_verdict(told),

@@ -1,7 +1,7 @@
 """The job and schedule that notice replaced files of the exchange's archive, and load what they cover again.
 
-Binance replaces files without notice, some of them years later. Each file is remembered with the checksum it was loaded
-with; here these are compared with the published ones, a bounded number a day. Called by `definitions`.
+Files are replaced without notice, some of them years later. Each is remembered with the checksum it was loaded with;
+here these are compared with the published ones, a bounded number a day. Called by `definitions`.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
@@ -18,11 +18,10 @@ from crypto_assets.collect.run import collect_table
 from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import spellings
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import MarketType, kdata_table
+from crypto_assets.domain.entities import PROVIDER, MarketType, kdata_table
 from crypto_assets.domain.intervals import Interval, partition_keys, partition_span
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.binance.archive import BinanceArchive
-from crypto_assets.exchange.binance.archive_files import ArchiveFile
+from crypto_assets.exchange.bulk_files import BulkFile, BulkFiles
 from crypto_assets.exchange.errors import ContractViolation
 from crypto_assets.orchestration.failures import stating_user_errors
 from crypto_assets.orchestration.jobs.assets import request_where_stored
@@ -45,7 +44,7 @@ class Comparison:
     """What comparing checksums showed: how many files, those replaced with their ccxt symbol, those without one now."""
 
     compared: int = 0
-    replaced: list[tuple[str, ArchiveFile]] = field(default_factory=list)
+    replaced: list[tuple[str, BulkFile]] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
 
     def reloads(self) -> dict[tuple[str, Span], list[str]]:
@@ -61,7 +60,7 @@ class Comparison:
         return dict(found)
 
 
-def compare_checksums(database: Database, archive: BinanceArchive, now: datetime, limit: int) -> Comparison:
+def compare_checksums(database: Database, archive: BulkFiles, now: datetime, limit: int) -> Comparison:
     """Compares the files whose turn it is at `now` (naive UTC), and notes when. Raises the archive's errors."""
     with database.connect(_FILES) as connection:
         rows = files_to_check(connection, now - RECENT, limit)
@@ -73,7 +72,7 @@ def compare_checksums(database: Database, archive: BinanceArchive, now: datetime
             if row.entity_id not in symbols:
                 continue
             market_type, name, exchange_id = symbols[row.entity_id]
-            file = ArchiveFile(market_type, exchange_id, Interval(row.level), row.period)
+            file = archive.file(market_type, exchange_id, Interval(row.level), row.period)
             try:
                 published = archive.checksum(file)
             except ContractViolation:
@@ -105,7 +104,7 @@ def _symbols(database: Database) -> dict[str, tuple[MarketType, str, str]]:
     return found
 
 
-@dg.op(pool="binance")
+@dg.op(pool=PROVIDER)
 def reload_replaced_files(
     context: dg.OpExecutionContext,
     exchange: ExchangeResource,

@@ -58,7 +58,7 @@ def decide_about_holes(
             start=config.start,
             end=config.end,
         )
-    shown = priced(changed, to_milliseconds(now), has_archive=archive.is_there)
+    shown = priced(changed, archive.venue, to_milliseconds(now), has_archive=archive.is_there)
     context.log.info("%s: %s holes of %s", config.decision, len(shown), config.table)
     metadata: dict[str, Any] = {"holes": len(changed), "candles": sum(hole.candles for hole in shown)}
     if shown:

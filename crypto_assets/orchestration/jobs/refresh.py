@@ -31,7 +31,7 @@ from crypto_assets.orchestration.resources import (
 def build_listing_op(market_type: MarketType, tracked: tuple[str, ...]) -> dg.OpDefinition:
     """The op that refreshes one entity table: a symbol that ended, or resumed, is owed its candles accordingly."""
 
-    @dg.op(name=f"refresh_{market_type.entity_table}", pool="binance", out=dg.Out(dg.Nothing))
+    @dg.op(name=f"refresh_{market_type.entity_table}", pool=PROVIDER, out=dg.Out(dg.Nothing))
     def refresh_listing(context: dg.OpExecutionContext, exchange: ExchangeResource, database: DatabaseResource) -> None:
         """Lists the market's symbols anew."""
         if tracked:
@@ -47,7 +47,7 @@ def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
     """The op that refreshes one candle table."""
     market_type, _ = KDATA_TABLES[table]
 
-    @dg.op(name=f"refresh_{table}", pool="binance", ins={"listed": dg.In(dg.Nothing)})
+    @dg.op(name=f"refresh_{table}", pool=PROVIDER, ins={"listed": dg.In(dg.Nothing)})
     def refresh(
         context: dg.OpExecutionContext,
         exchange: ExchangeResource,

@@ -14,6 +14,7 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.errors import DatabaseError
 from crypto_assets.database.removal.backups import backup_of, restore
 from crypto_assets.database.removal.rollback import ARCHIVE, Depth, carry_out, plan_rollback
+from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import parse_time, to_datetime
 from crypto_assets.orchestration.failures import stating_user_errors
 from crypto_assets.orchestration.metadata import table_value
@@ -26,7 +27,7 @@ class RollbackConfig(dg.Config):
     depth: str = Field(
         default="", description="schema: everything; data: all rows; provider: one provider's rows; empty to restore."
     )
-    provider: str = Field(default="", description="With depth provider: whose rows, such as binance.")
+    provider: str = Field(default="", description=f"With depth provider: whose rows, such as {PROVIDER}.")
     tables: list[str] = Field(default=[], description="With depth provider: only these tables; all where empty.")
     since: str = Field(default="", description="With depth provider: only rows from this time on, UTC: 2024-08-01.")
     restore: str = Field(default="", description="The stamp of a backup to bring back: 20261122T231000Z.")
