@@ -76,6 +76,7 @@ def _deciding(command: Callable[..., None]) -> Callable[..., None]:
 def collect(table: str, **options: Any) -> None:
     """Have long holes of TABLE collected: they are owed from now on.
 
+    Those that wait for a decision; with symbols or times also those that were left.
     With the daemon running, gap_backfill_sensor asks for them, a hundred partitions a run.
     """
     _decide(table, "collect", "Owed from now on", **options)
@@ -84,7 +85,10 @@ def collect(table: str, **options: Any) -> None:
 @click.command()
 @_deciding
 def leave(table: str, **options: Any) -> None:
-    """Let long holes of TABLE be: they wait for a decision no more."""
+    """Let long holes of TABLE be: they wait for a decision no more.
+
+    Those that wait for a decision; with symbols or times also those that were to be collected.
+    """
     _decide(table, "leave", "Left from now on", **options)
 
 
@@ -126,8 +130,11 @@ def _decide(table: str, verdict: str, then: str, *, symbols: str, start: str, en
         show_rows([hole.as_row() for hole in shown], as_json=True, console=Console())
         return
     if not changed:
+        is_rest = verdict != "undo" and not (names or start or end)
         raise click.ClickException(
-            f"There is no such hole in {table}; crypto-assets gaps --uncollected lists those there are."
+            f"There is no such hole in {table}{' that waits for a decision' if is_rest else ''};"
+            " crypto-assets gaps --uncollected lists those there are"
+            f"{', and --symbols, --start or --end decide anew about those decided' if is_rest else ''}."
         )
     for hole in shown:
         row = hole.as_row()

@@ -140,7 +140,8 @@ def decide_by_name(
     """Decides about the long holes of a table as a person names them; what that was about.
 
     `symbols` are names, codes or wildcards, all where there are none; `start` and `end` are dates or times, UTC, whose
-    whole partitions are meant. Raises DatabaseError for what names nothing, in one sentence, and UnknownSymbol.
+    whole partitions are meant. Whoever names none of these collects or leaves what waits for a decision: what was
+    decided with names holds on. Raises DatabaseError for what names nothing, in one sentence, and UnknownSymbol.
     """
     if table not in KDATA_TABLES:
         raise DatabaseError(f"{table!r} is no candle table; there are {', '.join(KDATA_TABLES)}.")
@@ -148,7 +149,8 @@ def decide_by_name(
     market_type = KDATA_TABLES[table][0]
     meant = names_meant(database, market_type, symbols)
     names = [each.name for each in symbols_to_collect(database, market_type, meant)] if symbols else None
-    return decide(database, table, verdict, now, by, policy, symbols=names, within=within)
+    rest = verdict is not Verdict.UNDO and not (symbols or start or end)
+    return decide(database, table, verdict, now, by, policy, symbols=names, within=within, only_waiting=rest)
 
 
 def _window(table: str, start: str, end: str) -> Span:

@@ -88,6 +88,43 @@ def test_what_is_to_be_collected_is_a_gap_until_that_is_taken_back(clicked_url):
     assert json.loads(run_command("gaps", "--open", "--json", url=clicked_url).stdout) == []
 
 
+def test_the_lines_of_the_readme_in_their_order_do_not_undo_each_other(clicked_url):
+    run_command("gaps", "collect", TABLE, "--symbols", "BTC/USDT", "--start", "2022-01-01", url=clicked_url)
+    rest = run_command("gaps", "leave", TABLE, url=clicked_url)
+    assert rest.stdout.endswith(f"Left from now on: 2 holes of {TABLE}.\n")  # of each symbol what waited
+    assert {(row["symbols"], row["first"], row["state"]) for row in uncollected(clicked_url)} == {
+        ("BTC/USDT", "2022-01-01 00:00", "collect"),
+        ("BTC/USDT", "2018-01-02 00:00", "leave"),
+        ("ETH/USDT", "2018-01-02 00:00", "leave"),
+    }
+    everything = run_command("gaps", "collect", TABLE, url=clicked_url)
+    assert sentence(everything) == (
+        f"There is no such hole in {TABLE} that waits for a decision; crypto-assets gaps --uncollected lists those"
+        " there are, and --symbols, --start or --end decide anew about those decided."
+    )
+    anew = run_command("gaps", "leave", TABLE, "--symbols", "BTC/USDT", url=clicked_url)
+    assert anew.stdout.endswith(f"Left from now on: 1 hole of {TABLE}.\n")
+    taken_back = run_command("gaps", "undo", TABLE, url=clicked_url)
+    assert taken_back.exit_code == 0
+    assert [row["state"] for row in uncollected(clicked_url)] == ["waiting"]
+
+
+def test_partitions_claimed_of_what_is_to_be_collected_stay_when_the_rest_is_left(clicked_url):
+    run_command("gaps", "collect", TABLE, "--symbols", "BTC/USDT", "--start", "2022-01-01", url=clicked_url)
+    database = open_database(clicked_url, "sandbox")
+    try:
+        with database.begin(TABLE, also=["crypto_meta", "crypto_quality"]) as connection:
+            span = Span(parse_time("2022-06-01"), parse_time("2022-06-02"))
+            claim_coverage(connection, TABLES["crypto_pair"], BTC, Interval.M1, span, parse_time("2023-04-01"))
+    finally:
+        database.dispose()
+    before = uncollected(clicked_url)
+    assert run_command("gaps", "leave", TABLE, url=clicked_url).exit_code == 0
+    assert [row for row in uncollected(clicked_url) if row["state"] == "collect"] == [
+        row for row in before if row["state"] == "collect"
+    ]
+
+
 def test_what_is_left_is_listed_as_left_and_said_no_more(clicked_url):
     assert run_command("gaps", "leave", TABLE, url=clicked_url).exit_code == 0
     assert [row["state"] for row in uncollected(clicked_url)] == ["leave"]

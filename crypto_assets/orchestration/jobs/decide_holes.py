@@ -27,7 +27,8 @@ class HoleConfig(dg.Config):
     table: str = Field(description="The candle table, such as cryptopair_1m_kdata.")
     decision: str = Field(
         description="collect: owe what lies between the collected partitions, so that gap_backfill_sensor collects it;"
-        " leave: let it be; undo: take back what was decided."
+        " leave: let it be; undo: take back what was decided. Without symbols, start and end the first two are about"
+        " what waits for a decision."
     )
     symbols: list[str] = Field(default=[], description="ccxt symbols, e.g. BTC/USDT; all where empty.")
     start: str = Field(default="", description="The first day or time, UTC, whose partition is meant; all if empty.")

@@ -92,14 +92,16 @@ def decide(
     *,
     symbols: Collection[str] | None = None,
     within: Span = ALWAYS,
+    only_waiting: bool = False,
 ) -> list[Hole]:
     """Decides about the long holes of a candle table, or the parts of them `within` a span; what that was about.
 
     `symbols` are ccxt symbols, all where None; `by` says who decided, and where. To collect is said of holes that wait
-    or were left, to leave of those that wait or were to be collected; undo takes both back. Each symbol is a
-    transaction, in which the ledger follows.
+    or were left, to leave of those that wait or were to be collected, or with `only_waiting` of those that wait alone;
+    undo takes both back. Each symbol is a transaction, in which the ledger follows.
     """
-    if verdict is not Verdict.COLLECT:
+    about_states = (WAITING,) if only_waiting else _ABOUT[verdict]
+    if COLLECT in about_states:
         _release_claims(database, table_name, symbols, within)
     with database.connect(table_name) as connection:
         found = [hole for hole in holes(connection, table_name, policy) if symbols is None or hole.symbol in symbols]
@@ -108,7 +110,7 @@ def decide(
         about = [
             Hole(hole.table, entity_id, hole.symbol, span, hole.state)
             for hole in found
-            if hole.entity_id == entity_id and hole.state in _ABOUT[verdict]
+            if hole.entity_id == entity_id and hole.state in about_states
             for span in intersect([hole.span], [within])
         ]
         if about:
