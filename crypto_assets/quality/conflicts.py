@@ -1,7 +1,7 @@
-"""What the exchange published twice and differently, kept in `crypto_data_quality_log` with both versions.
+"""Candles that the exchange published twice with different values, logged in `crypto_data_quality_log`.
 
-Which of the two is stored is decided by `collect.publications`, the maker of these, and recorded here in the
-transaction that stores it.
+A log row holds both versions. `collect.publications` decides which version is stored; it is logged in the transaction
+that stores it. Called by `collect.candles`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ CONFLICT = "conflict"
 
 @dataclass(frozen=True)
 class Conflict:
-    """A UTC day (`2021-09-29`) of which a file of the archive says something else than what is stored instead of it.
+    """A UTC day (`2021-09-29`) whose candles in a file of the exchange's archive differ from the stored ones.
 
-    `differing` candles are other in the file, `only_in_file` are nowhere else; `sample` has some of both.
+    `differing` counts candles with other values in the file, `only_in_file` those that only the file has. `sample`
+    shows some of both.
     """
 
     file: str

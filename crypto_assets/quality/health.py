@@ -1,8 +1,9 @@
 """The vitals of a database: what `crypto-assets health` prints and the asset check `healthy` judges.
 
-Each is looked at by itself: one that cannot be read fails with the reason, and the others are still reported. What was
-never made is named by the vital `schema` and left out by the others. Changes nothing. Called by `cli` and
-`orchestration`.
+Each vital is read by itself: one that cannot be read fails with the reason, and the others are still reported.
+Databases that were never migrated are named by the vital `schema` and left out by the others. Changes nothing. What the
+engine itself says of its files is asked by `database.care.health`. Called by `cli.health` and
+`orchestration.assets.operations`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""What is forgotten of the past: old scores, old measurements, gaps that were repaired long ago. Evidence is not.
+"""Thinning the past: old scores, old measurements and gaps that were repaired long ago. Evidence is kept.
 
-Examinations write a row for each symbol and level, every six hours, for ever. Of these the lowest score of a day is
-kept after two weeks, the lowest of a month after the days of the setting; of measurements the last of a month. A
-repaired gap goes after these days, unless the exchange once answered without its candles. All else in
-`crypto_data_quality_log` stays: refused rows, conflicts, resets. Called by the asset that keeps the database in order.
-Moments are naive UTC.
+Examinations write a score for each symbol and level every six hours. After two weeks only the lowest score of each day
+is kept. After the days of the setting only the lowest score and the last measurement of each month are kept, and
+repaired gaps are deleted, unless the exchange once answered without their candles. Everything else in
+`crypto_data_quality_log` stays: refused rows, conflicts, resets. Called by `orchestration.assets.operations`. Moments
+are naive UTC.
 
-A day or month is one statement and one transaction, whatever it holds: the database chooses what goes.
+Each day or month is one statement and one transaction, whatever it holds: the database chooses which rows go.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from crypto_assets.quality.gaps.ledger import REPAIRED
 from crypto_assets.quality.scores import INTEGRITY
 
 ALL_SCORES = timedelta(days=14)
-"""So long every score is kept, as the report draws them: by the hour up to here, by the day beyond."""
+"""Every score is kept for this long. The report draws scores of this time by the hour, older ones by the day."""
 
 _GAPS_AT_ONCE = 500
 
@@ -35,7 +35,7 @@ _GAPS = TABLES["crypto_kdata_gap"]
 
 @dataclass(frozen=True)
 class Forgotten:
-    """How many rows went: scores, measurements, repaired gaps."""
+    """How many rows were deleted: scores, measurements, repaired gaps."""
 
     scores: int = 0
     measurements: int = 0
@@ -43,10 +43,10 @@ class Forgotten:
 
 
 def forget(database: Database, now: datetime, days: int) -> Forgotten:
-    """Thins what is older than it is useful; nothing if `days`, the setting, is 0.
+    """Thins old scores and measurements and deletes old repaired gaps; nothing if `days`, the setting, is 0.
 
-    Raises DatabaseError where the database cannot be reached or was never migrated. What went before stays gone, and
-    running it again goes on.
+    Raises DatabaseError where the database cannot be reached or was never migrated. What was deleted before the error
+    stays deleted, and the next call continues.
     """
     if not days:
         return Forgotten()
@@ -79,7 +79,7 @@ class _Series:
         first: tuple[ColumnElement[Any], ...],
         since: datetime | None = None,
     ) -> int:
-        """Leaves one row of each series in each period before `until`, the first in this order; how many went."""
+        """Leaves one row of each series in each period before `until`: the `first` by that order. How many were deleted."""
         c = self.table.c
         with database.connect(self.table.name) as connection:
             oldest = connection.scalar(select(func.min(c.timestamp)).where(*self.where))

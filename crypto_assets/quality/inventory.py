@@ -1,8 +1,8 @@
-"""What is stored, by table and by symbol: counts from the coverage and the ledger, ends by look-ups in the key.
+"""What is stored, by table and by symbol: counts from the coverage and the ledger of gaps, first and last by the key.
 
-Candles are counted only where nobody verified them yet, as while they come: there the coverage does not know. Of a
-symbol the oldest and the newest are looked up, for all symbols of a table in one statement. Called by `cli`. Times are
-naive UTC.
+Candles are counted only in partitions that were not verified yet, as while a run collects them: the coverage has no
+count of these. The oldest and the newest candle of every symbol of a table are looked up in one statement. Called by
+`cli.stored`. Times are naive UTC.
 """
 
 from __future__ import annotations

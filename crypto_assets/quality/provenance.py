@@ -1,6 +1,7 @@
 """Where stored candles came from: the sources of each partition, and the files of the exchange's archive among them.
 
-Which source is asked for what belongs to `orchestration`, the caller. Moments are naive UTC by our own clock.
+Which source is asked for what is decided by `collect.span_reader`. Called by `collect.sources` and
+`orchestration.jobs.archive_refresh`. Moments are naive UTC by our own clock.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _FILE = TABLES["crypto_source_file"]
 def add_sources(
     connection: Connection, entity_id: str, interval: Interval, sources: Mapping[str, Collection[str]]
 ) -> None:
-    """Notes that candles of these partitions came from these sources too, whatever else they hold."""
+    """Adds these sources to those of each partition; its earlier sources stay."""
     rows = _rows(connection, entity_id, interval, sources)
     known = {row.partition: _split(row.source) for row in rows}
     _note(connection, entity_id, interval, {key: names | set(sources[key]) for key, names in known.items()})
@@ -35,7 +36,7 @@ def add_sources(
 def replace_sources(
     connection: Connection, entity_id: str, interval: Interval, delivered: Mapping[str, Mapping[str, int]]
 ) -> None:
-    """Notes that partitions hold nothing but what these sources delivered, where that is as many as are there."""
+    """Replaces the sources of each partition of which `delivered` has as many candles as are stored; leaves others."""
     rows = _rows(connection, entity_id, interval, delivered)
     whole = [row.partition for row in rows if sum(delivered[row.partition].values()) >= row.present]
     _note(connection, entity_id, interval, {partition: set(delivered[partition]) for partition in whole})
@@ -84,7 +85,8 @@ def forget_files(connection: Connection, entity_id: str, interval: Interval, per
 def files_to_check(connection: Connection, since: datetime, limit: int) -> list[Row[Any]]:
     """The files whose checksum is to be compared next, each an entity_id, level, period and sha256.
 
-    Of those with candles since then, and of the older ones, the `limit` that were compared longest ago.
+    At most `limit` files with candles after `since`, and at most `limit` older files; of each kind those that were
+    compared longest ago.
     """
     c = _FILE.c
     turn = select(c.entity_id, c.level, c.period, c.sha256).where(c.provider == PROVIDER)
@@ -94,7 +96,7 @@ def files_to_check(connection: Connection, since: datetime, limit: int) -> list[
 
 
 def note_checked(connection: Connection, entity_id: str, interval: Interval, period: str, now: datetime) -> None:
-    """Notes that a file's checksum was compared: others are next."""
+    """Notes when a file's checksum was compared, so that others come first the next time."""
     where = (*_of(_FILE, entity_id, interval), _FILE.c.period == period)
     connection.execute(update(_FILE).where(*where).values(checked_at=now))
 

@@ -1,7 +1,8 @@
 """Rows that broke their contract, kept whole in `crypto_data_quality_log` with the reason.
 
-What breaks a contract is decided by `frames.contracts`. Called by `orchestration`, together with the good rows of the
-same page. On SQLite these are two files, committed one after the other; asking again mends a crash in between.
+What breaks a contract is decided by `frames.contracts`. Called by `collect.candles` and `collect.judged_markets` in the
+transaction that stores the good rows of the same page. On SQLite the two are different files, committed one after the
+other; after a crash in between, the next collection of the same page logs the row.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A month goes when all of it lies before the limit and every candle it owes is there (stored, or archived before). One
 that lacks a candle stays: the gap ledger still works on it. That includes months in which the exchange itself has no
 candles, which therefore stay in the database for good. Moving the rows belongs to `database.archive.move`. Called by
-the asset that keeps the database in order and by the command `archive`. Times are milliseconds UTC.
+`orchestration.assets.operations` and `cli.archive`. Times are milliseconds UTC.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What an examination comes to: a row of `crypto_data_quality_log` for every entity and level, and scores.
+"""The scores of an examination, logged in `crypto_data_quality_log`: a row for every entity and level.
 
-The score of a series is the share of what the exchange has that is stored and sound. A currency's is the lowest of the
-markets that trade it, as of their last examinations. Examining belongs to `integrity`. Called by
-`orchestration.checks.definitions`. Moments are naive UTC.
+The score of a symbol at a level is the share of the candles the exchange has that are stored and sound. The score of a
+currency is the lowest of the markets that trade it, as of their last examinations. Examining belongs to
+`quality.verification.examination`. Called by `orchestration.checks.definitions`. Moments are naive UTC.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ INTEGRITY = "integrity"
 """The `validation_type` of an examination."""
 
 _RECENT = timedelta(days=8)
-"""Older scores are of tables that are examined no more; the deep examination is weekly."""
+"""Older scores belong to tables that are no longer examined: even the deep examination is weekly."""
 
 _LOG = TABLES["crypto_data_quality_log"]
 _MOMENT = len("_20261128T000000000000")  # at the end of a row's id

@@ -1,7 +1,8 @@
-"""Which partitions were collected without one being left out in between: the runs of neighbours of each symbol.
+"""Collected runs: neighbouring partitions of one symbol that were all collected.
 
-Here belongs reading them from the coverage table, at a cost that allows every check to do so. What they and the holes
-between them mean belongs to `coverage` and `holes`, which call this. Spans are milliseconds UTC.
+They are read from the coverage table, cheaply enough for every check. What is owed of the runs and of the holes between
+them is decided by `quality.gaps.holes` and `quality.gaps.coverage`. Called by the other modules of `quality.gaps` and
+by `quality.rules.remembered`. Spans are milliseconds UTC.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ _RUNS_PER_STATEMENT = 400
 
 @dataclass(frozen=True)
 class CollectedRun:
-    """Neighbouring partitions of one symbol, all collected, and the exchange's clock when the last one was asked."""
+    """Neighbouring partitions of one symbol, all collected; `clock` is the exchange's when the last was asked for."""
 
     first: str
     last: str
     clock: int
 
     def closed(self, interval: Interval) -> Span:
-        """From the start of the first partition to the last candle closed by the clock of the last.
+        """From the start of the first partition to the last candle that had closed when the last one was asked for.
 
-        Asking for an earlier partition again says nothing about the last, so its clock does not count.
+        A later request for an earlier partition says nothing about the last one, so only the clock of the last counts.
         """
         scheme, closed = interval.partition_scheme, interval.closed_before(self.clock)
         start, end = partition_span(scheme, self.first)[0], partition_span(scheme, self.last)[1]
@@ -48,14 +49,14 @@ def collected_runs(
 ) -> dict[str, list[CollectedRun]]:
     """The runs of one symbol, or of all symbols of a type, at `interval`: by entity id in order, each in order of time.
 
-    One statement reads a text of keys for each symbol, which SQL makes quicker than it finds the first and the last;
-    another one the clocks.
+    One statement reads all partition keys of each symbol as one text: that is quicker than finding the first and the
+    last in SQL. Another statement reads the clocks.
     """
     c = _COVERAGE.c
     texts = select(c.entity_id, texts_in_order(c.partition, c.partition).label("keys"))
     texts = texts.where(*of_series(interval, entity_type, entity_id)).group_by(c.entity_id).order_by(c.entity_id)
     ends = {row.entity_id: _neighbours(interval.partition_scheme, row.keys) for row in connection.execute(texts)}
-    # By key, so that each statement names few: SQLite looks every pair of an entity and a key up.
+    # In order of the key, so that each statement names few keys: SQLite looks up every pair of an entity and a key.
     lasts = sorted((last, each) for each, runs in ends.items() for _, last in runs)
     clocks: dict[tuple[str, str], int] = {}
     for start in range(0, len(lasts), _RUNS_PER_STATEMENT):

@@ -1,9 +1,10 @@
-"""What has been collected: the coverage table, and from it the candles that are owed.
+"""The coverage table: which partitions were collected. From it follow the candles that are owed.
 
-Owed is the grid over the partitions that were collected, the short holes between them and what was decided to be
-collected, cut to the spans in which an entity was listed and to the last candle closed by the exchange's clock when the
-last partition of a run was asked (`holes`, docs/decisions/0003). A table never collected owes nothing. What is stored
-of it belongs to `verification`. Called by that, `gaps`, `integrity`, `retention` and `orchestration`.
+A candle is owed on every grid point of a collected partition, of a short hole between two, and of a long hole that
+somebody decided to collect. It must lie in a span in which the entity was listed, and must have closed, by the
+exchange's clock, when the last partition of its run was asked for (`quality.gaps.holes`, docs/decisions/0003). A table
+that was never collected owes nothing. What is stored is read by `quality.verification`. Called by it, by the other
+modules of `quality.gaps`, and by `quality.retention`, `quality.rules.agreement` and `collect`.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def uneven_partitions(
 def verified_totals(connection: Connection, market_type: MarketType, interval: Interval) -> dict[str, int]:
     """How many candles the verified partitions of each collected entity have together, by entity id.
 
-    Added up where the rows are: so many of them are there that none may be brought here to be counted.
+    The database adds them up: there are too many coverage rows to read them all.
     """
     c = _COVERAGE.c
     total = func.sum(case((c.digest != "", c.present), else_=0))
@@ -159,10 +160,10 @@ def verified_totals(connection: Connection, market_type: MarketType, interval: I
 def claim_coverage(
     connection: Connection, entities: Table, entity_id: str, interval: Interval, window: Span, clock: int
 ) -> list[str]:
-    """Notes the partitions of `window` that were never collected as asked for, before all their candles are stored.
+    """Claims the partitions of `window` that were never collected: they are in the coverage before their candles are.
 
-    From then on they are owed: a run that is killed leaves gaps that are seen, not a table that looks whole. Returns
-    them.
+    From then on their candles are owed, so a run that is killed leaves gaps that checks see. Without the claim the
+    table would look whole. Returns the keys of the claimed partitions.
     """
     c = _COVERAGE.c
     known = set(connection.scalars(select(c.partition).where(*of_series(interval, "", entity_id))))
@@ -203,7 +204,7 @@ def record_coverage(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
 
 def unverify(connection: Connection, entity_id: str, interval: Interval, partitions: Collection[str]) -> None:
-    """Notes that the candles of these partitions are being changed by us: until they are verified, anything goes."""
+    """Clears the checksums of these partitions, whose candles we are changing. Verifying sets the next one."""
     if partitions:
         where = (*of_series(interval, "", entity_id), _COVERAGE.c.partition.in_(partitions))
         connection.execute(update(_COVERAGE).where(*where).values(digest=""))

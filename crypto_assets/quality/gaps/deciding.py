@@ -1,8 +1,9 @@
-"""Deciding about long holes between collected partitions: to have them collected, to let them be, to take that back.
+"""Decisions about long holes between collected partitions: collect the hole, leave it, or undo a decision.
 
-Here belongs what a decision leads to: what is owed from then on is a gap of the ledger, asked for as any other; what is
-owed no more leaves it. What holes are belongs to `holes`. Called by `integrity`, `orchestration` and `cli`.
-Spans are milliseconds UTC, moments naive UTC by our own clock.
+After a decision the ledger of gaps follows: what is owed from then on becomes a gap, which is asked for as any other;
+what is no longer owed leaves the ledger. What a hole is belongs to `quality.gaps.holes`. Called by
+`quality.verification.examination`, `collect`, `orchestration` and `cli.holes`. Spans are milliseconds UTC, moments
+naive UTC by our own clock.
 """
 
 from __future__ import annotations
@@ -140,9 +141,9 @@ def _decide(series: Series, verdict: Verdict, spans: list[Span], now: datetime, 
 
 
 def _release_claims(database: Database, table_name: str, symbols: Collection[str] | None, within: Span) -> None:
-    """Forgets the partitions of holes to be collected that a run claimed, and of which nothing ever came.
+    """Takes back the claims on partitions of holes to be collected of which no candle ever came.
 
-    A run that was ended would leave up to a hundred of them owed otherwise, and come back for these.
+    A run that was ended leaves up to a hundred claimed partitions. They would stay owed, and be asked for again.
     """
     market_type, interval = KDATA_TABLES[table_name]
     entities, c = TABLES[market_type.entity_table], _COVERAGE.c
@@ -161,7 +162,7 @@ def _release_claims(database: Database, table_name: str, symbols: Collection[str
 
 
 def close_disowned(database: Database, table_name: str, owed: Sequence[Owed], now: datetime, policy: Policy) -> None:
-    """Takes out of the ledger what is not `owed` any more, as after a setting changed; nearly always nothing."""
+    """Takes gaps that are no longer `owed` out of the ledger, as after a setting changed; nearly always none."""
     spans = {each.entity_id: each.spans for each in owed}
     with database.connect(table_name) as connection:
         gaps = load_gaps(connection, *KDATA_TABLES[table_name])

@@ -1,7 +1,8 @@
-"""The table `crypto_kdata_decision`: what somebody decided about holes between collected partitions.
+"""The rows of `crypto_kdata_decision`: what somebody decided about holes between collected partitions.
 
-Here belong its rows. What they mean belongs to `holes`, what is done when one is made or taken back to `deciding`,
-which calls this, as does `coverage`. Spans are milliseconds UTC, moments naive UTC by our own clock.
+What a decision means is said by `quality.gaps.holes`, what follows when one is made or undone by
+`quality.gaps.deciding`. Called by that and by `quality.gaps.coverage`. Spans are milliseconds UTC, moments naive UTC by
+our own clock.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ def decisions(
 def replace_decisions(
     connection: Connection, entity_id: str, interval: Interval, spans: Iterable[Span], made: Iterable[Decision]
 ) -> None:
-    """Takes back what was decided about `spans` of an entity, and stores the decisions `made` instead.
+    """Replaces what was decided about `spans` of an entity by the decisions `made`.
 
-    What earlier decisions say of other times holds on.
+    Earlier decisions stay in force outside of `spans`.
     """
     spans, c = merge(spans), _DECISION.c
     known = decisions(connection, "", interval, entity_id).get(entity_id, [])

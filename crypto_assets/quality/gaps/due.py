@@ -1,7 +1,8 @@
-"""What is to be asked for again now: gaps that are due, and partitions that are other than they were verified.
+"""Repairs that are due: gaps that are to be asked for again, and partitions that differ from their checksum.
 
-Here belongs what is due and what goes together. Who asks, and what becomes of a run that failed, belongs to
-`orchestration.sensors.gap_backfill`, which calls this. Reads the database only. Spans are milliseconds UTC.
+Here belongs what is due, and which spans are repaired by one run. Starting that run, and starting it again when it
+failed, belongs to `orchestration.sensors.gap_backfill`, which calls this. Reads the database only. Spans are
+milliseconds UTC.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from crypto_assets.quality.gaps.rows import load_gaps
 from crypto_assets.quality.verification.marks import marks
 
 PARTITIONS_PER_REPAIR = 100
-"""A run over so many partitions writes some two hundred events; more of a long gap follow when these are repaired."""
+"""A run over this many partitions writes some two hundred events. Later runs repair the rest of a longer gap."""
 
 
 @dataclass(frozen=True)
 class Due:
-    """A span of one symbol that is to be asked for, and what the request rests on, so that it is made once."""
+    """A span of one symbol that is to be asked for. `evidence` says why, so that the same request is made only once."""
 
     symbol: str
     span: Span
@@ -38,7 +39,7 @@ class Due:
 
 @dataclass(frozen=True)
 class Repair:
-    """Spans of one candle table that are asked for together: their partitions are neighbours."""
+    """Spans of one candle table that one run asks for together: their partitions are neighbours."""
 
     table: str
     due: tuple[Due, ...]
@@ -70,7 +71,7 @@ class Repair:
 
     @property
     def digest(self) -> str:
-        """What tells this repair from any other, a later attempt at the same spans included."""
+        """A hash of the spans and their evidence: another one for a later attempt at the same spans."""
         said = repr((self.table, sorted((each.symbol, each.span, each.evidence) for each in self.due)))
         return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
@@ -86,7 +87,7 @@ class Repair:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is due of one table, newest first; how many gaps are open, and when the next one is due if none is now."""
+    """The repairs of one table that are due, newest first; the number of open gaps; when the next one falls due."""
 
     repairs: list[Repair]
     open_gaps: int
@@ -94,7 +95,7 @@ class Outlook:
 
 
 def outlook(connection: Connection, table_name: str, now: datetime, policy: Policy) -> Outlook:
-    """What is to be asked for again of a candle table at `now` (our clock, naive UTC), and what is to come."""
+    """The repairs of a candle table that are due at `now` (our clock, naive UTC), and when later ones fall due."""
     market_type, interval = KDATA_TABLES[table_name]
     entities = TABLES[market_type.entity_table]
     due, later = [], []
@@ -122,7 +123,7 @@ def outlook(connection: Connection, table_name: str, now: datetime, policy: Poli
 
 
 def _altered(connection: Connection, table_name: str) -> list[tuple[str, Span, str]]:
-    """Partitions that an examination found other than they were verified: entity, span, checksum of what is there."""
+    """Partitions that an examination found to differ from their checksum: entity, span, checksum of what is stored."""
     market_type, interval = KDATA_TABLES[table_name]
     altered = []
     for mark in marks(connection, table_name):

@@ -1,8 +1,8 @@
-"""What is stored, verified, owed by listing and known to be lacking of many symbols at once: what a plan rests on.
+"""The holdings a backfill plan rests on: what is stored, verified, listed and known to be lacking, for many symbols.
 
-Asked for all symbols of a candle table in a handful of statements, however many there are. A symbol has statements of
-its own only where something was altered, or where a part of what is sought is there and a part is not. Nothing is
-changed. Looking at what partitions hold belongs to `verification`. Called by `orchestration`.
+A handful of statements reads them for all symbols of a candle table. A symbol needs statements of its own only where a
+partition was altered, or where only a part of a span is stored. Changes nothing. Verifying partitions belongs to
+`quality.verification`. Called by `collect.plan`, `collect.candles` and `collect.estimate`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Holdings(OfCandleTable):
 
     @cached_property
     def source_gaps(self) -> Spans:
-        """What the exchange is known to have no candles for, where there is such."""
+        """The spans of which the ledger says that the exchange has no candles, by entity."""
         gaps = load_gaps(self.connection, self.market_type, self.interval, entity_id=self._only, statuses=[SOURCE])
         return {entity_id: merge(gap.span for gap in each) for entity_id, each in gaps.items()}
 
@@ -66,7 +66,7 @@ class Holdings(OfCandleTable):
         return covered_between(self.connection, self.market_type, self.interval, self.entity_ids, *ends)
 
     def suspects(self, partitions: Collection[str]) -> dict[str, set[str]]:
-        """Those of `partitions` that somebody changed, and that are not as they were verified."""
+        """Those of `partitions` that carry a mark and differ from the checksum they were verified with, by entity."""
         found: dict[str, set[str]] = {entity_id: set() for entity_id in self.entity_ids}
         for entity_id in self.entity_ids:
             if keys := self._marked.get(entity_id, set()).intersection(partitions):
@@ -81,9 +81,9 @@ class Holdings(OfCandleTable):
     def missing(self, sought: Mapping[str, Iterable[Span]]) -> Spans:
         """By entity the parts of `sought` whose grid points have no candle, in order: [first missing, next present).
 
-        Partitions that were verified to lack none, and have no mark, are counted only: a twentieth of the work. The
-        count is for what leaves no mark, such as a file that was deleted. So is what was never verified, and of which
-        nothing is stored.
+        Candles are only counted, which is a twentieth of the work, in partitions that were verified to lack none and
+        carry no mark. The count notices what leaves no mark, such as a deleted file. Candles that were never verified
+        are counted first as well: where there are none, the whole span is missing.
         """
         wanted = {entity_id: merge(spans) for entity_id, spans in sought.items()}
         verified = self._verified([span for spans in wanted.values() for span in spans])
@@ -108,7 +108,7 @@ class Holdings(OfCandleTable):
         return {entity_id: merge(spans) for entity_id, spans in found.items()}
 
     def _verified(self, spans: Sequence[Span]) -> Spans:
-        """What was verified to lack no candle, and has no mark, of the partitions that `spans` touch."""
+        """Of the partitions that `spans` touch, the spans that were verified to lack no candle and carry no mark."""
         if not spans:
             return {}
         scheme = self.interval.partition_scheme
@@ -124,7 +124,7 @@ class Holdings(OfCandleTable):
         return found
 
     def _whole(self, key: str, row: Row[Any], listed: Sequence[Span]) -> list[Span]:
-        """The grid points of a partition that has all it owed, where these are as many as are there."""
+        """What is stored of a partition that lacks nothing: all of it, or the listed part that had closed by then."""
         span = self._span(key)
         if row.present == self.interval.count(*span):
             return [span]

@@ -1,11 +1,12 @@
-"""What is meant by what was collected: runs of partitions, the holes between them, and what was decided about these.
+"""Holes between collected partitions: which are owed, which wait for a decision, which are left (docs/decisions/0003).
 
-    short hole       owed as what lies around it: whoever collects nearly all days of a week means the week
-    long hole        waits for a decision, and is owed by nobody until then
-    collect, leave   what somebody decided, which holds for short holes as well
+    short hole   is owed: whoever collects nearly all days of a week means the week
+    long hole    waits for a decision, and is not owed until somebody decides
+    collect      somebody decided that the hole is owed
+    leave        somebody decided that the hole is not owed, which holds for short holes as well
 
-Values in, values out; no database. What was collected is read by `quality.gaps.collected_runs`, decisions by
-`decisions`. Called by `coverage`. Spans are milliseconds UTC, half open (docs/decisions/0003).
+Values in, values out; no database. Collected partitions are read by `quality.gaps.collected_runs`, decisions by
+`quality.gaps.decisions`. `meant` is called by `quality.gaps.coverage`. Spans are milliseconds UTC, half open.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ class Decision:
 
 @dataclass(frozen=True)
 class Meant:
-    """What somebody meant to have, and what waits for a decision or was left by one. These three are disjoint.
+    """The spans that are `owed`, those `waiting` for a decision, and those that were `left`. These three are disjoint.
 
-    `chosen` is that part of what is owed which is owed because somebody decided so, and was not collected yet.
+    `chosen` is a part of `owed`: long holes that somebody decided to collect, and that are not collected yet.
     """
 
     owed: list[Span] = field(default_factory=list)
@@ -55,10 +56,10 @@ def meant(
     decisions: Iterable[Decision] = (),
     longest_hole: timedelta = LONGEST_HOLE,
 ) -> Meant:
-    """What `runs` of collected partitions, in order of time, mean together with `decisions`, within what was `listed`.
+    """What is owed of a symbol by its collected `runs` (in order of time) and the `decisions` about its holes.
 
-    A hole counts as long as the symbol was listed in it. Decisions count within holes alone: what was collected is
-    owed, and nothing is that lies before the first or after the last run.
+    Only what was `listed` is owed, and only the listed part of a hole counts for its length. Decisions count within
+    holes alone: what was collected is owed, and nothing before the first or after the last run is.
     """
     listed, decisions = list(listed), list(decisions)
     holes = [intersect([Span(before.end, after.start)], listed) for before, after in pairwise(runs)]

@@ -1,12 +1,12 @@
 """The life of a gap: found, asked about, confirmed by the exchange or repaired. Values in, values out; no database.
 
-    open      missing, and the exchange is asked again: at once, then at intervals that double, up to a day
-    source    asked often enough, with candles on both sides, and the exchange had none: asked seldom from then on
+    open      candles are missing; the exchange is asked again: at once, then at intervals that double, up to a day
+    source    the exchange was asked often enough and has no candles, though it has some on both sides; asked seldom
     repaired  the candles came
 
-Which rows these values are stored in belongs to `quality.gaps.rows`. Called by `verification` and
-`orchestration.sensors.gap_backfill`. Spans are milliseconds UTC, half open; moments are naive UTC by our own clock,
-since they say when we asked.
+The rows of the ledger, `crypto_kdata_gap`, belong to `quality.gaps.rows`. Called by `quality.verification.partitions`;
+its values are used wherever gaps are read. Spans are milliseconds UTC, half open; moments are naive UTC by our own
+clock, since they say when we asked.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Owed candles that are neither stored nor archived: counted from the ledger, or looked for row by row.
 
-An archived month is present from its first candle to its last: only whole months are archived (`retention`), and one in
-whose file a candle is lacking after all counts as absent, so that it is asked for again. What is owed belongs to
-`coverage`, the ledger to `quality.gaps.rows`. Called by `verification`, `integrity`, `retention`, `orchestration` and
-`cli`.
+An archived month is present from its first candle to its last, since only whole months are archived
+(`quality.retention`). One whose file lacks a candle after all counts as not there, so that it is asked for again. What
+is owed belongs to `quality.gaps.coverage`, the rows of the ledger to `quality.gaps.rows`. Called by the other modules
+of `quality`, by `collect.stored` and `orchestration.checks.verdicts`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What there is of each partition of a candle table, all its symbols together: what Dagster shows beside the partition.
 
-Read from what was noted when candles were asked for; no candle is read. Called by `collect.run`.
+Read from the coverage and the ledger of gaps; no candle is read. Called by `collect.run`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The ledger `crypto_kdata_gap`: gaps as rows. What becomes of a gap belongs to `ledger`.
+"""The rows of the ledger of gaps, `crypto_kdata_gap`. What becomes of a gap is decided by `quality.gaps.ledger`.
 
-Called by `verification`, `gaps`, `orchestration` and `cli`.
+Called by `quality.verification`, the other modules of `quality.gaps`, and `cli`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def load_gaps(
 
 
 def gap_of(row: Row[Any], interval: Interval) -> Gap:
-    """The gap that a row of the ledger says."""
+    """A row of the ledger as a gap."""
     return Gap(
         span=Span(to_milliseconds(row.start), to_milliseconds(row.end) + interval.milliseconds),
         status=row.status,

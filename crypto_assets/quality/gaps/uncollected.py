@@ -1,7 +1,7 @@
-"""Histories that some symbols of a candle table have and others lack: what a new, relisted or lagging one owes in fact.
+"""Uncollected histories: partitions of a candle table that other symbols have, and a new or lagging symbol lacks.
 
-What lies between the first and the last collected partition of a symbol belongs to the gap ledger, or is a long hole
-and waits for a decision; here is what lies outside, as far as the table was collected. Called by
+This is about what lies before the first and after the last collected partition of a symbol, as far as the table was
+collected. What lies between the two is a gap of the ledger, or a long hole that waits for a decision. Called by
 `orchestration.sensors.new_listings`. Reads the database only.
 """
 
@@ -53,12 +53,12 @@ class Arrears:
 def arrears(
     connection: Connection, table_name: str, tracked: Collection[str], longest_hole: timedelta = LONGEST_HOLE
 ) -> list[Arrears]:
-    """What `tracked` symbols lack of what was collected of the table, or is owed, by any of them; newest first.
+    """The partitions of the table that any of the `tracked` symbols has or owes and others lack; newest first.
 
-    What nobody collected between two partitions waits for a decision if it is longer than `longest_hole`.
+    A hole that no symbol collected is left out if it is longer than `longest_hole`: it waits for a decision.
 
-    A table that nobody collected lacks nothing, nor does a symbol of which no candle is known, as it does not trade
-    yet, nor one that neither the exchange's listing nor its klines know any more: it cannot be asked for.
+    A table that was never collected lacks nothing. Neither does a symbol without a first candle, which does not trade
+    yet, nor one that the exchange knows no more, in its listing or in its klines: it cannot be asked for.
     """
     market_type, interval = KDATA_TABLES[table_name]
     entities = TABLES[market_type.entity_table]
@@ -117,9 +117,9 @@ def _symbols(
 
 
 def _ends_too_soon(interval: Interval, key: str, asked_at: datetime, listed: Sequence[Span], last: str) -> bool:
-    """Whether the last partition of a symbol was asked for while it ran, and there will be no more of it.
+    """Whether the last partition of a symbol was asked for before it had ended, and would not be asked for again.
 
-    Of the table's `last` partition that can be said of a symbol that ended; of others it is still growing.
+    The table's `last` partition still grows, and is asked for again anyway, unless the symbol ended within it.
     """
     scheme = interval.partition_scheme
     rest = Span(interval.closed_before(to_milliseconds(asked_at)), partition_span(scheme, key)[1])
