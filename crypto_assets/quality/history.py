@@ -79,7 +79,7 @@ class _Series:
         first: tuple[ColumnElement[Any], ...],
         since: datetime | None = None,
     ) -> int:
-        """Leaves one row of each series in each period before `until`: the `first` by that order. How many were deleted."""
+        """Leaves one row of each series in each period before `until`: the `first` by that order. Counts the others."""
         c = self.table.c
         with database.connect(self.table.name) as connection:
             oldest = connection.scalar(select(func.min(c.timestamp)).where(*self.where))

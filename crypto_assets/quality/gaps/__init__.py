@@ -1,4 +1,4 @@
-"""What is owed, what is missing of it, and what is known about that: coverage, holes, decisions, the gap ledger.
+"""What is owed and what is missing of it: coverage, holes, decisions, the ledger of gaps, repairs that are due.
 
-Called by `quality.verification.partitions`, `collect`, `orchestration` and `cli`.
+Called by `quality.verification`, `quality.rules`, `quality.retention`, `collect`, `orchestration` and `cli`.
 """

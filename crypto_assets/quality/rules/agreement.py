@@ -1,9 +1,11 @@
-"""Hourly candles beside the sixty minutes they cover: the first open, extremes, last close and sums must agree.
+"""The rule `agrees_with_minutes`: an hourly candle must be what its sixty minutes make.
 
-Compared where all sixty minutes are stored, day by day, and again where a day's minutes or hours are other than they
-were; what was found stands under what tells these candles from others. The exchange's own early history disagrees: of
-ten pairs 6,646 hours before 2025, nearly all of them before 2021 and in the open alone (a public study of Binance's
-archives, see docs/decisions/0014). Called by `orchestration.checks.definitions`.
+The first open, the extremes, the last close and the sums of the minutes are compared with the hour, where all sixty
+minutes are stored. A day is compared once, and again when its minutes or its hours changed; what was found is kept with
+the checksum of the candles compared (`quality.rules.remembered`). The exchange's own early history disagrees: of ten
+pairs 6,646 hours before 2025, nearly all of them before 2021 and in the open alone (a public study of Binance's
+archives, see docs/decisions/0014). Called by `orchestration.checks.definitions`; `collect.publications` makes hours of
+minutes with it.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from crypto_assets.quality.rules.remembered import (
 )
 
 RELIABLE_SINCE = "2021-01-01"
-"""Before it hours that disagree are the exchange's own more often than not."""
+"""Before this day, hours that disagree are more often than not published so by the exchange."""
 
 _MINUTES = 60
 _FIELDS = ("open", "high", "low", "close", "volume", "volume_quote", "trade_count")
@@ -49,7 +51,7 @@ Hours = dict[int, npt.NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class _Tables:
-    """The two tables of a market, and what is compared with which tolerance, a share of the larger of two values."""
+    """The two tables of a market that are compared; `tolerance` is a share of the larger of two values."""
 
     database: Database
     market_type: MarketType
@@ -65,9 +67,9 @@ class _Tables:
 
 
 def compare_hours(database: Database, table_name: str, now: datetime, tolerance: float) -> list[Standing]:
-    """Compares the days of an hourly table whose hours or minutes are other than when they were compared.
+    """Compares the days of an hourly table whose hours or minutes changed since they were compared.
 
-    What stands of its symbols, told by month. `tolerance` is a share of the larger of two values.
+    Returns the findings of each symbol, old and new, by month. `tolerance` is a share of the larger of two values.
     """
     market_type, _ = KDATA_TABLES[table_name]
     tables = _Tables(database, market_type, tolerance)
@@ -98,7 +100,7 @@ def compare_hours(database: Database, table_name: str, now: datetime, tolerance:
 def _without_hours(
     connection: Connection, market_type: MarketType, standing: Iterable[Standing]
 ) -> set[tuple[str, str]]:
-    """The (entity id, day) of what was found in hours that are collected no more."""
+    """The (entity id, day) of findings in hours whose coverage is gone, as after a rollback."""
     gone = set()
     for each in standing:
         months = {f"{day[:7]}-01" for day in each.found}
@@ -108,7 +110,7 @@ def _without_hours(
 
 
 def _by_month(found: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What was found by day, together: how many hours of each month, and the first of them."""
+    """The findings of days joined by month: how many hours of the month, and the first of them."""
     months: dict[str, dict[str, Any]] = {}
     for day, what in sorted(found.items()):
         month = months.setdefault(f"{day[:7]}-01", {**what, "count": 0})
@@ -117,9 +119,9 @@ def _by_month(found: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _compare(tables: _Tables, entity_id: str, month: str) -> list[Looked] | None:
-    """Compares the days of a month that are other than they were compared; None while its hours are not verified.
+    """Compares the days of a month that changed since they were compared; None while its hours are not verified.
 
-    Of a day that is in a file nothing can be compared: what was found in it stands while its minutes are the same.
+    A day whose candles were archived into a file is not compared: its findings stay as long as its minutes do.
     """
     span = Span(*partition_span(PartitionScheme.MONTHLY, month))
     with tables.database.connect(tables.hours) as connection:
@@ -180,7 +182,7 @@ def _within(rows: npt.NDArray[np.float64], span: Span) -> npt.NDArray[np.float64
 
 
 def _state_of(rows: npt.NDArray[np.float64]) -> str:
-    """What tells these hours from others."""
+    """A checksum of these hours."""
     return hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
 
 
@@ -214,7 +216,7 @@ def hours_of(rows: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], npt.NDArr
 def _rows(connection: Connection, table: Table, entity_id: str, span: Span) -> npt.NDArray[np.float64]:
     """Open time in milliseconds and the seven values of a series' candles, as doubles; all of them are exact."""
     instant = epoch_milliseconds(table.c.timestamp)
-    # What is no time is the check on_grid's.
+    # A timestamp that is no time is found by the check on_grid.
     where = (*within(table, entity_id, span), instant.is_not(None))
     statement = select(instant, *(table.c[name] for name in _FIELDS)).where(*where)
     rows = connection.execute(statement.order_by(table.c.timestamp)).all()

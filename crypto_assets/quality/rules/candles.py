@@ -1,7 +1,8 @@
 """Checks of a candle table that look at its rows alone: duplicates, nulls, prices, grid, entities.
 
-Each looks at the rows that meet `scope`, the conditions of its caller; all rows without any. What should be there and
-is not belongs to `gaps`. Called by `integrity` and, for the rules, by `content`.
+Each check looks at the rows that meet `scope`, conditions of its caller; without any it looks at all rows. Candles that
+should be there and are not belong to `quality.gaps`. Called by `quality.verification` and `quality.health`;
+`collect.stored` uses the rules.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ def duplicates(connection: Connection, table: Table, scope: Scope = ()) -> Findi
     written = written_text(table.c.timestamp)
     foreign = ~as_written(table.c.timestamp)
     if not connection.scalar(select(exists().where(foreign, *scope))):
-        return Finding(0, rows)  # all written in one way: the key has seen to it
+        return Finding(0, rows)  # all are written in one way, so the key forbids twins
     instant = epoch_milliseconds(table.c.timestamp).label("open_time")
-    # Shown, and deleted by the repair, is the row that is not written as we write it.
+    # The row that is not written as we write it is the one that is shown, and that the repair deletes.
     shown = func.coalesce(func.min(case((foreign, written))), func.max(written)).label("timestamp")
     groups = (
         select(table.c.entity_id, shown, func.count().label("rows"))

@@ -1,4 +1,4 @@
-"""What a check returns. How it is found belongs to the other modules here, how it is shown to `orchestration`."""
+"""A finding: what a rule returns. The other modules here make findings; `orchestration.checks.verdicts` shows them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def find_rows(
     scope: Sequence[ColumnElement[bool]] = (),
 ) -> Finding:
     """The rows of `source` within `scope` for which `offends` is true, counted, sampled in the order of `shown`."""
-    # NULL is not an offence of its own: `no_null_ohlc` looks for it, and only that check may turn red.
+    # A NULL offends against no other rule: the check `no_null_ohlc` looks for it, and only that check may turn red.
     rows, count = connection.execute(
         select(func.count(), func.count(case((offends, 1)))).select_from(source).where(*scope)
     ).one()

@@ -1,7 +1,7 @@
-"""Candles that keep every rule and are hard to believe: prices that jump beyond reason, and feeds that got stuck.
+"""The rule `plausible`: prices that jump beyond reason, and feeds that got stuck, in candles that keep all other rules.
 
-A warning, never an error: it happens (listings, testnets), and the exchange's own candle is what is to be stored.
-Looked for once in every partition that was collected or revised. Called by `orchestration.checks.definitions`.
+It warns and never fails: such candles happen (new listings, testnets), and what the exchange published is stored. Each
+partition is examined once after it was collected or revised. Called by `orchestration.checks.definitions`.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from crypto_assets.quality.rules.remembered import (
 )
 
 JUMP = 0.5
-"""From one close to the next by more than half of it; of daily candles, by more than three times it."""
+"""A price jumps if one close differs from the last by more than this share; of daily candles by `_DAILY_JUMP`."""
 _DAILY_JUMP = 3.0
 STUCK = 5
-"""So many candles in a row with the same prices, the same volume and the same number of trades, in which was traded."""
+"""A feed is stuck if so many candles in a row have the same prices, volume (above 0) and number of trades."""
 
 
 def look_for_implausible(database: Database, table_name: str, now: datetime) -> list[Standing]:
-    """Looks at the partitions of a candle table that are other than when it last did; what stands of its symbols."""
+    """Examines the partitions of a candle table that changed since; the findings of each symbol, old and new."""
     market_type, interval = KDATA_TABLES[table_name]
     with database.connect(table_name) as connection:
         fresh = fresh_partitions(connection, PLAUSIBLE, market_type, interval)
@@ -76,7 +76,7 @@ def _found(connection: Connection, table: Table, interval: Interval, entity_id: 
 
 
 def _stuck(table: Table) -> ColumnElement[bool]:
-    """Whether this candle and those before it, `STUCK` in all, say the same."""
+    """Whether this candle and those before it, `STUCK` in all, are equal."""
     c = table.c
     over: Any = {"order_by": c.timestamp, "rows": (1 - STUCK, 0)}
     same = (

@@ -1,9 +1,9 @@
-"""Findings that stand while the candles they were made in are as they were: looked for once, dropped with what changed.
+"""Findings by partition that are kept: a costly rule examines a partition once, and again when its candles changed.
 
-For checks that look at a partition once it was verified, and say what they found in all of them. Coverage remembers, in
-a column for each check, the checksum of the candles that were looked at; `crypto_kdata_finding` has what was found,
-under the same checksum. So a partition that was revised is looked at again, and what was found in candles that are gone
-(a rollback) goes with their coverage. Called by `plausibility` and `agreement`. Moments are naive UTC.
+The coverage has a column for each such rule: the checksum of the candles that the rule examined. What it found is in
+`crypto_kdata_finding`, with the same checksum. A partition whose checksum is another one now is examined again.
+Findings in candles that are gone, as after a rollback, are dropped when their coverage is gone. Called by
+`quality.rules.plausibility` and `quality.rules.agreement`. Moments are naive UTC.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ PARTITIONS_PER_TRANSACTION = 500
 
 _COVERAGE, _FINDING = TABLES["crypto_kdata_coverage"], TABLES["crypto_kdata_finding"]
 _CHECKED = {PLAUSIBLE: _COVERAGE.c.plausibility_checked, AGREES: _COVERAGE.c.agreement_checked}
-_LENGTH = 16  # of a checksum's start: what it is compared with was its own predecessor
+_LENGTH = 16  # letters of a checksum that are kept: enough to tell it from the checksum before it
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What stands of one symbol: what was found, by partition key."""
+    """The findings of one symbol that hold, by partition key."""
 
     entity_id: str
     found: dict[str, dict[str, Any]]
@@ -51,7 +51,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Looked:
-    """A partition that was looked at, what tells its candles from others, and what was found, if anything."""
+    """An examined partition: the start of its candles' checksum, and what was found there, if anything."""
 
     entity_id: str
     partition: str
@@ -60,7 +60,7 @@ class Looked:
 
 
 def start_of(digest: str) -> str:
-    """What is remembered of a checksum."""
+    """The start of a checksum, as it is stored with a finding."""
     return digest[:_LENGTH]
 
 
@@ -71,9 +71,9 @@ def fresh_partitions(
     interval: Interval,
     collected_too: Interval | None = None,
 ) -> list[tuple[str, str, str]]:
-    """(entity id, partition, checksum) of the verified partitions that a check did not look at as they are; in order.
+    """(entity id, partition, checksum) of verified partitions that changed since the check examined them; in order.
 
-    With `collected_too` only of symbols of which candles of that interval were collected as well.
+    With `collected_too` only those of symbols that were collected at that interval as well.
     """
     c = _COVERAGE.c
     first: Any = literal_column("1")
@@ -82,7 +82,7 @@ def fresh_partitions(
     changed = func.substr(c.digest, first, last) != checked
     fresh = select(c.entity_id, c.partition, c.digest).where(*_of(market_type, interval), c.digest != "", changed)
     if collected_too is not None:
-        # By the symbols that are listed: one look-up each, where all symbols with such rows cost reading all rows.
+        # One look-up for each listed symbol. Asking which symbols have such rows would read all rows.
         other, listed = _COVERAGE.alias("other").c, TABLES[market_type.entity_table].c.id
         of_other = (other.entity_id == listed, other.provider == PROVIDER, other.level == collected_too.value)
         fresh = fresh.where(c.entity_id.in_(select(listed).where(exists().where(*of_other))))
@@ -92,7 +92,7 @@ def fresh_partitions(
 def checked_partitions(
     connection: Connection, check: str, entity_id: str, interval: Interval, partitions: Collection[str]
 ) -> dict[str, tuple[str, str]]:
-    """Of the verified ones of these partitions the checksum, and what the check looked at; in order."""
+    """Of these partitions, if verified: their checksum now, and the one that the check examined; in order."""
     c = _COVERAGE.c
     columns = (c.partition, c.digest, _CHECKED[check].label("checked"))
     chosen = (*of_series(interval, "", entity_id), c.partition.in_(partitions), c.digest != "")
@@ -103,7 +103,7 @@ def checked_partitions(
 def note_looked(
     connection: Connection, check: str, interval: Interval, looked: Sequence[Looked], now: datetime
 ) -> None:
-    """Remembers what partitions were looked at, with what was found there in place of what was found before."""
+    """Notes that partitions were examined, and replaces earlier findings there by what was found now."""
     if not looked:
         return
     c, names = _COVERAGE.c, ("entity_id", "partition")
@@ -135,7 +135,7 @@ def note_looked(
 def load_standing(
     connection: Connection, check: str, market_type: MarketType, interval: Interval
 ) -> tuple[list[Standing], set[tuple[str, str]]]:
-    """What stands of a candle table, by entity id; and the (entity id, partition) of findings that outlived theirs."""
+    """The findings of a candle table that hold, by entity id; and the (entity id, partition) of outdated findings."""
     f, c = _FINDING.c, _COVERAGE.c
     of_partition = and_(*(f[name] == c[name] for name in ("entity_id", "provider", "level", "partition")))
     statement = (
@@ -155,7 +155,7 @@ def load_standing(
 
 
 def forget(connection: Connection, check: str, interval: Interval, partitions: Collection[tuple[str, str]]) -> None:
-    """Drops what was found in partitions, each an (entity id, partition)."""
+    """Deletes the findings of these (entity id, partition)."""
     if partitions:
         f, names = _FINDING.c, ("entity_id", "partition")
         key = [f.check_name == check, f.provider == PROVIDER, f.level == interval.value]

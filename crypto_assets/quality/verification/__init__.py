@@ -1,4 +1,4 @@
-"""Looking at partitions: marks of what changed, checksums of what is there, and a table's examination.
+"""Verifying partitions of candles: marks of what changed, checksums of what is stored, the examination of a table.
 
-Called by `collect` and `orchestration`.
+Called by `quality.gaps`, `collect` and `orchestration`.
 """

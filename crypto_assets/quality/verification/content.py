@@ -1,10 +1,10 @@
-"""What a partition of candles holds, read in one pass: which times, a checksum of the values, and whether rules break.
+"""The content of a partition, read in one pass: its times, a checksum of its values, and how many rows break a rule.
 
-The checksum tells whether anything changed since it was last taken. It is made where the rows are: of each row one
-integer, a weighted sum of its values, of the rows in order a hash. The sum is exact to 10^-8 of a unit, as the exchange
-publishes them, for prices below 5 million, and to fifty bits of larger ones up to 10^10. It is the same on every
-engine. Why so: docs/decisions/0014. What is owed belongs to `coverage`. Called by `verification`. Times are
-milliseconds UTC.
+The checksum shows whether anything changed since it was last taken. The database makes one integer of each row, a
+weighted sum of its values; a hash of these integers in order is the checksum. The sum is exact to 10^-8 of a unit, as
+the exchange publishes prices, for prices below 5 million, and to fifty bits for larger ones up to 10^10. It is the same
+on every engine (why: docs/decisions/0014). What is owed belongs to `quality.gaps.coverage`. Called by
+`quality.verification.partitions` and `quality.gaps.holdings`. Times are milliseconds UTC.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ _WHOLE = {"volume": 1, "volume_quote": 2}
 _FRACTIONS = {name: weight * 2.0**30 for name, weight in (("volume", 13), ("volume_quote", 17))}
 _DERIVED = {name: weight * 2.0**30 for name, weight in (("change_pct", 23), ("turnover_rate", 29))}
 _LIMITS = dict.fromkeys(_PRICES, 1e10) | dict.fromkeys(_WHOLE, 1e15) | dict.fromkeys(_DERIVED, 1e7)
-"""Of rows with a value beyond the checksum tells less: their sums need not fit 64 bits."""
+"""A row with a value beyond these limits is told apart less well: its sum might not fit 64 bits."""
 _NULL = 0.625  # exact in binary, and no value of these columns
 
 
 @dataclass(frozen=True)
 class Content:
-    """The rows of one entity in one span: their times as written, with commas between, a checksum, and broken rules."""
+    """The rows of one entity in one span: their times as written, with commas between, and a checksum."""
 
     times: str
     digest: str
@@ -125,7 +125,7 @@ class _Grid(NamedTuple):
 
 @lru_cache(maxsize=512)
 def _grid(interval: Interval, span: Span) -> _Grid:
-    """The grid points of `span` as the database writes them; remembered, since entities share their partitions."""
+    """The grid points of `span` as the database writes them; cached, since entities share their partitions."""
     start, end = (np.datetime64(interval.ceil(time), "ms") for time in span)
     step = np.timedelta64(interval.milliseconds, "ms")
     texts = np.datetime_as_string(np.arange(start, end, step).astype("datetime64[us]"))

@@ -1,8 +1,8 @@
-"""All that is to be said about one candle table, at a cost that grows with what changed since it was last looked at.
+"""Examining one candle table: what its checks say, at a cost that grows with what changed since the last examination.
 
-Looked at, row by row, is what `suspects` names; a deep examination looks at all partitions. What else there is was
-verified, and nobody changed it. How a partition is verified belongs to `verification`. Called by
-`orchestration.checks.definitions` and the benchmarks.
+Only suspect partitions (`quality.verification.suspects`) are read row by row; a deep examination reads all. The others
+were verified, and nobody changed them since. How a partition is verified belongs to `quality.verification.partitions`.
+Called by `orchestration.checks.definitions`, `orchestration.sensors.gap_backfill` and the benchmarks.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ ROW_CHECKS = ("no_duplicates", "no_null_ohlc", "valid_ohlc", "on_grid", "known_e
 
 @dataclass(frozen=True)
 class Altered:
-    """A partition whose candles are other than they were when they were verified, though none breaks a rule."""
+    """A partition whose candles differ from the checksum they were verified with, though none breaks a rule."""
 
     entity_id: str
     partition: str
@@ -61,7 +61,7 @@ class Altered:
 
 @dataclass(frozen=True)
 class Examination:
-    """A candle table: completeness by entity, findings by check, partitions altered, rows verified, partitions read."""
+    """What an examination of one candle table found; `rows` counts verified rows, `looked_at` the partitions read."""
 
     table: str
     completeness: list[Completeness]
@@ -75,9 +75,9 @@ class Examination:
 
 
 def examine(database: Database, table_name: str, now: datetime, policy: Policy, *, deep: bool = False) -> Examination:
-    """Verifies what is to be looked at of a candle table, brings coverage and ledger up to date, and says what is red.
+    """Verifies the suspect partitions of a candle table, brings coverage and ledger up to date, and returns findings.
 
-    `now` is our clock, naive UTC, for the ledger. `deep` looks at every partition. Asks the database only.
+    `now` is our clock, naive UTC, for the ledger. `deep` reads every partition. Reads and writes the database only.
     """
     market_type, interval = KDATA_TABLES[table_name]
     with database.connect(table_name) as connection:
@@ -99,8 +99,8 @@ def examine(database: Database, table_name: str, now: datetime, policy: Policy, 
             chunk = chosen[first : first + PARTITIONS_PER_TRANSACTION]
             doubtful = {key for key in chunk if key not in surely}
             if doubtful:
-                # Looked at without keeping anybody from writing; nearly always that is all. What is as it was verified
-                # keeps the rules as it did then: where it does not, there is a mark.
+                # These are read without a lock on writers, which nearly always is enough. One that equals its checksum
+                # keeps the rules as it did when it was verified: one that broke them then has a mark.
                 with database.connect(table_name) as connection:
                     differing = Series(connection, table_name, entity_id).differing(doubtful)
                 chunk = sorted(surely.intersection(chunk) | differing)
@@ -113,9 +113,10 @@ def examine(database: Database, table_name: str, now: datetime, policy: Policy, 
 
 
 def settle_marks(database: Database, table_name: str, now: datetime, policy: Policy, limit: int) -> int:
-    """Looks at the newest `limit` partitions that changed since anybody looked; how many there were.
+    """Verifies the newest `limit` of the marked partitions that nobody examined yet; returns how many there are.
 
-    What is missing there is in the ledger afterwards. Of what was looked at before and found wanting nothing is done.
+    What is missing there is in the ledger afterwards. Marks of partitions that were examined and found wanting are
+    left.
     """
     with database.connect(table_name) as connection:
         fresh = [mark for mark in marks(connection, table_name) if mark.found is None]
@@ -128,7 +129,7 @@ def settle_marks(database: Database, table_name: str, now: datetime, policy: Pol
 
 
 def settle_ledger(database: Database, table_name: str, now: datetime, policy: Policy) -> None:
-    """Takes out of the ledger what is not owed any more."""
+    """Takes gaps that are no longer owed out of the ledger."""
     market_type, interval = KDATA_TABLES[table_name]
     with database.connect(table_name) as connection:
         if not load_gaps(connection, market_type, interval):
@@ -155,7 +156,7 @@ def _every_partition(connection: Connection, table_name: str) -> dict[str, set[s
 
 
 def _uncollected(connection: Connection, table_name: str) -> dict[str, set[str]]:
-    """By entity, what partitions there are rows of that were never collected, or what is written in place of one."""
+    """By entity, the keys of rows outside of all collected partitions; of a time that is no time its first letters."""
     table, interval = TABLES[table_name], KDATA_TABLES[table_name][1]
     is_daily = interval.partition_scheme is PartitionScheme.DAILY
     written = func.substr(written_text(table.c.timestamp), 1, 10 if is_daily else 7)
@@ -195,7 +196,7 @@ def _said(
                 offending[entity_id] += finding.count
         for key in look.differing:
             span = Span(*partition_span(interval.partition_scheme, key))
-            # What is missing, or breaks a rule, is said by the check that is about it.
+            # Missing candles and broken rules are told by their own checks.
             if key not in look.wanting and not intersect([span], open_gaps.get(entity_id, [])):
                 altered.append(Altered(entity_id, key))
                 offending[entity_id] += 1
@@ -209,7 +210,7 @@ def _said(
 def _found_in(
     connection: Connection, table: Table, interval: Interval, entity_id: str, keys: Sequence[str]
 ) -> Iterator[dict[str, Finding]]:
-    """What the rows of these partitions of an entity offend against, neighbours together."""
+    """The findings of the row rules in these partitions of an entity; neighbouring partitions are read together."""
     scheme = interval.partition_scheme
     partitions = [key for key in keys if is_partition_key(scheme, key)]
     for span in merge(Span(*partition_span(scheme, key)) for key in partitions):

@@ -1,9 +1,9 @@
-"""The marks that triggers leave: partitions of a candle table that changed since they were verified.
+"""Marks: partitions of a candle table that changed since they were verified. Triggers on the table write them.
 
-A partition that we ask for or write to is marked too, so that a run that dies is noticed. A mark stays where an
-examination found something wanting, with the checksum of what it found, and is looked at again each time until it is
-not. Which triggers there are is said by the schema's revisions. Called by `verification`, `integrity` and
-`orchestration`.
+A run marks the partitions that it asks for or writes to, so that a run that dies is noticed. Verifying a partition
+clears its mark. Where an examination found something wrong, the mark comes back with the checksum of what was found,
+and every examination reads the partition again until nothing is wrong. The triggers are made by the schema's revisions.
+Called by `quality.verification`, `quality.gaps.holdings`, `quality.gaps.due` and `collect.candles`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from crypto_assets.database.tables import CHANGES
 
 
 class Mark(NamedTuple):
-    """A partition of an entity that is to be looked at; `found` is None until somebody did."""
+    """A partition to be examined. `found` is the checksum that an examination found wanting, None before one."""
 
     entity_id: str
     partition: str
@@ -34,16 +34,16 @@ def marks(connection: Connection, table: str, entity_id: str | None = None) -> l
 
 
 def clear_marks(connection: Connection, table: str, entity_id: str, partitions: Collection[str]) -> None:
-    """Forgets the marks of these partitions, which is to be done before they are read.
+    """Deletes the marks of these partitions; to be called before the partitions are read.
 
-    Then what somebody changes in the meantime is marked anew, and looked at the next time.
+    What somebody changes while they are read is then marked anew, and examined the next time.
     """
     if partitions:
         connection.execute(delete(CHANGES).where(*_of(table, entity_id, partitions)))
 
 
 def note_unverified(connection: Connection, table: str, entity_id: str, partitions: Collection[str]) -> None:
-    """Marks partitions as to be looked at, whatever was found there before."""
+    """Marks partitions as not examined, whatever an earlier examination found there."""
     if partitions:
         of = _of(table, entity_id, partitions)
         connection.execute(update(CHANGES).where(*of).values(found=None))
@@ -55,7 +55,7 @@ def note_unverified(connection: Connection, table: str, entity_id: str, partitio
 
 
 def note_found(connection: Connection, table: str, entity_id: str, found: Iterable[tuple[str, str]]) -> None:
-    """Marks each (partition, checksum of its content), whose mark was cleared, as looked at and wanting."""
+    """Marks each (partition, checksum of its content) as examined and found wanting; its mark was cleared before."""
     rows = [
         {"candles": table, "entity_id": entity_id, "partition": partition, "found": digest}
         for partition, digest in found
@@ -70,7 +70,7 @@ def _of(table: str, entity_id: str, partitions: Collection[str]) -> tuple[Column
 
 
 def _where_none_is(dialect: str) -> Insert:
-    """A mark that somebody set meanwhile stays as it is: its partition is to be looked at again."""
+    """An insert that leaves a mark as it is if somebody set it meanwhile: its partition is to be examined again."""
     if dialect == "postgresql":
         return postgresql_insert(CHANGES).on_conflict_do_nothing()
     return insert(CHANGES).prefix_with("OR IGNORE", dialect="sqlite").prefix_with("IGNORE", dialect="mysql")

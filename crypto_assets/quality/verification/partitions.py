@@ -1,8 +1,9 @@
-"""Looking at partitions of candles: what is stored is counted, summed up and written down, with what is missing.
+"""Verifying partitions of candles: their rows are counted and their checksum is stored, and missing candles are found.
 
-A verified partition has a checksum in the coverage table and no mark. One that changed since, by whomever, has a mark;
-what the mark leads to is decided here. What a partition holds is read by `content`, what becomes of a gap is decided by
-`ledger`. Called by `collect.candles` after candles were asked for, and by `integrity`.
+A verified partition has a checksum in the coverage and no mark. One that anybody changed since has a mark; what follows
+from the mark is decided here. The rows are read by `quality.verification.content`; what becomes of a gap is decided by
+`quality.gaps.ledger`. Called by `collect.candles` after candles were asked for, by `quality.verification.examination`
+and by `quality.gaps.deciding`.
 """
 
 from __future__ import annotations
@@ -40,15 +41,16 @@ from crypto_assets.quality.verification.content import EMPTY, Content, read_cont
 from crypto_assets.quality.verification.marks import clear_marks, note_found
 
 PARTITIONS_PER_TRANSACTION = 64
-"""While so many are looked at, other writers wait: 64 days of minutes take about a twentieth of a second."""
+"""Other writers wait while so many are verified: 64 days of minutes take about a twentieth of a second."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What is to be said of partitions after a look at them.
+    """What verifying some partitions found.
 
-    `scope` is all of them, `missing` their grid points without a candle, owed or not. By partition key, `wanting` hold
-    a row that breaks a rule, `differing` are other than they were verified, and nothing that we did explains it.
+    `scope` are the spans of all of them, `missing` their grid points without a candle, owed or not. `wanting` are the
+    keys of partitions with a row that breaks a rule, `differing` those that somebody other than us changed since they
+    were verified.
     """
 
     scope: list[Span]
@@ -88,7 +90,7 @@ class Series(OfCandleTable):
         return listed_spans(self.connection, self.entities, [self.entity_id], self.interval)[self.entity_id]
 
     def differing(self, partitions: Collection[str]) -> set[str]:
-        """Those of `partitions` that are not as they were verified, or never were; rows in a file alone are as ever."""
+        """Those of `partitions` that differ from their checksum or have none; not those whose rows are all archived."""
         rows, archived = self.covered(partitions), self._archived()
         digests = {key: self._digest(key) for key in partitions}
         return {
@@ -99,29 +101,29 @@ class Series(OfCandleTable):
         }
 
     def changed(self, partitions: Collection[str]) -> set[str]:
-        """Those of `partitions` that are not as they were verified, or hold a row that breaks a rule."""
+        """Those of `partitions` that differ from their checksum, or hold a row that breaks a rule."""
         unclean = {key for key in partitions if not self._content(key).is_clean(self.interval, self._span(key))}
         return self.differing(partitions) | unclean
 
     def verify_asked(self, partitions: Sequence[str], clock: int) -> Look:
-        """Verifies partitions that the exchange was just asked for, as of its `clock`: what is there is right."""
+        """Verifies partitions just asked for, as of the exchange's `clock`: what is stored now is right."""
         return self._verify(partitions, clock)
 
     def examine(self, partitions: Sequence[str]) -> Look:
-        """Verifies partitions that nobody asked for anew: one that differs keeps the checksum it was verified with.
+        """Verifies partitions that were not asked for anew: one that differs keeps its old checksum and is told.
 
-        A mark can also name what is no partition, where somebody stored what is no time.
+        A mark may name a key that is no partition: somebody stored a timestamp that is no time.
         """
         named = [key for key in partitions if is_partition_key(self.interval.partition_scheme, key)]
         strays = self._strays([key for key in partitions if key not in named])
         return merge_looks([self._verify(named, None), Look([], [], strays)])
 
     def account(self, look: Look, now: datetime, policy: Policy, answers: Sequence[Answer] = ()) -> None:
-        """Brings the ledger up to date with a look, and notes what the exchange answered about the gaps in it."""
+        """Brings the ledger of gaps up to date with a look, and notes what the exchange answered about these gaps."""
         owed = self.owed(policy.longest_hole)
         known = load_gaps(self.connection, self.market_type, self.interval, entity_id=self.entity_id)
         before = known.get(self.entity_id, [])
-        # With those that only touch what was looked at: they may be one with what is found.
+        # Gaps that only touch the scope are loaded too: a gap found within it may continue them.
         around = [Span(span.start - 1, span.end + 1) for span in look.scope]
         touched = [gap for gap in before if intersect([gap.span], around) or subtract([gap.span], owed.spans)]
         after = reconciled(touched, look.scope, look.missing, owed.spans, now)
@@ -164,7 +166,7 @@ class Series(OfCandleTable):
                 and row.digest not in ("", content.digest)
                 and (bool(content.times) or not is_archived)
             )
-            # Where the rest is in a file, what was verified of it before still holds.
+            # Where rows are archived in a file, the checksum that was taken before still holds.
             is_in_file = is_archived and row is not None and present < row.present
             if asked_at is not None and not is_in_file:
                 digest = row.digest if row is not None and differs else content.digest
@@ -179,7 +181,7 @@ class Series(OfCandleTable):
         return Look(merge(map(self._span, partitions)), merge(missing), wanting, differing)
 
     def _strays(self, keys: Sequence[str]) -> list[str]:
-        """Those of `keys`, none of which is a partition's, that there are rows of."""
+        """Those of `keys`, none of which names a partition, that rows are stored under."""
         clear_marks(self.connection, self.table_name, self.entity_id, keys)
         there = [
             key
@@ -210,5 +212,5 @@ class Series(OfCandleTable):
 
 
 def _says_more(row: dict[str, Any], known: Row[Any] | None) -> bool:
-    """Whether a coverage row is other than the stored one."""
+    """Whether a coverage row differs from the stored one."""
     return known is None or any(row[name] != getattr(known, name) for name in known._fields)

@@ -1,7 +1,7 @@
-"""Which partitions of a candle table are to be looked at again, at a cost that does not grow with all there are.
+"""Suspect partitions of a candle table: those that an examination must read, found without reading the others.
 
-Those with a mark (a trigger's), without a checksum (we were changing them), and those for which coverage and ledger do
-not add up. Looking at them belongs to `integrity`, the caller.
+A partition is suspect if it has a mark (somebody changed it), if it has no checksum (a run was changing it), or if
+coverage and ledger do not add up. Reading it belongs to `quality.verification.examination`, which calls this.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from crypto_assets.quality.verification.marks import marks
 def suspects(
     connection: Connection, table_name: str, every_owed: Iterable[Owed], verified: Mapping[str, int]
 ) -> dict[str, set[str]]:
-    """The partitions that are to be looked at, by entity: marked, unverified, or of which the sums do not add up.
+    """The suspect partitions by entity: marked, unverified, or with sums that do not add up.
 
-    `every_owed` is what `owed_spans` says, `verified` what `verified_totals` does.
-    The database names the rows that are not whole. Of all others only the sum is compared with what is owed there: a
-    row is read where that does not agree, as after a listing that was corrected.
+    `every_owed` comes from `owed_spans`, `verified` from `verified_totals`. Coverage rows that lack candles or a
+    checksum are read one by one. Of all others only their sum is compared with what is owed there; they are read where
+    it differs, as after a listing was corrected.
     """
     market_type, interval = KDATA_TABLES[table_name]
     found: dict[str, set[str]] = {}
@@ -76,7 +76,7 @@ def _unsettled(
 
     `rows` is what coverage has of them, `lacking` how many candles the ledger says are missing in each.
     """
-    # One that is in a file cannot be verified before it is restored, and the triggers tell when that happens.
+    # An archived one cannot be verified before it is restored, and restoring it leaves a mark.
     blank = {key for key, row in rows.items() if not row.digest}
     unsettled = {key for key in blank if not archived.touches(Span(*partition_span(interval.partition_scheme, key)))}
     expected = _by_partition(interval, owed.spans if keys is None else _owed_in(interval, owed, keys))
@@ -87,7 +87,7 @@ def _unsettled(
 
 
 def _outdated(connection: Connection, table_name: str, owed: Owed, rows: Mapping[str, Row[Any]]) -> set[str]:
-    """The partitions whose candles are not owed any more, and of which coverage does not say so yet."""
+    """The partitions whose candles are no longer owed, while their coverage still expects them."""
     market_type, interval = KDATA_TABLES[table_name]
     entities = TABLES[market_type.entity_table]
     listed = listed_spans(connection, entities, [owed.entity_id], interval)[owed.entity_id]
