@@ -1,7 +1,7 @@
 """How an expected error ends a Dagster run: as one sentence, not as a traceback of ours.
 
 Here belongs the translation only; the sentences are written where the errors are raised. Called by the assets, checks
-and `refresh`.
+and jobs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from crypto_assets.orchestration.metadata import run_metadata
 
 @contextmanager
 def stating_user_errors() -> Iterator[None]:
-    """Ends the step with the sentence of an exchange's or database's error, unretried: it was, where that helps."""
+    """Ends the step with the sentence of an exchange's or database's error; Dagster is not to retry what we retried."""
     try:
         yield
     except (ExchangeError, DatabaseError, DBAPIError) as error:

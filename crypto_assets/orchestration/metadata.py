@@ -1,6 +1,6 @@
 """What the UI shows beside an asset or a check: column schemas, run figures, tables of findings.
 
-Here belongs the shape of metadata; the figures come from their makers. Called by the assets, checks and `refresh`.
+Here belongs the shape of metadata; the figures are handed in. Called by the assets, checks and jobs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Partitions by time only: days for 1m and 5m, months for the rest. Symbols are rows, chosen by run config.
 
-Which scheme an interval uses is said by the domain. Called by `assets.kdata` and `checks`.
+Which scheme an interval uses is said by `domain.intervals`. Called by `orchestration.assets.kdata`,
+`orchestration.checks.definitions` and the sensors.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ def partitions_definition(interval: Interval, start: date) -> dg.TimeWindowParti
 
 
 def first_partition(interval: Interval, start: date) -> str:
-    """The key of the first of them."""
+    """The key of the partition that contains `start`."""
     return partition_key(interval.partition_scheme, to_milliseconds(datetime.combine(start, time(), UTC)))
 
 
 def refuse_unknown_partitions(context: dg.AssetExecutionContext, definition: dg.PartitionsDefinition[str]) -> None:
     """Raises dagster's Failure, one sentence, for a range that names what is no partition, or ends before it starts.
 
-    Dagster looks at the keys of a backfill, and at none that come as tags of a run.
+    Dagster checks the keys of a backfill, but not keys that come as tags of a run.
     """
     keys = context.run.tags.get(RANGE_START), context.run.tags.get(RANGE_END)
     if keys == (None, None):

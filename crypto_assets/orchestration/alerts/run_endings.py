@@ -1,7 +1,7 @@
-"""What finished runs say: read from Dagster's history in the order in which they ended, a bounded number at a time.
+"""The endings of finished runs, read from Dagster's history in the order of their ends, a bounded number at a time.
 
-Here belongs how a run's events become troubles and things that are well. What follows from them belongs to `incidents`.
-Called by `alerts`.
+Here belongs which events of a run count as trouble, and which show that something is well again. What follows from that
+belongs to `alerts.incidents`. Called by `orchestration.alerts.sensor`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The sensor that tells a webhook what broke and when it is well again: each incident once, each recovery once.
 
-A plain sensor and not Dagster's own for failed runs, which never sees that something is well again. It reads Dagster's
-history only, so it works also when the market database is what is broken. Here belongs a tick; what runs say belongs to
-`orchestration.alerts.run_endings`, the memory and the wording to `incidents`, delivery to `webhook`. Called by
-`definitions`.
+It is a plain sensor: Dagster's own sensor for failed runs never sees that something is well again. It reads only
+Dagster's history, so it works when the market database is broken. Here belongs one tick. Reading runs belongs to
+`orchestration.alerts.run_endings`, the memory and the wording to `alerts.incidents`, delivery to `alerts.webhook`.
+Called by `definitions`.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
@@ -20,7 +20,7 @@ from crypto_assets.orchestration.alerts.run_endings import endings, newest_endin
 RUNS_PER_TICK = 20
 MESSAGES_PER_TICK = 5
 MAX_WAITING = 20
-"""With so many messages undelivered no further run is read: Dagster's history keeps them better than a cursor does."""
+"""While so many messages are undelivered, no further run is read: Dagster's history is a better place to wait."""
 
 _LOOK_BACK_SECONDS = 3600.0
 

@@ -1,6 +1,7 @@
-"""The asset of the running system: the database is kept in order, and its sizes are written down over time.
+"""The asset `crypto_operational_metrics`, which maintains the database and stores its sizes, and its check `healthy`.
 
-Making room and measuring belongs to `database.care.maintenance`, judging to `quality.health`. Called by `definitions`.
+Maintaining and measuring belongs to `database.care.maintenance`, archiving to `quality.retention`, deleting old scores
+to `quality.history`, the vitals to `quality.health`. Called by `definitions`.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
@@ -50,7 +51,7 @@ def crypto_operational_metrics(database: DatabaseResource, ledger: LedgerResourc
     moment = datetime.now(UTC)
     with stating_user_errors(), database.open() as opened:
         partitions = make_partitions_ahead(opened, moment)
-        # First, so that the space they took is given back and not measured.
+        # Before maintenance, which then gives the freed space back and measures what is left.
         archived = archive_old_candles(opened, database, moment, ledger.policy)
         forgotten = forget(opened, moment.replace(tzinfo=None), database.history_days)
         states = maintain(opened)
@@ -91,7 +92,7 @@ def verdict(found: Sequence[Vital]) -> dg.AssetCheckResult:
 def archive_old_candles(
     opened: Database, resource: DatabaseResource, moment: datetime, policy: Policy
 ) -> list[ArchivedMonth]:
-    """Moves the whole months older than the setting into files; without the setting nothing."""
+    """Moves whole months older than `CRYPTO_ASSETS_RETENTION_DAYS` into files; nothing where that is 0."""
     if not resource.retention_days:
         return []
     before = moment - timedelta(days=resource.retention_days)

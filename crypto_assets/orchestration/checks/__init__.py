@@ -1,4 +1,4 @@
-"""The asset checks of candle and entity tables, and what they say of what `quality` found.
+"""The asset checks of candle and entity tables, and how they show what `quality` found.
 
 Called by `definitions`.
 """

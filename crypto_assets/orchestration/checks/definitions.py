@@ -1,8 +1,8 @@
 """The asset checks: what `quality` finds, as verdicts with counts, a sample and the command that repairs it.
 
-One step per table runs all its checks. They speak of everything stored, need the database alone, and are blocking, so
-that a red one turns the run and the exit code red. What a verdict looks like belongs to `verdicts`. Called by
-`definitions`.
+One step per table runs all its checks. They judge everything stored, read only the database, and are blocking: a red
+one turns the run and the exit code red. A new check is named and described here; its rule belongs to `quality.rules`,
+its verdict to `orchestration.checks.verdicts`. Called by `definitions`.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
@@ -37,7 +37,7 @@ from crypto_assets.quality.scores import record_scores
 from crypto_assets.quality.verification.examination import examine
 
 DEEP = "crypto_assets/deep"
-"""The run tag with which the checks look at every row again, instead of at what changed."""
+"""The run tag with which the checks read every partition again, instead of those that changed."""
 
 KDATA_CHECKS = {
     "no_duplicates": "No entity has two candles at one instant.",
@@ -62,7 +62,7 @@ ENTITY_CHECKS = {
 
 
 def build_kdata_checks(table: str) -> dg.AssetChecksDefinition:
-    """The checks of a candle table: one examination, told by each of them."""
+    """The checks of a candle table: one examination, of which each check shows its part."""
     descriptions = KDATA_CHECKS | (HOURLY_CHECKS if KDATA_TABLES[table][1] is Interval.H1 else {})
 
     @dg.multi_asset_check(name=f"{table}_checks", specs=_specs(table, descriptions), can_subset=True)

@@ -1,6 +1,6 @@
-"""What a check says: whether it passed, how much offends, a sample, and the command that repairs what is shown.
+"""The verdict of a check: whether it passed, how many rows offend, a sample, and the command that repairs these.
 
-What is found belongs to `quality`, when it is looked for to `checks`, which calls this.
+Finding them belongs to `quality`, running the checks to `orchestration.checks.definitions`, which calls this.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def row_verdict(told: Told, check: str) -> dg.AssetCheckResult:
 
 
 def altered_verdict(told: Told) -> dg.AssetCheckResult:
-    """Partitions that changed since they were verified, though all their rows are sound: asked for again they heal."""
+    """Partitions that changed since they were verified, though all their rows are sound; asking again repairs them."""
     altered = told.said.altered
     metadata: dict[str, Any] = {"count": len(altered), "partitions_looked_at": told.said.looked_at}
     if altered:

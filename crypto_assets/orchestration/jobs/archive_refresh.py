@@ -1,7 +1,7 @@
 """The job and schedule that notice replaced files of the exchange's archive, and load what they cover again.
 
-Files are replaced without notice, some of them years later. Each is remembered with the checksum it was loaded with;
-here these are compared with the published ones, a bounded number a day. Called by `definitions`.
+An exchange replaces files without notice, some of them years later. `quality.provenance` keeps the checksum that each
+file was loaded with. Here these are compared with the published ones, a bounded number a day. Called by `definitions`.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
@@ -33,7 +33,7 @@ RECENT = timedelta(days=40)
 """Files with candles of these days are compared before older ones: they are replaced most often."""
 
 FILES_PER_RUN = 500
-"""So many of the recent files are compared in a run, and of the older ones, those that were compared longest ago."""
+"""A run compares so many recent files and so many older ones: those that were compared longest ago."""
 
 _FILES = "crypto_source_file"
 _SHOWN = 20
@@ -41,7 +41,7 @@ _SHOWN = 20
 
 @dataclass
 class Comparison:
-    """What comparing checksums showed: how many files, those replaced with their ccxt symbol, those without one now."""
+    """What comparing showed: how many files, those replaced (with their ccxt symbol), those without a checksum now."""
 
     compared: int = 0
     replaced: list[tuple[str, BulkFile]] = field(default_factory=list)
@@ -81,7 +81,7 @@ def compare_checksums(database: Database, archive: BulkFiles, now: datetime, lim
             if published is None:
                 said.silent.append(file.name)
             elif published != row.sha256:
-                # Its turn stays until it was loaded.
+                # Not noted as compared: it is compared again until its candles were loaded.
                 said.replaced.append((name, file))
                 continue
             settled.append((row.entity_id, file.interval, row.period))
@@ -93,7 +93,7 @@ def compare_checksums(database: Database, archive: BulkFiles, now: datetime, lim
 
 
 def _symbols(database: Database) -> dict[str, tuple[MarketType, str, str]]:
-    """By entity id the market, what it is asked for by and the exchange's own id."""
+    """By entity id the market, the name that it is asked for by, and the exchange's own id."""
     found: dict[str, tuple[MarketType, str, str]] = {}
     for market_type in MarketType:
         table = TABLES[market_type.entity_table]

@@ -1,4 +1,7 @@
-"""The jobs and the schedules. What they run belongs to the assets, checks and `refresh`. Called by `definitions`."""
+"""The jobs and the schedules. What they run belongs to the assets, the checks and `orchestration.jobs.refresh`.
+
+Called by `definitions`; the sensors and `cli` name its jobs.
+"""
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
 
@@ -124,7 +127,7 @@ def build_refresh_job(tracked: dict[MarketType, tuple[str, ...]], resources: dic
 def build_refresh_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
     """Hourly, off by default: whoever collects continuously turns it on in the UI.
 
-    At a minute in which no candle closes but the 1m one, so that the margin after a close keeps no other one waiting.
+    At a minute in which only the 1m candle closes, so that no other candle is still within the margin after its close.
     """
     return dg.ScheduleDefinition(
         name="refresh_schedule",

@@ -1,7 +1,7 @@
 """The `refresh_kdata` job: every candle table from its last collected partition to now, without naming partitions.
 
 An asset job cannot span daily and monthly partitions, so this job is made of ops that share the assets' code and report
-each partition they touch as materialized. Called by `jobs`.
+each partition they touch as materialized. Called by `orchestration.jobs.assets`, and in parts by `archive_refresh`.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.

@@ -22,7 +22,7 @@ from crypto_assets.orchestration.resources import DatabaseResource
 
 
 class RollbackConfig(dg.Config):
-    """What is taken back or brought back: `depth` or `restore` says what, `confirm` that it is meant."""
+    """What is removed or restored: `depth` or `restore` says what, `confirm` that it is meant."""
 
     depth: str = Field(
         default="", description="schema: everything; data: all rows; provider: one provider's rows; empty to restore."

@@ -1,1 +1,1 @@
-"""The sensors that have missing history asked for, and the run requests they make. Called by `definitions`."""
+"""The sensors that start runs for missing history, and the run requests they make. Called by `definitions`."""

@@ -1,9 +1,9 @@
-"""The sensor that gets back what is missing: open gaps become runs of exactly their ranges and symbols.
+"""The sensor that repairs: it starts runs for exactly the spans and symbols of gaps and altered partitions now due.
 
-It remembers nothing: what is due is in the ledger, what was asked for is in Dagster's history, by a digest of what each
-request rests on. So it may be stopped, restarted or reset at any moment. A request whose run failed is made again on
-the next tick, then after waits that double; one whose run is under way is never made a second time. Asks the database
-and the history only. Called by `definitions`.
+It keeps no state: what is due follows from the ledger of gaps, what was requested from Dagster's history, where each
+run carries a digest of its reason. So it may be stopped, restarted or reset at any moment. A request whose run failed
+is made again on the next tick, then after waits that double; one whose run is under way is not made again. Reads the
+database and Dagster's history only. What is due belongs to `quality.gaps.due`. Called by `definitions`.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
@@ -32,7 +32,7 @@ from crypto_assets.quality.verification.examination import settle_ledger, settle
 
 REPAIRS_PER_TICK = 5
 PARTITIONS_PER_TICK = 64
-"""So many changed partitions of a table are looked at in a tick, which Dagster gives a minute."""
+"""A tick verifies so many changed partitions of a table: Dagster ends it after a minute."""
 
 
 def build_gap_backfill_sensor(start: date) -> dg.SensorDefinition:
@@ -63,7 +63,7 @@ def requests(
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """The run requests of one tick, newest gaps first, or the reason why there are none.
 
-    What lies before the first partition of definitions that begin at `start` no run of theirs could be asked for.
+    Repairs before the first partition, which contains `start`, are left out: no run could be given their partitions.
     """
     now, policy = ledger.now(), ledger.policy
     busy = tables_under_way(instance, now)

@@ -1,8 +1,9 @@
-"""The sensor for symbols that appear, end and come back: it has them listed anew, and their history collected.
+"""The sensor for new listings, delistings and relistings: it starts runs that list symbols and collect their history.
 
-It asks the database and Dagster's history only. Listing anew, which asks the exchange, is a run: every six hours, and
-hourly while no candle of a tracked symbol is known. What is found there (a first candle, an end, a second listing)
-decides what is owed; what of it was never collected is asked for here. Called by `definitions`.
+The sensor itself reads only the database and Dagster's history. A run of job `list_symbols` asks the exchange for its
+listing: every six hours, and hourly while a tracked symbol has no known candle. What the run finds (a first candle, a
+delisting, a second listing) decides what is owed. The sensor then starts runs for the histories that were never
+collected (`quality.gaps.uncollected`). Called by `definitions`.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
@@ -129,7 +130,7 @@ def _arrears(
 
 
 def _unknown(database: Database, tracked: Mapping[MarketType, tuple[str, ...]]) -> list[str]:
-    """The tracked symbols that no listing found a candle of, be it that they are in no entity table."""
+    """The tracked symbols without a known first candle, those that no entity table lists included."""
     unknown: list[str] = []
     for market_type, symbols in tracked.items():
         table = TABLES[market_type.entity_table]
@@ -141,7 +142,7 @@ def _unknown(database: Database, tracked: Mapping[MarketType, tuple[str, ...]]) 
 
 
 def _listed_at(database: Database, tracked: Mapping[MarketType, tuple[str, ...]]) -> datetime | None:
-    """When the market that was listed longest ago was listed, by the exchange's clock; None where one never was."""
+    """When the listing of a market was last asked for, the oldest of all markets; None where one never was."""
     times = []
     for market_type, symbols in tracked.items():
         table = TABLES[market_type.entity_table]

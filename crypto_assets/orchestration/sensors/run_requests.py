@@ -1,7 +1,7 @@
-"""Runs that a sensor asks for: once for one reason, again where they failed, never beside another of the table.
+"""Run requests of sensors: one run for one reason, another if it failed, never two of one table at the same time.
 
-Dagster's history is the memory: each run carries a digest of the reason it rests on. Called by the sensors `repair` and
-`orchestration.sensors.new_listings`. Moments are naive UTC.
+Dagster's history is the memory: each run carries a digest of its reason. Called by `orchestration.sensors.gap_backfill`
+and `orchestration.sensors.new_listings`. Moments are naive UTC.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FORGOTTEN_AFTER = timedelta(hours=6)
 
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=1), timedelta(days=1)
 _REMEMBERED = 20
-"""So many tries are looked at, newest first: the wait is the longest long before."""
+"""So many tries are read, newest first: the wait between tries is at its longest long before that many."""
 
 
 def collection_request(
@@ -62,7 +62,7 @@ def collection_request(
 
 
 def left_before(start: date, tables: Iterable[str]) -> str:
-    """The sentence, after a space, for what is due of tables before their first partition; empty where nothing is."""
+    """A sentence, after a space, that names tables with something due before their first partition; or nothing."""
     names = sorted(set(tables))
     if not names:
         return ""
@@ -94,10 +94,10 @@ def tables_under_way(instance: dg.DagsterInstance, now: datetime) -> set[str]:
 
 
 def next_try(instance: dg.DagsterInstance, digest: str, now: datetime) -> str | None:
-    """The run key of the next try of this very request; None while it is tried, or is to be left alone for now.
+    """The run key of the next try of this request; None while a run tries it, or while it must wait after a failure.
 
-    Dagster runs a key once for ever. So it names the run that it follows: it stays the same as long as no run came of
-    it, and then never comes again.
+    Dagster never runs a key twice. So the key names the run that it follows: it stays the same until a run came of it,
+    and then changes.
     """
     records = instance.get_run_records(dg.RunsFilter(tags={REQUEST: digest}), limit=_REMEMBERED)
     since = now.replace(tzinfo=UTC) - _FORGOTTEN_AFTER
