@@ -7,11 +7,11 @@ Public names, each in its own module so that importing this package loads neithe
 - `migrations`: `migrate`, `current_revisions`: brings every database to a revision.
 - `writes`: `upsert`, `WriteCounts`: frames into tables, writing only what differs.
 - `queries`: `query_data`, `select_data`, `latest_candles`, `entity_ids`, `row_count`: tables into frames.
-- `maintenance`, `sizes`, `health`, `database.care.index_evidence`: keeping it in shape, and proof that it is.
-- `backups`, `rollback`: copies of what is worth keeping, and taking rows back.
-- `archives`: old candles into Parquet files and back.
+- `care`: statistics, sizes and health of the database, and which index serves which query.
+- `removal`: taking rows or revisions back, after copies were made of what no exchange can be asked for again.
+- `archive`: old candles into Parquet files and back.
 - `errors`: `DatabaseError` and its kinds.
 
 What a stored row must look like is judged by `frames`, what a complete table is by `quality`. Called by `quality`,
-`orchestration`, `cli` and users.
+`collect`, `report`, `orchestration`, `cli` and users.
 """

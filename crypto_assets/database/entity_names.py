@@ -2,7 +2,7 @@
 
 Binance has listed `IDOL` and `IDOLUSDT`, both of which ccxt calls `IDOL/USDT:USDT`. Which of several is meant is said
 by `domain.entities.preference`. How people's other spellings are matched belongs to `symbols`. Called by `quality`,
-`orchestration` and `cli`.
+`collect`, `orchestration` and `cli`.
 """
 
 from __future__ import annotations

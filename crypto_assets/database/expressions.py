@@ -1,7 +1,7 @@
 """SQL expressions whose spelling differs by engine.
 
-Called by `quality` and `result_frames`, so that their statements are written once. Statements as a whole belong to
-their callers.
+Called by `quality`, `collect`, `report` and `result_frames`, whose statements are thus the same on every engine.
+Statements as a whole belong to their callers.
 """
 
 from __future__ import annotations

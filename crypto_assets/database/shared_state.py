@@ -1,8 +1,8 @@
 """Pieces of text in a server's database that processes on several machines change one at a time.
 
 Here belongs that a change is applied to what the last one left, and that the connection for it comes back after the
-server dropped it. What the text means is the caller's affair, and so is going on without it. Made by
-`collect.shared_budget`.
+server dropped it. What the text means belongs to the caller, and so does going on without the database. Made by
+`orchestration.resources` for `collect.shared_budget`, whose texts are the accounts of request weight.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class SharedState:
         return self._database.location
 
     def change(self, name: str, apply: Callable[[str], tuple[_T, str]]) -> _T:
-        """What `apply` makes of the text called `name`, which nobody else has meanwhile, beside the text to keep.
+        """Changes the text called `name` while nobody else can; returns what `apply` returns beside the text to keep.
 
         A name without a text has an empty one. `apply` may be called again when the connection was lost. Raises
         DatabaseError where the server cannot be used, or the text was not to be had for five seconds.

@@ -1,7 +1,7 @@
-"""Which symbols a table may speak of, and which of them a user's words mean.
+"""The symbols that a table can have rows of, and which of them a user's words mean.
 
 How a text is matched belongs to `domain.symbols`; which rows are then read to `queries`. Called by `queries`,
-`orchestration` and `cli`.
+`collect.symbols`, `quality.inventory` and `cli`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 """Old candles in Parquet files: moved there and back, found there, read as if they were stored.
 
-Called by `database.queries`, `quality`, `orchestration` and `cli`.
+"The archive" here is this project's own; the files that an exchange publishes belong to `exchange`. Called by
+`database.queries`, `quality`, `orchestration` and `cli`.
 """

@@ -4,7 +4,7 @@ A file's name ends with the checksum of its bytes, so that versions of a month l
 byte anywhere is noticed before a value is believed. The digest is of the candles themselves: the same whatever engine
 they were read from and whatever program wrote the file. A file has the columns that its table stores; one written
 before a column was added is refused, so a revision that adds one must restore first. When files are written and
-removed belongs to `archives`, which calls this module, as does `database.archive.reads`.
+removed belongs to `database.archive.move`, which calls this module, as does `database.archive.reads`.
 
 Times are microseconds, naive UTC. All errors are DatabaseError, one sentence that names the file.
 """

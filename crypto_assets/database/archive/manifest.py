@@ -1,7 +1,8 @@
 """Which months of candles are archived: the rows of `crypto_kdata_archive` as values, found, written and removed.
 
-What is in a file belongs to `archive_files`, when rows move to `archives`. Called by `archives` and `queries`, and by
-`quality`, for which an archived candle is a present one. Times are naive UTC, as everywhere in the database.
+What is in a file belongs to `database.archive.files`, when rows move to `database.archive.move`. Called by that module,
+by `database.archive.reads` and `database.queries`, and by `quality`, for which an archived candle is a present one.
+Times are naive UTC, as everywhere in the database.
 """
 
 from __future__ import annotations

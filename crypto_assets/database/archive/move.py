@@ -3,9 +3,9 @@
     archive_candles(database, settings.archive_directory, "cryptopair_1m_kdata", months)
     restore_candles(database, settings.archive_directory, "cryptopair_1m_kdata")
 
-Which months may go is decided by `quality.retention`; how a file is written and checked belongs to `archive_files`, how
-queries find its rows to `database.archive.reads`. One archive directory belongs to one database. Called by those who
-schedule retention and by the command that restores.
+Which months may go is decided by `quality.retention`; how a file is written and checked belongs to
+`database.archive.files`, how queries find its rows to `database.archive.reads`. One archive directory belongs to one
+database. Called by `quality.retention` and `cli.archive`.
 
 Why nothing is lost, wherever a process is killed or the power fails. On SQLite the manifest and the candles are two
 files, which commit one after the other, so archiving takes two transactions, on every engine the same two:

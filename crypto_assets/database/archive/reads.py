@@ -1,7 +1,8 @@
 """Archived candles as a query returns stored ones: the same columns, types, order and limit.
 
 Whether anything is archived in a query's range is found by `database.archive.manifest`; files are read and checked by
-`archive_files`. Called by `queries` only, and only for queries that touch an archived month. Times are naive UTC.
+`database.archive.files`. Called by `database.queries` only, and only for queries that touch an archived month. Times
+are naive UTC.
 """
 
 from __future__ import annotations

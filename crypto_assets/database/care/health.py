@@ -1,6 +1,6 @@
 """Whether the engine finds its own files and structures sound, and how fast it answers.
 
-Whether what is stored is right belongs to `quality`, which calls this.
+Whether the stored candles are right belongs to `quality`. Called by `quality.health`, which adds the other vitals.
 """
 
 from __future__ import annotations

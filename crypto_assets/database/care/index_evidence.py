@@ -33,7 +33,7 @@ Of candles and ticks, twenty times as many: a standard query asks for the last t
 _SMALL_PARTITION = 256 * 1024
 
 _MONTH = re.compile(r"_\d{4}_\d{2}(?=$|_)")
-"""What PostgreSQL's partitions and their indexes have in their names more than their table's."""
+"""What PostgreSQL appends to a table's name to name its partitions and their indexes."""
 
 _PARTIAL = {
     index.name

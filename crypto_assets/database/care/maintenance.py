@@ -1,10 +1,10 @@
-"""What a database needs now and then: statistics for its planner, space given back, sizes written down.
+"""Maintenance: statistics for the planner, unused space given back, sizes stored as measurements.
 
     states = maintain(database)                       # tidies every table, then measures it
     record(database, states, moment, {"index_use_share": 1.0})
 
 Making partitions ahead of need and moving old candles away belong to the caller. Called by
-`orchestration.assets.operations`.
+`orchestration.assets.operations` and the benchmarks.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _tidy(database: Database, unit: str, tables: list[str]) -> set[str]:
         schema = connection.dialect.identifier_preparer.quote(database.schemas[unit])
         if database.engine == "postgresql":
             for table in tables:
-                # What another process is changing the shape of waits for the next time, not we for it.
+                # A table whose schema another process is changing is left for the next time; we do not wait for it.
                 connection.exec_driver_sql(f"VACUUM (ANALYZE, SKIP_LOCKED) {schema}.{table}")
             return set()
         return {table for table in tables if _tidy_mysql(connection, database.schemas[unit], schema, table)}

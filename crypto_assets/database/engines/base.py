@@ -1,4 +1,7 @@
-"""What every engine's database can do; how is said by the modules beside this one. Called by `engines` only."""
+"""`Database`: what every engine can do. How an engine does it is in the modules beside this one.
+
+Subclassed by `sqlite` and `server`; whatever reads or writes is handed one by `open_database`.
+"""
 
 from __future__ import annotations
 

@@ -42,14 +42,14 @@ PREFIX_PARAMETER = "prefix"
 _PREFIX = re.compile(r"\w{0,16}", re.ASCII)  # leaves room for the longest of our names below MySQL's 64
 _EARLIER, _LATER = "earlier", "later"
 
-# What reading and writing rest on, and a server may have set otherwise. Without a word it would leave out rows
-# (sql_select_limit), take those of unknown entities, make tables that know no transactions, or hang up after each.
+# Reading and writing rely on these settings, and a server may have others. It would then silently leave out rows
+# (sql_select_limit), accept rows of unknown entities, make tables without transactions, or hang up after each.
 _SETTINGS = (
     "time_zone = '+00:00', sql_mode = 'TRADITIONAL', foreign_key_checks = 1, unique_checks = 1,"
     " sql_select_limit = 18446744073709551615, sql_auto_is_null = 0, sql_safe_updates = 0,"
     " completion_type = 'NO_CHAIN',"
     " default_storage_engine = 'InnoDB', default_tmp_storage_engine = 'InnoDB', div_precision_increment = 4,"
-    # A month of candles as one text; by default MySQL cuts at a kilobyte, without a word.
+    # For a month of candles as one text: by default MySQL silently cuts at a kilobyte.
     " group_concat_max_len = 16777216,"
     f" innodb_lock_wait_timeout = {BUSY_TIMEOUT_SECONDS}, lock_wait_timeout = {BUSY_TIMEOUT_SECONDS}"
 )
@@ -163,8 +163,8 @@ class MysqlDatabase(ServerDatabase):
         }
 
     def _turn_arguments(self) -> dict[str, Any]:
-        # Unlike the others these connections keep their limits. Who says nothing for so long is let go by the server,
-        # be it in a transaction or not: MySQL knows no limit for the former alone.
+        # Unlike the others these connections keep their limits. The server closes one that is silent for so long,
+        # inside a transaction or not: MySQL has no limit for open transactions alone.
         arguments = self._connect_arguments()
         arguments["init_command"] += (
             f", innodb_lock_wait_timeout = {TURN_SECONDS}, wait_timeout = {STOPPED_TURN_SECONDS}"

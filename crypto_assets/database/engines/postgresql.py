@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _LOCK_NOT_AVAILABLE = "55P03"
 
-# What reading and writing rest on, and a server, database or role may have set otherwise.
+# Reading and writing rely on these settings, and a server, database or role may have others.
 _SETTINGS = {
     "extra_float_digits": "3",  # doubles as texts that read back as the same bits
     "timezone": "'UTC'",
@@ -46,7 +46,7 @@ _SETTINGS = {
     "bytea_output": "'hex'",
     "client_encoding": "'UTF8'",
     "standard_conforming_strings": "on",
-    "search_path": "pg_catalog, pg_temp",  # nobody's functions or tables in place of those that are meant
+    "search_path": "pg_catalog, pg_temp",  # so that nobody's functions or tables stand in for ours
     "statement_timeout": "0",
     "lock_timeout": f"'{BUSY_TIMEOUT_SECONDS}s'",
     "idle_in_transaction_session_timeout": "0",  # a migration's lock waits for another connection
@@ -83,7 +83,7 @@ _REFUSED = re.compile(
     "password authentication failed|no password supplied|no pg_hba.conf entry"
     '|role "[^"]*" (does not exist|is not permitted)'
 )
-"""What a server says that lets nobody of that name in; an error of connecting has no code."""
+"""What a server says when it refuses a login: an error of connecting has no code."""
 
 
 class PostgresqlDatabase(ServerDatabase):

@@ -30,7 +30,7 @@ IDLE_CONNECTIONS = 5
 TURN_SECONDS = 5
 """How long a turn waits for another one."""
 STOPPED_TURN_SECONDS = 3
-"""How long one that stopped half-way can keep others waiting: whoever waits outlasts it."""
+"""How long a turn that stopped half-way can keep others waiting: less than they wait."""
 
 CONNECT_TIMEOUT_SECONDS = 10
 

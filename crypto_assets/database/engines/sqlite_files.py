@@ -1,6 +1,6 @@
 """One SQLite file: how it is opened, attached, and told from another of the same name.
 
-Which files there are belongs to `sqlite`. Called by that module.
+Which files there are belongs to `database.engines.sqlite`. Called by that module and by `database.care`.
 """
 
 from __future__ import annotations

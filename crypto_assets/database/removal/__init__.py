@@ -1,4 +1,4 @@
-"""Taking data back: backups before, rows or schemas away, older revisions, and the way back from each.
+"""Removing data on purpose: rows, schemas or revisions, each after a backup, and bringing backups back.
 
 Called by `orchestration` and `cli`.
 """

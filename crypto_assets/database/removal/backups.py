@@ -1,4 +1,4 @@
-"""Copies of the tables worth keeping when all else is removed, and their way back.
+"""Backups: copies of the tables that no exchange can be asked for again, made before anything is removed.
 
     stamp = back_up(database)        # "20261122T231000Z", a time in UTC; None where there is nothing to copy
     list_backups(database)           # [StoredBackup("20261122T231000Z", "crypto_kdata_gap", 12), ...]
@@ -6,7 +6,8 @@
 
 Here belong the four tables' copies, `<table>_backup_<stamp>`, in a place that no rollback and no migration touches: on
 SQLite a file `{provider}_crypto_backup.db`, on a server the schema `crypto_backup`. Rows never pass through Python.
-What is removed afterwards is decided in `rollback`. Called by that module, by `cli` and by `orchestration`.
+What is removed afterwards is decided in `rollback`. Called by that
+module, by `downgrades`, `cli.rollback` and `orchestration.jobs.rollback`.
 
 Beside the four the environment is copied, so that no backup is brought back into another environment's database.
 """
@@ -68,7 +69,7 @@ def back_up(database: Database) -> str | None:
                 with database.backups(unit) as connection:
                     copied += [name for name in names if _copy(connection, database, name, stamp)]
         except BaseException:
-            # What went wrong is what is told, also where the place of the backups cannot even be cleaned.
+            # The first error is the one that is raised, also where removing the copies fails as well.
             with suppress(DatabaseError, DBAPIError):
                 _drop(database, stamp)
             raise
@@ -181,7 +182,7 @@ def _drop(database: Database, stamp: str) -> None:
 
 
 def _check_environment(database: Database, stamp: str) -> None:
-    """Refuses a backup of another environment; what was made before there was an identity is nobody's."""
+    """Refuses a backup of another environment; one made before databases had an identity is accepted."""
     with database.backups() as connection:
         copy = _copies(connection, database).get((stamp, _IDENTITY))
         if copy is None:

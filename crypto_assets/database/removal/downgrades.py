@@ -1,4 +1,4 @@
-"""Taking the schema back to an older revision with care: said before, refused where it cannot be undone, copied first.
+"""Downgrades: the schema back to an older revision, after the loss was listed and the backup made.
 
     plan_downgrade(database, "0001")  # [PlannedLoss("crypto_quality", "crypto_kdata_gap", (), 12), ...]
     downgrade(database, "0001")       # DowngradeOutcome(backup, results)

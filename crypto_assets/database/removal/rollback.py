@@ -1,4 +1,4 @@
-"""Taking data back: what would be removed, and removing it after the tables worth keeping were copied.
+"""Rollback: which rows would be removed, and removing them after a backup was made.
 
     plan_rollback(database, Depth.PROVIDER, "binance", since=datetime(2024, 8, 1))  # changes nothing
     carry_out(database, Depth.DATA)  # RollbackOutcome(backup, removed)
@@ -48,7 +48,7 @@ _LEDGERS = ("crypto_kdata_gap", *_OF_PARTITIONS, "crypto_kdata_decision", ARCHIV
 
 _ENTITIES = ("crypto_perp", "crypto_pair", "crypto_asset")
 _KEPT_BY_ALL = ("crypto_weight_ledger",)
-"""What the exchange has counted, and how long it wants to be left alone: no rollback takes that back."""
+"""The weight that the exchange has counted, and its pauses and bans: no rollback undoes these."""
 
 _ORDER = (*(name for name in TABLES if logical_database(name) != META and name not in _KEPT_BY_ALL), *_ENTITIES)
 """Every table that can be cleared, what refers to others before them. What the schema knows of itself is not here."""

@@ -1,4 +1,4 @@
-"""Removing the databases themselves: only what was once migrated, and nothing that others put beside it.
+"""Removing whole databases: only those that were once migrated, and nothing that others put there.
 
 What else a rollback of the schema does belongs to `rollback`, which calls this.
 """

@@ -2,7 +2,7 @@
 
 Here belong names, columns, keys and the indexes that documented queries use. How a file is brought to this schema
 belongs to `migrations` (whose scripts do not import this package: they are frozen), where a table lives to `engines`.
-Called by `engines`, `writes`, `queries`, `dictionary`, `quality` and `orchestration`.
+Called by everything that writes SQL.
 
 A table belongs to a logical database, its `schema`: crypto_meta, crypto_kdata, crypto_tick, crypto_quality,
 crypto_operations or crypto_security. On SQLite a logical database is one file, except that each candle table is a

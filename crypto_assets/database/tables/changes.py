@@ -1,6 +1,6 @@
-"""Which candles have changed since they were last verified. Beside each candle table, written by triggers on it.
+"""The table of marks: partitions of candles that changed since they were verified. Triggers on candle tables write it.
 
-Here belongs the one table that these triggers write; it is no data of a user's and no table of `TABLES`. On SQLite
+It holds no data of a user's, and is none of `TABLES`. On SQLite
 every candle file has its own, since no trigger writes into another file; on a server there is one. Reading and clearing
 it belongs to `quality.verification.marks`.
 """

@@ -1,4 +1,4 @@
-"""How the system itself fares, and its keys. Logical databases `crypto_operations` and `crypto_security`.
+"""Measurements of the running system, and encrypted keys. Logical databases `crypto_operations` and `crypto_security`.
 
 Encrypting and using keys belongs to later packages; nothing here is ever stored in clear.
 """

@@ -1,6 +1,6 @@
-"""What is known about the data's quality: log, consistency, gap ledger, coverage. Logical database `crypto_quality`.
+"""What is known about the quality of candles: log, findings, ledger of gaps, coverage.
 
-How findings are made belongs to the `quality` package.
+Logical database `crypto_quality`. How findings are made belongs to the `quality` package.
 """
 
 from __future__ import annotations

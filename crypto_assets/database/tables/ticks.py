@@ -1,4 +1,4 @@
-"""What happens between candles: trades, order books, funding. Logical database `crypto_tick`.
+"""Trades, order books and funding. Logical database `crypto_tick`.
 
 Recording them belongs to later packages; only their shape is here.
 """

@@ -7,7 +7,7 @@ A row whose key is stored is rewritten only where a value differs, so running th
 second time. SQLite takes rows one by one (`sqlite`, `stored_values`); servers take them as one text (`text_rows`) into
 a temporary table and compare there (`server`, `postgresql`, `mysql`); new history goes straight into PostgreSQL's
 tables. What a row must be is judged by `frames` before; partitions are made by `Database.ensure_partitions` before.
-Called by `orchestration`, `quality` and the benchmarks.
+Called by `collect`, `quality`, `database.archive.move` and the benchmarks.
 """
 
 from __future__ import annotations
