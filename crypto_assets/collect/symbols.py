@@ -5,7 +5,6 @@ How a market becomes a row belongs to `frames.entities`. Called by `assets.entit
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -16,13 +15,13 @@ from crypto_assets.collect.listings import PAUSED_OR_ENDED, end_of, moment, note
 from crypto_assets.collect.outcome import Symbol
 from crypto_assets.collect.tracked_listings import UNLISTED, Asked, Entity, gone, remarks_on
 from crypto_assets.database.engines import Database
-from crypto_assets.database.entity_names import entities_called, meant
+from crypto_assets.database.entity_names import entities_called, meant, spellings
 from crypto_assets.database.symbols import listed_symbols
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import WriteCounts
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import to_datetime
-from crypto_assets.domain.symbols import matching
+from crypto_assets.domain.symbols import has_wildcard, matching
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ContractViolation, UnknownSymbol
 from crypto_assets.exchange.markets import Market, RefusedSymbol, nearest_symbols
@@ -164,20 +163,23 @@ def tracked_now(database: Database, market_type: MarketType, tracked: Sequence[s
 
 
 def names_meant(database: Database, market_type: MarketType, texts: Sequence[str]) -> tuple[str, ...]:
-    """The names of the listed symbols that `texts` mean, in either spelling and with wildcards; each once.
+    """What the listed symbols that `texts` mean are asked for by, each once; texts in either spelling, with wildcards.
 
-    A text that means none is kept, and so is a code whose name another symbol has, too: who collects knows both.
+    That is a symbol's name, or its exchange id where another one is meant by the name. Of symbols that share the name
+    in a text, the text means that one; a wildcard means all. A text that means none is kept.
     """
     if not texts:
         return ()
     table = TABLES[market_type.entity_table]
     with database.connect(table.name) as connection:
         listed = listed_symbols(connection, table)
-    bearers = Counter(each.name for each in listed)
+        found = {text: matching([text], listed) for text in texts}
+        spelled = spellings(connection, table, {each.entity_id for several in found.values() for each in several})
     names: list[str] = []
-    for text in texts:
-        meant = [each.name for each in matching([text], listed) if bearers[each.name] == 1]
-        names += [text] if text in bearers or not meant else meant
+    for text, several in found.items():
+        named = [each for each in several if spelled[each.entity_id] == each.name]
+        chosen = named if named and not has_wildcard(text) else several
+        names += [spelled[each.entity_id] for each in chosen] or [text]
     return tuple(dict.fromkeys(names))
 
 

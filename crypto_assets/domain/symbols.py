@@ -116,7 +116,12 @@ def matching(texts: Iterable[str], listed: Iterable[Listed]) -> list[Listed]:
 
 def is_spelled_out(text: str) -> bool:
     """Whether a text is a name or has a wildcard: only a listing tells which codes it means."""
-    return "/" in text or _WILDCARD.search(text) is not None
+    return "/" in text or has_wildcard(text)
+
+
+def has_wildcard(text: str) -> bool:
+    """Whether a text may mean several symbols."""
+    return _WILDCARD.search(text) is not None
 
 
 def _matches(text: str, known: Sequence[Listed]) -> list[Listed]:

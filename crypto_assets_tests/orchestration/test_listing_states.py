@@ -9,7 +9,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from crypto_assets.collect.symbols import populate_assets, populate_markets, symbols_to_collect, tracked_now
+from crypto_assets.collect.symbols import (
+    names_meant,
+    populate_assets,
+    populate_markets,
+    symbols_to_collect,
+    tracked_now,
+)
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
@@ -209,6 +215,23 @@ def test_of_two_symbols_with_one_name_the_one_that_trades_is_meant(database, liv
     (other,) = symbols_to_collect(database, SWAP, ["IDOL"])
     assert (other.exchange_id, other.display_name) == ("IDOL", "IDOL/USDT:USDT")
     assert tracked_now(database, SWAP, ("IDOL/USDT:USDT",)) == ("IDOL/USDT:USDT",)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("IDOL/USDT:USDT", ("IDOL/USDT:USDT",)),
+        ("idol/usdt:usdt", ("IDOL/USDT:USDT",)),
+        ("IDOL/USDT", ("IDOL/USDT:USDT",)),
+        ("idolusdt", ("IDOL/USDT:USDT",)),
+        ("idol", ("IDOL",)),
+        ("*/USDT", ("BTC/USDT:USDT", "IDOL", "IDOL/USDT:USDT")),
+    ],
+)
+def test_however_a_shared_name_is_written_no_symbol_is_passed_over(database, text, names):
+    exchange = exchange_at("2023-03-22", market("BTC/USDT:USDT"), *idols(living_first=False))
+    populate_markets(database, exchange, SWAP, (), exchange.clock)
+    assert names_meant(database, SWAP, [text]) == names
 
 
 @pytest.mark.parametrize("reverse", [True, False])
