@@ -23,7 +23,7 @@ from crypto_assets.domain.intervals import (
     partition_span,
 )
 from crypto_assets.domain.spans import Span
-from crypto_assets.domain.symbols import Ambiguous, Listed, NoSuchSymbol, find_listed
+from crypto_assets.domain.symbols import Ambiguous, NoSuchSymbol, find_listed
 from crypto_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -142,31 +142,20 @@ def _by_market(
 def _meant(
     database: Database, market_type: MarketType, texts: list[str]
 ) -> tuple[tuple[str, ...], dict[str, NoSuchSymbol]]:
-    """The names of the listed symbols that the texts mean in a market, and the errors of those that mean none."""
+    """What the listed symbols that the texts mean in a market are asked for by; the errors of those that mean none."""
+    from crypto_assets.collect.symbols import names_meant  # noqa: PLC0415 - loads pandas
     from crypto_assets.database.symbols import listed_symbols  # noqa: PLC0415 - loads SQLAlchemy
     from crypto_assets.database.tables import TABLES  # noqa: PLC0415 - likewise
 
     table = TABLES[market_type.entity_table]
     with database.connect(table.name) as connection:
         listed = listed_symbols(connection, table)
-    names: list[str] = []
     unknown: dict[str, NoSuchSymbol] = {}
     for text in texts:
-        if text in {each.name for each in listed}:
-            names.append(text)
-            continue
         try:
-            names += [_name(text, each, listed) for each in find_listed([text], listed, table.name)]
+            find_listed([text], listed, table.name)
         except NoSuchSymbol as error:
             unknown[text] = error
-        except Ambiguous as error:
-            raise Misuse(str(error)) from error
-    return tuple(dict.fromkeys(names)), unknown
-
-
-def _name(text: str, meant: Listed, listed: list[Listed]) -> str:
-    """The name by which a symbol is collected. Raises Misuse where another symbol has it, too."""
-    others = [each.code for each in listed if each.name == meant.name and each != meant]
-    if others:
-        raise Misuse(f"{text!r} means {meant.code}, but {meant.name} is also {', '.join(others)}; collect that name.")
-    return meant.name
+        except Ambiguous:  # a name that several have: the one that trades is meant
+            pass
+    return names_meant(database, market_type, [text for text in texts if text not in unknown]), unknown

@@ -148,7 +148,8 @@ def decide_by_name(
     within = _window(table, start, end)
     market_type = KDATA_TABLES[table][0]
     meant = names_meant(database, market_type, symbols)
-    names = [each.name for each in symbols_to_collect(database, market_type, meant)] if symbols else None
+    symbols_to_collect(database, market_type, meant)  # raises for one that is not listed
+    names = meant if symbols else None
     rest = verdict is not Verdict.UNDO and not (symbols or start or end)
     return decide(database, table, verdict, now, by, policy, symbols=names, within=within, only_waiting=rest)
 

@@ -133,13 +133,14 @@ def collect_table(
             files.stop()
 
         collected, failed = each_symbol(collect, planned, exchange.readers, collector.stop, stop_waiting)
+    asked_for = {symbol.entity_id for symbol in planned}
     with database.connect(table) as connection:
         stored = row_count(connection, TABLES[table])
         partitions = partition_figures(connection, table, window)
         beside = [
             hole
             for hole in holes(connection, table, policy)
-            if hole.state == WAITING and hole.symbol in askings and _touch(hole.span, window)
+            if hole.state == WAITING and hole.entity_id in asked_for and _touch(hole.span, window)
         ]
     return TableRun(
         table,

@@ -39,15 +39,22 @@ def meant(entities: Iterable[_Entity], names: Collection[str]) -> dict[str, _Ent
     return found
 
 
-def spellings(connection: Connection, table: Table, entity_ids: Collection[str]) -> dict[str, str]:
-    """What each of these entities is asked for by: its ccxt symbol, or its exchange id where that means another."""
+def spellings(connection: Connection, table: Table, entity_ids: Collection[str] | None = None) -> dict[str, str]:
+    """What each of these entities (or of all) is asked for by: its ccxt symbol, its exchange id if that means another.
+
+    For texts that are read back: what is collected, decided or printed as a command.
+    """
     c = table.c
-    named = select(c.name).where(c.id.in_(entity_ids))
     columns: list[ColumnElement[Any]] = [c.id, c.name, c.exchange_id, c.is_active]
-    rows = connection.execute(select(*columns).where(c.name.in_(named))).all()
+    statement = select(*columns)
+    if entity_ids is not None:
+        statement = statement.where(c.name.in_(select(c.name).where(c.id.in_(entity_ids))))
+    rows = connection.execute(statement).all()
     by_name = {row.name: row.id for row in sorted(rows, key=_preference)}
     return {
-        row.id: row.name if by_name[row.name] == row.id else row.exchange_id for row in rows if row.id in entity_ids
+        row.id: row.name if by_name[row.name] == row.id else row.exchange_id
+        for row in rows
+        if entity_ids is None or row.id in entity_ids
     }
 
 

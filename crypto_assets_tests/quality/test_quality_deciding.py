@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 
+from crypto_assets.collect.holes import decide_by_name
 from crypto_assets.database.tables import CHANGES, TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import parse_time, partition_keys
@@ -195,3 +196,21 @@ def test_decisions_hold_on_every_engine(any_database):
     with any_database.connect(FIVE_MINUTES) as connection:
         [found] = owed_spans(connection, PAIRS, M5)
     assert found.spans == days
+
+
+@pytest.mark.parametrize(
+    ("written_as", "meant", "other"), [("btc/usdt", BTC, ETH), ("ethusdt", ETH, BTC)], ids=["name", "code"]
+)
+def test_of_two_symbols_with_one_name_the_hole_of_the_one_that_was_meant_is_decided_about(
+    clicked, written_as, meant, other
+):
+    with written(clicked) as connection:
+        for entity, exchange_id in ((BTC, "BTCUSDT"), (ETH, "ETHUSDT")):
+            named = {"name": "BTC/USDT", "exchange_id": exchange_id}
+            connection.execute(update(PAIRS).where(PAIRS.c.id == entity).values(named))
+    decided = decide_by_name(clicked, FIVE_MINUTES, Verdict.LEAVE, NOW, "the test", POLICY, symbols=[written_as])
+    assert {hole.entity_id for hole in decided} == {meant}
+    assert states(clicked, meant) == [("leave", HOLE)]
+    assert states(clicked, other) == [("waiting", HOLE)]
+    decided = decide_by_name(clicked, FIVE_MINUTES, Verdict.UNDO, NOW, "the test", POLICY, symbols=[decided[0].symbol])
+    assert {hole.entity_id for hole in decided} == {meant}

@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from crypto_assets.collect.holes import PricedHole, said_of, waiting
+from crypto_assets.database.entity_names import spellings
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.durations import duration
 from crypto_assets.domain.entities import KDATA_TABLES
@@ -34,7 +35,7 @@ BOOTSTRAP = "dagster job execute -m crypto_assets.definitions -j bootstrap"
 
 @dataclass(frozen=True)
 class Told:
-    """An examination with the names that people know: ccxt symbols, and the table as SQL clients take it."""
+    """An examination with names that can be typed again: of symbols, and of the table as SQL clients take it."""
 
     said: Examination
     symbols: dict[str, str]
@@ -44,13 +45,12 @@ class Told:
     def of(cls, connection: Connection, table: str, said: Examination) -> Told:
         """The examination of a candle table, with the names that its verdicts need."""
         entities = TABLES[KDATA_TABLES[table][0].entity_table]
-        rows = connection.execute(select(entities.c.id, entities.c.name)).all()
         name = table
         if connection.dialect.name != "sqlite":  # there a table is a file of its own
             schemas: Any = connection.get_execution_options().get("schema_translate_map") or {}
             schema = TABLES[table].schema
             name = f"{schemas.get(schema, schema)}.{table}"
-        return cls(said, {row.id: row.name for row in rows}, name)
+        return cls(said, spellings(connection, entities), name)
 
     @property
     def table(self) -> str:

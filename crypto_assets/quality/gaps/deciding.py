@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete
 
 from crypto_assets.database.engines import Database
+from crypto_assets.database.entity_names import spellings
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import partition_keys
@@ -46,7 +47,8 @@ class Verdict(StrEnum):
 class Hole:
     """A long hole of one symbol, or the part of it that a decision speaks of.
 
-    `state` is `waiting`, `collect` or `leave`; `symbol` the ccxt symbol, or the entity id where none is known.
+    `state` is `waiting`, `collect` or `leave`; `symbol` what the symbol is asked for by, or the entity id where that is
+    not known.
     """
 
     table: str
@@ -66,12 +68,11 @@ def holes(connection: Connection, table_name: str, policy: Policy) -> list[Hole]
     owed = owed_spans(connection, entities, interval, longest_hole=policy.longest_hole)
     if not any(each.waiting or each.chosen or each.left for each in owed):
         return []
-    names = {row.id: row.name for row in connection.execute(select(entities.c.id, entities.c.name))}
-    return holes_of(table_name, owed, names)
+    return holes_of(table_name, owed, spellings(connection, entities))
 
 
 def holes_of(table_name: str, owed: Iterable[Owed], names: Mapping[str, str]) -> list[Hole]:
-    """The same of what is owed already known; `names` are the ccxt symbols by entity id."""
+    """The same of what is owed already known; `names` are what symbols are asked for by, by entity id."""
     return sorted(
         (
             Hole(table_name, each.entity_id, names.get(each.entity_id, each.entity_id), span, state)
@@ -97,9 +98,9 @@ def decide(
 ) -> list[Hole]:
     """Decides about the long holes of a candle table, or the parts of them `within` a span; what that was about.
 
-    `symbols` are ccxt symbols, all where None; `by` says who decided, and where. To collect is said of holes that wait
-    or were left, to leave of those that wait or were to be collected, or with `only_waiting` of those that wait alone;
-    undo takes both back. Each symbol is a transaction, in which the ledger follows.
+    `symbols` are what they are asked for by, all where None; `by` says who decided, and where. To collect is said of
+    holes that wait or were left, to leave of those that wait or were to be collected, or with `only_waiting` of those
+    that wait alone; undo takes both back. Each symbol is a transaction, in which the ledger follows.
     """
     about_states = (WAITING,) if only_waiting else _ABOUT[verdict]
     if COLLECT in about_states:
@@ -149,7 +150,7 @@ def _release_claims(database: Database, table_name: str, symbols: Collection[str
     entities, c = TABLES[market_type.entity_table], _COVERAGE.c
     with database.connect(table_name) as connection:
         decided = decisions(connection, market_type.entity_type, interval)
-        names = {row.id: row.name for row in connection.execute(select(entities.c.id, entities.c.name))}
+        names = spellings(connection, entities, list(decided))
     for entity_id, known in decided.items():
         if symbols is not None and names.get(entity_id, entity_id) not in symbols:
             continue
