@@ -18,6 +18,7 @@ from crypto_assets.cli.archive import archive
 from crypto_assets.cli.dev import dev
 from crypto_assets.cli.holes import collect, leave, undo
 from crypto_assets.cli.migrate import migrate
+from crypto_assets.cli.misuse import Misuse
 from crypto_assets.cli.plan import plan
 from crypto_assets.cli.query import query
 from crypto_assets.cli.report import report
@@ -29,7 +30,7 @@ from crypto_assets.settings import SettingsError, load_settings
 
 
 class _StatingErrors(click.Group):
-    """Ends a command with the sentence of an expected error and exit code 1, not with a traceback."""
+    """Ends a command with the sentence of an expected error and exit code 1, or 2 where it was misused."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the command, as click has it; also what click prints itself may meet a full disk."""
@@ -46,12 +47,13 @@ class _StatingErrors(click.Group):
         try:
             return super().invoke(ctx)
         except SettingsError as error:
-            raise click.ClickException(str(error)) from error
+            raise Misuse(str(error)) from error
         except Exception as error:
             # Looked up here, not imported above: most commands need neither package.
-            if _is_expected(error):
-                raise click.ClickException(str(error)) from error
-            raise
+            if not _is_expected(error):
+                raise
+            kind = Misuse if _names_nothing(error) else click.ClickException
+            raise kind(str(error)) from error
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -71,6 +73,13 @@ def _is_expected(error: Exception) -> bool:
     from crypto_assets.exchange.errors import ExchangeError  # noqa: PLC0415 - likewise
 
     return isinstance(error, (DatabaseError, ExchangeError))
+
+
+def _names_nothing(error: Exception) -> bool:
+    from crypto_assets.database.errors import MeansNothing  # noqa: PLC0415 - likewise
+    from crypto_assets.exchange.errors import UnknownSymbol  # noqa: PLC0415 - likewise
+
+    return isinstance(error, (MeansNothing, UnknownSymbol))
 
 
 @click.group(cls=_StatingErrors, context_settings={"help_option_names": ["-h", "--help"]})

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, ProgressColumn, Task, TaskProgressColumn, T
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from crypto_assets.cli.misuse import Misuse
 from crypto_assets.cli.plan import our_time, planned, print_json, print_plan
 from crypto_assets.cli.runs import failures, project_instance, run_job, telling
 from crypto_assets.cli.selection import Selection, choose
@@ -100,7 +101,7 @@ def _came(table: str, figures: dict[str, Any]) -> Iterator[str]:
 def _ask(rows: int) -> None:
     """Raises ClickException unless a person agrees."""
     if not sys.stdin.isatty():
-        raise click.ClickException("There is no terminal to ask at; say --yes to begin without being asked.")
+        raise Misuse("There is no terminal to ask at; say --yes to begin without being asked.")
     if not click.confirm(f"Ask the exchange for {rows:,} candles?", default=True, err=True):
         raise click.ClickException("Nothing was asked for.")
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import click
 
+from crypto_assets.cli.misuse import Misuse
+
 SHIPPED = Path(__file__).resolve().parents[1] / "dagster.yaml"
 """The dagster.yaml of this package, which a checkout has in its root as well."""
 
@@ -25,7 +27,7 @@ def prepare_home() -> Path:
     named = os.environ.get("DAGSTER_HOME")
     if named:
         if not Path(named).is_absolute() or not Path(named).is_dir():
-            raise click.ClickException(f"DAGSTER_HOME is {named!r}; it must be the absolute path of a directory.")
+            raise Misuse(f"DAGSTER_HOME is {named!r}; it must be the absolute path of a directory.")
         return Path(named)
     settings, home = Path("dagster.yaml"), Path(".dagster").absolute()
     try:

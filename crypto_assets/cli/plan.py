@@ -14,6 +14,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from crypto_assets.cli.misuse import Misuse
 from crypto_assets.cli.selection import Selection, choose, selecting
 from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
 from crypto_assets.domain.intervals import format_time, to_milliseconds
@@ -90,7 +91,7 @@ def _symbols(database: Database, settings: Settings, selection: Selection, table
     configured = settings.pairs if market_type is MarketType.SPOT else settings.perps
     if not configured:
         name = "CRYPTO_ASSETS_PAIRS" if market_type is MarketType.SPOT else "CRYPTO_ASSETS_PERPS"
-        raise click.ClickException(f"{table}: no symbol is configured; set {name}, or name some with --symbols.")
+        raise Misuse(f"{table}: no symbol is configured; set {name}, or name some with --symbols.")
     return tracked_now(database, market_type, configured)
 
 

@@ -21,7 +21,7 @@ from crypto_assets.variables import described, mistakes, sources, unknown_names,
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def settings(*, as_json: bool) -> None:
-    """Show every setting, its value and where that is from. Exit code 1 if one cannot be used."""
+    """Show every setting, its value and where that is from. Exit code 2 if one cannot be used."""
     from crypto_assets.cli.show import show_rows  # noqa: PLC0415 - loads pandas
 
     given, wrong = sources(Settings), _mistakes()
@@ -40,7 +40,7 @@ def settings(*, as_json: bool) -> None:
     for sentence in said:
         click.echo(f"Error: {sentence}", err=True)
     if said:
-        sys.exit(1)
+        sys.exit(2)
 
 
 def _mistakes() -> dict[str, str]:

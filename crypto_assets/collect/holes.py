@@ -16,7 +16,7 @@ from typing import Any
 from crypto_assets.collect.plan import pages
 from crypto_assets.collect.symbols import names_meant, symbols_to_collect
 from crypto_assets.database.engines import Database
-from crypto_assets.database.errors import DatabaseError
+from crypto_assets.database.errors import MeansNothing
 from crypto_assets.database.tables import QUALITY
 from crypto_assets.domain.durations import counted, duration
 from crypto_assets.domain.entities import KDATA_TABLES
@@ -141,10 +141,10 @@ def decide_by_name(
 
     `symbols` are names, codes or wildcards, all where there are none; `start` and `end` are dates or times, UTC, whose
     whole partitions are meant. Whoever names none of these collects or leaves what waits for a decision: what was
-    decided with names holds on. Raises DatabaseError for what names nothing, in one sentence, and UnknownSymbol.
+    decided with names holds on. Raises MeansNothing, in one sentence, and UnknownSymbol.
     """
     if table not in KDATA_TABLES:
-        raise DatabaseError(f"{table!r} is no candle table; there are {', '.join(KDATA_TABLES)}.")
+        raise MeansNothing(f"{table!r} is no candle table; there are {', '.join(KDATA_TABLES)}.")
     within = _window(table, start, end)
     market_type = KDATA_TABLES[table][0]
     meant = names_meant(database, market_type, symbols)
@@ -160,9 +160,9 @@ def _window(table: str, start: str, end: str) -> Span:
         first = partition_span(scheme, partition_key(scheme, parse_time(start)))[0] if start else ALWAYS.start
         last = partition_span(scheme, partition_key(scheme, parse_time(end)))[1] if end else ALWAYS.end
     except ValueError as error:
-        raise DatabaseError(str(error)) from None
+        raise MeansNothing(str(error)) from None
     if first >= last:
-        raise DatabaseError(f"The start {start} is after the end {end}; nothing was decided.")
+        raise MeansNothing(f"The start {start} is after the end {end}; nothing was decided.")
     return Span(first, last)
 
 

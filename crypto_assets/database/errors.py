@@ -21,6 +21,10 @@ class DatabaseError(Exception):
     """A database cannot be used as asked; the message is one sentence."""
 
 
+class MeansNothing(DatabaseError):  # noqa: N818 - named after the state, as users read it
+    """What somebody named means nothing that there is, such as a table or a time; nothing was done."""
+
+
 class UnsupportedDatabase(DatabaseError):  # noqa: N818 - named after the state, as users read it
     """The URL names a kind of database, or a form of URL, that this version does not serve."""
 

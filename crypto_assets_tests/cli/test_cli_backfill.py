@@ -245,7 +245,7 @@ def test_no_symbol_no_schema_and_no_bootstrap(project, tmp_path, migrated_direct
     ask = ("--select", MINUTES, "--start", "2023-03-20")
     url = f"sqlite:///{project.directory}"
     none = run_command("plan", *ask, url=url, **variables(project, CRYPTO_ASSETS_PAIRS=""))
-    assert sentence(none) == (
+    assert sentence(none, 2) == (
         f"{MINUTES}: no symbol is configured; set CRYPTO_ASSETS_PAIRS, or name some with --symbols."
     )
     nothing = run_command("plan", *ask, url=f"sqlite:///{tmp_path / 'nothing'}", **variables(project))
@@ -261,4 +261,4 @@ def test_without_a_terminal_nothing_is_begun_unasked(project):
         url=f"sqlite:///{project.directory}",
         **variables(project),
     )
-    assert sentence(result).startswith("There is no terminal to ask at; say --yes")
+    assert sentence(result, 2).startswith("There is no terminal to ask at; say --yes")

@@ -278,7 +278,7 @@ def test_another_environment_s_database_is_refused_and_stays_as_it_is(copied, co
 @pytest.mark.parametrize("command", [["query", TABLE], ["health"], ["migrate"], ["demo"]])
 def test_a_bad_setting_is_one_sentence_without_a_traceback(command):
     result = invoke(*command, CRYPTO_ASSETS_START="soon")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert is_one_sentence(result)
     assert "CRYPTO_ASSETS_START" in result.stderr
 

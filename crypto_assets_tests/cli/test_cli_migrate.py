@@ -33,7 +33,7 @@ def filled(database_url):
 def test_going_back_asks_for_the_environment_s_name(filled, database_url):
     forget_archives(filled)
     before = every_row(filled)
-    assert "There is no terminal to ask at; say --yes" in sentence(run_command(*BACK, url=database_url))
+    assert "There is no terminal to ask at; say --yes" in sentence(run_command(*BACK, url=database_url), 2)
     code, said = type_line("yes", *BACK, url=database_url)
     assert code == 1
     assert "That is not sandbox; nothing was removed." in said

@@ -39,7 +39,7 @@ def test_what_cannot_be_used_is_told_beside_the_rest():
     result = run_command(
         "settings", "--json", url="postgresql://me:hunter2@db:port/x", CRYPTO_ASSETS_STRAT="1", CRYPTO_ASSETS_PAIRS="A"
     )
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "hunter2" not in result.output
     assert len(json.loads(result.stdout)) == len(Settings.model_fields)
     said = result.stderr.splitlines()
