@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from crypto_assets.alerts.webhook import Webhook
+from crypto_assets.composition import resources_of
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.orchestration.alerts.sensor import build_alert_sensor
 from crypto_assets.orchestration.assets.entities import build_asset_asset, build_market_asset
@@ -38,14 +39,6 @@ from crypto_assets.orchestration.jobs.assets import (
 )
 from crypto_assets.orchestration.jobs.decide_holes import decide_holes
 from crypto_assets.orchestration.jobs.rollback import rollback
-from crypto_assets.orchestration.resources import (
-    ArchiveResource,
-    DatabaseResource,
-    ExchangeResource,
-    LedgerResource,
-    ProgressResource,
-    shown_url,
-)
 from crypto_assets.orchestration.sensors.gap_backfill import build_gap_backfill_sensor
 from crypto_assets.orchestration.sensors.new_listings import build_new_listing_sensor
 from crypto_assets.settings import Settings, load_settings
@@ -58,36 +51,7 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*backfill_p
 def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
     """The project's definitions for `settings`; `overrides` replace resources (`exchange`, `database` ...) by name."""
     tracked = {MarketType.SPOT: settings.pairs, MarketType.SWAP: settings.perps}
-    resources: dict[str, Any] = {
-        "exchange": ExchangeResource(
-            environment=settings.environment.value,
-            spot_url=settings.spot_url,
-            futures_url=settings.futures_url,
-            state_directory=str(settings.state_directory),
-            shared_database=shown_url(settings.shared_database),
-            outgoing_address=settings.outgoing_address,
-            weight_reserve=settings.weight_reserve,
-            pages_in_flight=settings.pages_in_flight,
-            close_margin_seconds=settings.close_margin_seconds,
-        ),
-        "archive": ArchiveResource(environment=settings.environment.value, url=settings.archive_url),
-        "database": DatabaseResource(
-            url=shown_url(settings.database_url),
-            environment=settings.environment.value,
-            partitioned_intervals=[interval.value for interval in settings.partitioned_intervals],
-            retention_days=settings.retention_days,
-            history_days=settings.history_days,
-            archive_directory=str(settings.archive_directory),
-            report_file=str(settings.report_file),
-        ),
-        "ledger": LedgerResource(
-            answers=settings.gap_answers,
-            spacing_seconds=settings.gap_spacing.total_seconds(),
-            hole_days=settings.hole_days,
-            agreement_tolerance=settings.agreement_tolerance,
-        ),
-        "progress": ProgressResource(),
-    } | overrides
+    resources = resources_of(settings) | overrides
     refresh_kdata = build_refresh_job(tracked, resources)
     webhook = Webhook(str(settings.alert_webhook.get_secret_value())) if settings.alert_webhook else None
     return dg.Definitions(

@@ -31,10 +31,11 @@ ALLOWED = {
     "alerts": {"domain", "exchange.proxies"},
     "collect": {"domain", "exchange", "frames", "database", "quality"},
     "orchestration": {"domain", "exchange", "frames", "database", "quality", "collect", "alerts", "report"},
-    "definitions": {"domain", "settings", "alerts", "orchestration"},
+    "composition": {"domain", "settings", "exchange", "database", "quality", "orchestration"},
+    "definitions": {"domain", "settings", "alerts", "orchestration", "composition"},
     "cli": {
         *("domain", "settings", "variables", "exchange", "database", "quality", "report", "sandbox"),
-        *("collect", "orchestration", "definitions"),
+        *("collect", "orchestration", "composition", "definitions"),
     },
 }
 DAGSTER = {"orchestration", "definitions", "cli"}

@@ -26,6 +26,7 @@ from crypto_assets.cli.rollback import rollback
 from crypto_assets.cli.selection import selecting
 from crypto_assets.cli.settings import settings
 from crypto_assets.cli.stored import coverage, schema, tables
+from crypto_assets.composition import database_of, policy_of
 from crypto_assets.settings import SettingsError, load_settings
 
 
@@ -179,14 +180,11 @@ def gaps(context: click.Context, only: str | None, uncollected: bool, as_json: b
     from crypto_assets.cli.gaps import gap_rows  # noqa: PLC0415 - loads SQLAlchemy
     from crypto_assets.cli.holes import hint, priced_holes, show_holes  # noqa: PLC0415
     from crypto_assets.cli.show import show_rows  # noqa: PLC0415
-    from crypto_assets.database.engines import open_database  # noqa: PLC0415
-    from crypto_assets.quality.gaps.ledger import Policy  # noqa: PLC0415
 
     settings = load_settings()
-    database = open_database(settings.database_url, settings.environment)
+    database = database_of(settings)
     try:
-        policy = Policy(settings.gap_answers, settings.gap_spacing)
-        rows = gap_rows(database, [only] if only else ["open", "source"], policy, with_evidence=as_json)
+        rows = gap_rows(database, [only] if only else ["open", "source"], policy_of(settings), with_evidence=as_json)
         holes = priced_holes(database, settings)
     finally:
         database.dispose()

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from crypto_assets.cli.completion import SymbolNames, TableName
 from crypto_assets.cli.misuse import Misuse, named, stating_misuse
+from crypto_assets.composition import database_of
 from crypto_assets.domain.intervals import parse_time, to_milliseconds
 from crypto_assets.settings import load_settings
 
@@ -134,10 +135,9 @@ def _show(rows: list[dict[str, Any]], nothing: str, *, as_json: bool) -> None:
 
 @contextmanager
 def _opened() -> Iterator[Database]:
-    from crypto_assets.database.engines import open_database  # noqa: PLC0415
 
     settings = load_settings()
-    database = open_database(settings.database_url, settings.environment)
+    database = database_of(settings)
     try:
         yield database
     finally:

@@ -39,7 +39,6 @@ class SymbolNames(click.ParamType):  # type: ignore[type-arg] # generic in newer
 
 
 def _listed_symbols() -> list[str]:
-    from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
     from crypto_assets.database.errors import DatabaseError  # noqa: PLC0415
     from crypto_assets.database.symbols import ENTITY_TABLES, listed_symbols  # noqa: PLC0415
     from crypto_assets.database.tables import TABLES  # noqa: PLC0415
@@ -47,7 +46,9 @@ def _listed_symbols() -> list[str]:
 
     try:
         settings = load_settings()
-        database = open_database(settings.database_url, settings.environment)
+        from crypto_assets.composition import database_of  # noqa: PLC0415
+
+        database = database_of(settings)
         try:
             with database.connect("crypto_pair") as connection:
                 of_markets = [listed_symbols(connection, TABLES[name]) for name in ENTITY_TABLES[1:]]

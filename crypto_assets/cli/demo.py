@@ -32,7 +32,8 @@ from crypto_assets.cli.history_home import prepare_home
 from crypto_assets.cli.runs import project_instance, run_job, telling
 from crypto_assets.cli.summary import print_summary, summarise
 from crypto_assets.collect.progress import Tell, now_and_then
-from crypto_assets.database.engines import Database, open_database
+from crypto_assets.composition import database_of, resources_of
+from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import entities_called
 from crypto_assets.database.tables import TABLES
 from crypto_assets.definitions import build_definitions
@@ -43,7 +44,7 @@ from crypto_assets.domain.spans import Span, merge
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.venues import venue_of
 from crypto_assets.orchestration.jobs.assets import backfills
-from crypto_assets.orchestration.resources import ExchangeResource, LedgerResource
+from crypto_assets.orchestration.resources import ExchangeResource
 from crypto_assets.sandbox.process import SandboxProcess
 from crypto_assets.settings import Settings
 
@@ -71,7 +72,7 @@ def run_demo(given: Settings, data: Path | None, days: int, *, as_json: bool) ->
             progress=telling([_shown(console, progress, bars)]),
         )
         run_job(definitions, instance, "bootstrap")
-        database = open_database(settings.database_url, settings.environment)
+        database = database_of(settings)
         listed = _listed_spans(database, settings, clock)
         figures: dict[str, list[dict[str, Any]]] = {}
         for table, (market_type, interval) in KDATA_TABLES.items():
@@ -150,7 +151,7 @@ def _dataset_name(data: Path | None) -> str:
 def _confirm_gaps(settings: Settings, database: Database, instance: dg.DagsterInstance) -> None:
     """Asks the exchange about what is missing until it is known to have none."""
     definitions = build_definitions(settings)
-    ledger = LedgerResource(answers=settings.gap_answers, spacing_seconds=settings.gap_spacing.total_seconds())
+    ledger = resources_of(settings)["ledger"]
 
     def carry_out(request: dg.RunRequest) -> None:
         assets = {table: step["config"] for table, step in request.run_config["ops"].items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from crypto_assets.database.engines import open_database
+from crypto_assets.composition import database_of
 from crypto_assets.database.errors import DatabaseError
 from crypto_assets.quality.health import Vital, vitals
 from crypto_assets.settings import Settings
@@ -17,7 +17,7 @@ from crypto_assets.variables import variable
 
 def examine(settings: Settings) -> list[Vital]:
     """The vitals of the environment's database; one that cannot be read fails instead of raising."""
-    database = open_database(settings.database_url, settings.environment)
+    database = database_of(settings)
     try:
         database.check_identity()
         whose = Vital("database", passed=True, figure=f"{settings.environment.value} at {database.location}")

@@ -9,12 +9,12 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
+from crypto_assets.composition import database_of, has_bulk_files, policy_of
 from crypto_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -26,12 +26,8 @@ def priced_holes(database: Database, settings: Settings) -> list[PricedHole]:
     """The long holes of all tables, waiting or decided about, with what collecting them takes."""
     from crypto_assets.cli.plan import our_time  # noqa: PLC0415
     from crypto_assets.collect.holes import all_priced  # noqa: PLC0415 - loads pandas
-    from crypto_assets.exchange.venues import venue_of  # noqa: PLC0415
-    from crypto_assets.quality.gaps.ledger import Policy  # noqa: PLC0415
 
-    policy = Policy(longest_hole=timedelta(days=settings.hole_days))
-    host = venue_of(database.provider).bulk_host(settings.environment, settings.archive_url)
-    return all_priced(database, policy, our_time(), has_archive=host is not None)
+    return all_priced(database, policy_of(settings), our_time(), has_archive=has_bulk_files(settings))
 
 
 def show_holes(holes: list[PricedHole], *, as_json: bool, console: Console) -> None:
@@ -106,15 +102,14 @@ def _decide(table: str, verdict: str, then: str, *, symbols: str, start: str, en
     from crypto_assets.cli.plan import our_time  # noqa: PLC0415
     from crypto_assets.cli.show import show_rows  # noqa: PLC0415 - loads pandas
     from crypto_assets.collect.holes import decide_by_name, priced  # noqa: PLC0415
-    from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
     from crypto_assets.domain.durations import counted  # noqa: PLC0415
     from crypto_assets.exchange.venues import venue_of  # noqa: PLC0415
     from crypto_assets.quality.gaps.deciding import Verdict  # noqa: PLC0415
-    from crypto_assets.quality.gaps.ledger import Policy, our_clock  # noqa: PLC0415
+    from crypto_assets.quality.gaps.ledger import our_clock  # noqa: PLC0415
 
     settings = load_settings()
-    policy = Policy(settings.gap_answers, settings.gap_spacing, timedelta(days=settings.hole_days))
-    database = open_database(settings.database_url, settings.environment)
+    policy = policy_of(settings)
+    database = database_of(settings)
     by = f"crypto-assets gaps {verdict}, {_who()}"
     names = [each.strip() for each in symbols.split(",") if each.strip()]
     try:
@@ -123,9 +118,7 @@ def _decide(table: str, verdict: str, then: str, *, symbols: str, start: str, en
         )
     finally:
         database.dispose()
-    venue = venue_of(database.provider)
-    host = venue.bulk_host(settings.environment, settings.archive_url)
-    shown = priced(changed, venue, our_time(), has_archive=host is not None)
+    shown = priced(changed, venue_of(database.provider), our_time(), has_archive=has_bulk_files(settings))
     if as_json:
         show_rows([hole.as_row() for hole in shown], as_json=True, console=Console())
         return

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from crypto_assets.cli.question import ask
 from crypto_assets.cli.rollback import backup_sentence
+from crypto_assets.composition import database_of
 from crypto_assets.settings import load_settings
 
 if TYPE_CHECKING:
@@ -119,10 +120,9 @@ _UNRECORDED = {"changed": None, "version": None, "seconds": None}
 
 
 def _database() -> Database:
-    from crypto_assets.database.engines import open_database  # noqa: PLC0415
 
     settings = load_settings()
-    return open_database(settings.database_url, settings.environment)
+    return database_of(settings)
 
 
 def _show(rows: list[dict[str, Any]], database: Database, *, as_json: bool) -> None:

@@ -16,9 +16,9 @@ from rich.table import Table
 
 from crypto_assets.cli.misuse import Misuse
 from crypto_assets.cli.selection import Selection, choose, selecting
-from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
+from crypto_assets.composition import database_of, has_bulk_files
+from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import format_time, to_milliseconds
-from crypto_assets.exchange.venues import venue_of
 from crypto_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -50,10 +50,8 @@ def our_time() -> int:
 def planned(settings: Settings, selection: Selection, clock: int, *, only_missing: bool) -> dict[str, Any]:
     """The plan of a selection as a document for JSON. Raises the errors of the database, and UnknownSymbol."""
     from crypto_assets.collect.estimate import plan_table  # noqa: PLC0415 - loads pandas
-    from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
 
-    host = venue_of(PROVIDER).bulk_host(settings.environment, settings.archive_url)
-    database = open_database(settings.database_url, settings.environment)
+    database = database_of(settings)
     try:
         plans = [
             plan_table(
@@ -63,7 +61,7 @@ def planned(settings: Settings, selection: Selection, clock: int, *, only_missin
                 selection.window(KDATA_TABLES[table][1].partition_scheme),
                 clock - round(settings.close_margin_seconds * 1000),
                 only_missing=only_missing,
-                has_archive=host is not None,
+                has_archive=has_bulk_files(settings),
             )
             for table in selection.tables
         ]

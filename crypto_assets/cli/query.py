@@ -13,6 +13,7 @@ import click
 
 from crypto_assets.cli.completion import SymbolNames, TableName
 from crypto_assets.cli.misuse import Misuse, named, stating_misuse
+from crypto_assets.composition import database_of
 from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import parse_time, to_datetime
 from crypto_assets.domain.symbols import Listed
@@ -62,7 +63,6 @@ def query(
     For example cryptopair_1m_kdata or CryptoPair1mKdata; `crypto-assets tables` lists them.
     """
     from crypto_assets.cli.show import chosen_format, show_frame  # noqa: PLC0415
-    from crypto_assets.database.engines import open_database  # noqa: PLC0415
     from crypto_assets.database.queries import query_data  # noqa: PLC0415 - loads pandas
     from crypto_assets.database.tables import find_table  # noqa: PLC0415
 
@@ -71,7 +71,7 @@ def query(
     with stating_misuse():
         found = find_table(table)
         first, last, shown = _moment(start), _moment(end), named("--columns", columns)
-        database = open_database(settings.database_url, settings.environment)
+        database = database_of(settings)
         try:
             meant, ids = (
                 _meant(database, found, named(option, text))

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import orjson
 
+from crypto_assets.composition import database_of
 from crypto_assets.settings import load_settings
 
 
@@ -28,14 +29,13 @@ def report(output: Path | None, *, as_json: bool) -> None:
     Completeness by symbol and month, gaps, quality over time, freshness.
     """
     from crypto_assets.cli.holes import priced_holes  # noqa: PLC0415
-    from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
     from crypto_assets.database.errors import DatabaseNotReady  # noqa: PLC0415
     from crypto_assets.report.figures import Hole, quality_figures  # noqa: PLC0415 - loads pandas
     from crypto_assets.report.page import PageNotWritten, write_page  # noqa: PLC0415
 
     settings = load_settings()
     path = (output or settings.report_file).absolute()
-    database = open_database(settings.database_url, settings.environment)
+    database = database_of(settings)
     try:
         if not database.exists():
             raise DatabaseNotReady(f"There is no database at {database.location}; run crypto-assets migrate.")

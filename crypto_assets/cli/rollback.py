@@ -14,6 +14,7 @@ from rich.console import Console
 
 from crypto_assets.cli.misuse import stating_misuse
 from crypto_assets.cli.question import ask
+from crypto_assets.composition import database_of
 from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import parse_time, to_datetime
 from crypto_assets.settings import load_settings
@@ -147,10 +148,9 @@ def _show(database: Database, rows: dict[str, int], said: str, head: dict[str, A
 
 @contextmanager
 def _opened() -> Iterator[Database]:
-    from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
 
     settings = load_settings()
-    database = open_database(settings.database_url, settings.environment)
+    database = database_of(settings)
     try:
         yield database
     finally:

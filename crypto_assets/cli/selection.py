@@ -13,6 +13,7 @@ import click
 
 from crypto_assets.cli.completion import SymbolNames, TableName
 from crypto_assets.cli.misuse import Misuse, named, stating_misuse
+from crypto_assets.composition import database_of
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import (
     MINUTE_MS,
@@ -119,10 +120,9 @@ def _by_market(
     """
     if texts is None:
         return None
-    from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
 
     markets = dict.fromkeys(KDATA_TABLES[table][0] for table in tables)
-    database = open_database(settings.database_url, settings.environment)
+    database = database_of(settings)
     try:
         found = {market_type: _meant(database, market_type, texts) for market_type in markets}
     finally:

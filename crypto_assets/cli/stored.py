@@ -15,6 +15,7 @@ from rich.console import Console
 
 from crypto_assets.cli.completion import SymbolNames, TableName
 from crypto_assets.cli.misuse import Misuse, named, stating_misuse
+from crypto_assets.composition import database_of
 from crypto_assets.domain.entities import KDATA_TABLES, class_name
 from crypto_assets.domain.symbols import find_listed
 from crypto_assets.settings import load_settings
@@ -132,10 +133,9 @@ def _show(rows: list[dict[str, Any]], *, as_json: bool) -> None:
 
 
 def _in_database(find: Callable[[Database], _Result]) -> _Result:
-    from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
 
     settings = load_settings()
-    database = open_database(settings.database_url, settings.environment)
+    database = database_of(settings)
     try:
         return find(database)
     finally:
