@@ -6,7 +6,7 @@ Called by the command.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -39,7 +39,8 @@ def report(output: Path | None, *, as_json: bool) -> None:
     try:
         if not database.exists():
             raise DatabaseNotReady(f"There is no database at {database.location}; run crypto-assets migrate.")
-        figures = quality_figures(database, datetime.now(UTC))
+        margin = timedelta(seconds=settings.close_margin_seconds)
+        figures = quality_figures(database, datetime.now(UTC), margin)
         if figures.tables:
             holes = priced_holes(database, settings)
             figures = replace(figures, holes=tuple(Hole(**hole.as_row()) for hole in holes))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.metadata import version
 
 from sqlalchemy import Connection, case, func, select
@@ -95,9 +95,10 @@ class Figures:
     """Long holes between collected partitions, which whoever makes the page has priced."""
 
 
-def quality_figures(database: Database, now: datetime) -> Figures:
+def quality_figures(database: Database, now: datetime, margin: timedelta = timedelta()) -> Figures:
     """The figures at `now` (aware). A database that was never migrated has none; that is no error.
 
+    A candle is late once it closed longer ago than the `margin`, before which no run asks for it.
     Raises DatabaseError where it cannot be read, holds another environment's data or stands at another revision.
     """
     database.check_identity()
@@ -118,7 +119,7 @@ def quality_figures(database: Database, now: datetime) -> Figures:
             scores=tuple(scores(connection, database.provider)),
             low_scores=tuple(low_scores(connection, database.provider, names)),
         )
-    return replace(figures, freshness=tuple(freshness(database, tables, listed, now)))
+    return replace(figures, freshness=tuple(freshness(database, tables, listed, now, margin)))
 
 
 def _totals(tables: Mapping[str, Mapping[str, Iterable[Month]]], gaps: Mapping[str, int]) -> Totals:

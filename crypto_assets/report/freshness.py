@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from crypto_assets.database.engines import Database
@@ -27,9 +27,9 @@ class Listed(NamedTuple):
 class Freshness:
     """One symbol's newest candle of one table.
 
-    `newest` is its open time (naive UTC), None where nothing is stored. `lacking` counts the candles that have closed
-    since, up to the symbol's end where it has one in the past (`ended`); `behind_ms` is the time since the end of the
-    newest one, 0 where none is lacking.
+    `newest` is its open time (naive UTC), None where nothing is stored. `lacking` counts the final candles since, up to
+    the symbol's end where it has one in the past (`ended`); `behind_ms` is the time since the end of the newest one, 0
+    where none is lacking.
     """
 
     table: str
@@ -42,20 +42,29 @@ class Freshness:
 
 
 def freshness(
-    database: Database, collected: Mapping[str, Iterable[str]], listed: Mapping[str, Listed], now: datetime
+    database: Database,
+    collected: Mapping[str, Iterable[str]],
+    listed: Mapping[str, Listed],
+    now: datetime,
+    margin: timedelta,
 ) -> list[Freshness]:
-    """The freshness of every collected entity, by table: one lookup by key for each."""
+    """The freshness of every collected entity, by table: one lookup by key for each.
+
+    Final is a candle a `margin` after its close: before that no run asks for it.
+    """
     found = []
     for table, entities in collected.items():
         newest: dict[str, datetime] = {}
         if database.revision(database.unit(table)) is not None:
             frame = latest_candles(table, database)
             newest = dict(zip(frame["entity_id"], (each.to_pydatetime() for each in frame["timestamp"]), strict=True))
-        found += [_of(table, each, newest.get(each), listed.get(each), now) for each in sorted(entities)]
+        found += [_of(table, each, newest.get(each), listed.get(each), now, margin) for each in sorted(entities)]
     return found
 
 
-def _of(table: str, entity_id: str, newest: datetime | None, listed: Listed | None, now: datetime) -> Freshness:
+def _of(
+    table: str, entity_id: str, newest: datetime | None, listed: Listed | None, now: datetime, margin: timedelta
+) -> Freshness:
     interval = KDATA_TABLES[table][1]
     clock = to_milliseconds(now)
     end = listed.end if listed is not None else None
@@ -65,7 +74,8 @@ def _of(table: str, entity_id: str, newest: datetime | None, listed: Listed | No
         until = clock if ended is None else to_milliseconds(ended)
         reached = to_milliseconds(newest) + interval.milliseconds
         # The last candle of a symbol that ended was cut short, not left open.
-        closed = interval.closed_before(until) if ended is None else interval.ceil(until)
+        settled = until - margin // timedelta(milliseconds=1)
+        closed = interval.closed_before(settled) if ended is None else interval.ceil(until)
         lacking = interval.count(reached, closed)
         behind = until - reached if lacking else 0
     name = entity_id if listed is None else listed.name

@@ -7,7 +7,7 @@ import pytest
 
 from crypto_assets.domain.environments import Environment
 from crypto_assets.orchestration.assets.report import crypto_quality_report
-from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResource, LedgerResource
+from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResource, ExchangeResource, LedgerResource
 from crypto_assets.settings import Settings
 
 
@@ -22,7 +22,12 @@ def materialized(settings, report_file):
     )
     return dg.materialize(
         [crypto_quality_report],
-        resources={"database": database, "ledger": LedgerResource(), "archive": ArchiveResource(environment="sandbox")},
+        resources={
+            "database": database,
+            "ledger": LedgerResource(),
+            "archive": ArchiveResource(environment="sandbox"),
+            "exchange": ExchangeResource(environment="sandbox"),
+        },
         instance=dg.DagsterInstance.ephemeral(),
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         raise_on_error=False,

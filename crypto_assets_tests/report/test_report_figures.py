@@ -87,6 +87,15 @@ def test_gaps_scores_and_resets_are_told_newest_first_and_repaired_gaps_last(exa
     assert (reset.entity_id, reset.at, reset.now) == (ETH, at("2023-03-30 06:00"), "2023-03-30T00:00:00")
 
 
+@pytest.mark.parametrize(("since_close", "lacking"), [(14, 2), (15, 3)])
+def test_a_candle_is_not_late_before_it_is_final(any_database, since_close, lacking):
+    store_example(any_database)
+    now = NOW.replace(minute=0, second=since_close)  # of the example's three hours the last has just closed
+    figures = quality_figures(any_database, now, timedelta(seconds=15))
+    (eth,) = (each for each in figures.freshness if each.entity_id == ETH)
+    assert eth.lacking == lacking
+
+
 def test_a_symbol_that_left_is_judged_by_its_end(any_database):
     store_example(any_database)
     pair = TABLES["crypto_pair"]

@@ -6,7 +6,7 @@ What it shows belongs to `report`. Called by `definitions`.
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -15,7 +15,7 @@ from crypto_assets.collect.holes import all_priced
 from crypto_assets.domain.intervals import to_milliseconds
 from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import stating_user_errors
-from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResource, LedgerResource
+from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResource, ExchangeResource, LedgerResource
 from crypto_assets.quality.gaps.deciding import WAITING
 
 
@@ -28,7 +28,7 @@ from crypto_assets.quality.gaps.deciding import WAITING
     code_version="1",
 )
 def crypto_quality_report(
-    database: DatabaseResource, ledger: LedgerResource, archive: ArchiveResource
+    database: DatabaseResource, ledger: LedgerResource, archive: ArchiveResource, exchange: ExchangeResource
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The figures of now, written where the resource says."""
     from crypto_assets.report.figures import Hole, quality_figures  # noqa: PLC0415 - only this asset needs them
@@ -36,7 +36,8 @@ def crypto_quality_report(
 
     path = Path(database.report_file).absolute()
     with stating_user_errors(), database.open() as opened:
-        figures = quality_figures(opened, datetime.now(UTC))
+        margin = timedelta(seconds=exchange.close_margin_seconds)
+        figures = quality_figures(opened, datetime.now(UTC), margin)
         if figures.tables:
             clock = to_milliseconds(ledger.now())
             holes = all_priced(opened, ledger.policy, clock, has_archive=archive.is_there)
