@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from crypto_assets.collect.outcome import Symbol
-from crypto_assets.collect.plan import Asking, plan
+from crypto_assets.collect.plan import Plan, plan
 from crypto_assets.collect.symbols import symbols_to_collect
 from crypto_assets.database.care.sizes import table_bytes
 from crypto_assets.database.engines import Database
@@ -121,13 +121,20 @@ def plan_table(
     for part in in_parts([symbol.entity_id for symbol in chosen], interval.partition_scheme, window):
         with database.connect(table) as connection:
             holdings = Holdings(connection, table, part)
-            askings = plan(holdings, window, clock, only_missing=only_missing, spans=None)
-            unread = {each: asking.due for each, asking in askings.items() if asking.missing is None}
-            missing = {each: asking.missing or [] for each, asking in askings.items()} | holdings.missing(unread)
+            backfills = plan(holdings, window, clock, only_missing=only_missing, spans=None)
+            unread = {each: whole.askable for each, whole in backfills.items() if whole.missing is None}
+            missing = {each: list(known.missing or ()) for each, known in backfills.items()} | holdings.missing(unread)
             source = holdings.source_gaps
         plans += [
             _plan(
-                venue, table, symbol, askings[symbol.entity_id], missing[symbol.entity_id], source, clock, has_archive
+                venue,
+                table,
+                symbol,
+                backfills[symbol.entity_id],
+                missing[symbol.entity_id],
+                source,
+                clock,
+                has_archive,
             )
             for symbol in chosen[len(plans) : len(plans) + len(part)]
         ]
@@ -138,7 +145,7 @@ def _plan(
     venue: Venue,
     table: str,
     symbol: Symbol,
-    asking: Asking,
+    backfill: Plan,
     missing: list[Span],
     source_gaps: Mapping[str, list[Span]],
     clock: int,
@@ -150,16 +157,15 @@ def _plan(
     def count(spans: Sequence[Span]) -> int:
         return sum(interval.count(*span) for span in spans)
 
-    asked = asking.fetches(interval)
-    files = asking.in_archive(venue, (market_type, symbol.exchange_id, interval), clock) if has_archive else []
+    files = backfill.in_archive(venue, market_type, symbol.exchange_id, clock) if has_archive else []
     return SymbolPlan(
         symbol=symbol.name,
-        owed=count(asking.due),
-        stored=count(subtract(asking.due, missing)),
+        owed=count(backfill.askable),
+        stored=count(subtract(backfill.askable, missing)),
         absent=count(absent),
-        rows=asking.rows(interval),
-        new_rows=count(intersect(asked, missing)),
-        requests=asking.requests(interval, clock, venue.page_rows[market_type], files),
+        rows=backfill.rows,
+        new_rows=count(intersect(backfill.fetches, missing)),
+        requests=backfill.requests(clock, venue.page_rows[market_type], files),
         archived_rows=count(files),
         archive_files=len(files),
         listing_known=symbol.is_listing_known,

@@ -1,7 +1,7 @@
-"""What comes of asking for candles: pages of REST and files of the archive, and how they are cut for storing.
+"""Candles as they are fetched: pages of REST and bulk files, and how they are cut for storing. No Dagster here.
 
-Here belongs what each of them said. Which of them is asked for what belongs to `collect.span_reader`; what is fit to
-store is judged by `collect.judge`, stored by `collect.candles`. Called by all three. No Dagster here.
+Here belongs what came, as it came. `collect.span_reader` decides which source is asked for what, `collect.judge` what
+is fit to store, and `collect.candles` stores it. Called by all three.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -31,33 +31,40 @@ from crypto_assets.quality.gaps.ledger import Answer
 _log = logging.getLogger(__name__)
 
 
-@dataclass
-class Window:
-    """A span that REST was asked for, and what it said. `lacked_by` are files that lack candles of it."""
+@dataclass(eq=False)
+class RestRequest:
+    """A span that REST is asked for, page by page, and what has come so far. Only `SpanReader` changes it.
+
+    `received` counts the candles of the span, `digest` is of all that came. `lacked_by` names the bulk files that
+    cover the span and lack candles of it.
+    """
 
     span: Span
     lacked_by: tuple[str, ...] = ()
     received: int = 0
-    refused: int = 0
-    said: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+    digest: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
 
-    def answer(self, at: datetime, clock: datetime) -> Answer:
-        """The same as the ledger takes it."""
-        return Answer(self.span, at, clock, self.received, self.said.hexdigest(), self.refused, self.lacked_by)
+    def answer(self, refused: int, at: datetime, clock: datetime) -> Answer:
+        """The evidence for the gap ledger; `refused` of the candles did not keep the contract."""
+        return Answer(self.span, at, clock, self.received, self.digest.hexdigest(), refused, self.lacked_by)
 
 
-@dataclass
+@dataclass(frozen=True)
 class RestRows:
     """Candles that REST gave: a page, or several in a row. `strays` came with them, and were not asked for."""
 
-    window: Window
+    request: RestRequest
     rows: RawPage
     strays: RawPage = field(default_factory=list)
 
     @property
     def newest(self) -> int:
-        """The latest open time."""
+        """The latest open time in ms UTC."""
         return max((int(row[0]) for row in self.rows), default=0)
+
+    def followed_by(self, later: RestRows) -> RestRows:
+        """These and the next ones of the same request: they are parsed at once, which costs less."""
+        return RestRows(self.request, self.rows + later.rows, self.strays + later.strays)
 
     def frame(self) -> pd.DataFrame:
         """The candles as they came, `row` their position."""
@@ -68,22 +75,22 @@ class RestRows:
         return [self.rows[position] for position in positions]
 
 
-@dataclass
+@dataclass(frozen=True)
 class FileRows:
-    """Candles of a file of the archive: all of them, or those of `spans`, and none of the days that are `disputed`."""
+    """Candles of a bulk file: all of them, or those of `spans`, and none of the days that are `disputed`."""
 
     candles: BulkCandles
     spans: Sequence[Span] | None = None
-    disputed: list[Span] = field(default_factory=list)
+    disputed: tuple[Span, ...] = ()
 
     @property
     def file(self) -> BulkFile:
         """The file."""
         return self.candles.file
 
-    def dispute(self, days: Iterable[Span]) -> None:
-        """Another publication has other candles of these days."""
-        self.disputed = sorted({*self.disputed, *days})
+    def without(self, days: Iterable[Span]) -> FileRows:
+        """The same file, of which these days are disputed too: another publication has other candles of them."""
+        return replace(self, disputed=tuple(sorted({*self.disputed, *days})))
 
     @property
     def newest(self) -> int:
@@ -117,7 +124,7 @@ class FileRows:
         }
 
 
-Delivery: TypeAlias = RestRows | FileRows
+Fetched: TypeAlias = RestRows | FileRows
 
 
 def _opens_in(times: npt.NDArray[np.int64], spans: Iterable[Span]) -> npt.NDArray[np.bool_]:
@@ -191,21 +198,21 @@ class ArchiveInUse:
         return candles
 
 
-def batches(deliveries: Iterable[Delivery], tail: int) -> Iterator[list[Delivery]]:
-    """Each delivery, as what is stored in one go; from the candle that opens at `tail` on, all that is left.
+def batches(fetched: Iterable[Fetched], tail: int) -> Iterator[list[Fetched]]:
+    """What is fetched, cut into what is stored in one transaction: a page or a file each.
 
-    What came before an error of the exchange is given first, so that it is stored.
+    All that comes from the candle on that opens at `tail` is one batch. What came before an error of the exchange is
+    given first, so that it is stored.
     """
-    batch: list[Delivery] = []
+    batch: list[Fetched] = []
     try:
-        for delivery in deliveries:
-            newest, last = delivery.newest, batch[-1] if batch else None
-            if isinstance(delivery, RestRows) and isinstance(last, RestRows) and last.window is delivery.window:
-                last.rows = last.rows + delivery.rows  # parsed at once, which costs less
-                last.strays = last.strays + delivery.strays
+        for rows in fetched:
+            last = batch[-1] if batch else None
+            if isinstance(rows, RestRows) and isinstance(last, RestRows) and last.request is rows.request:
+                batch[-1] = last.followed_by(rows)
             else:
-                batch.append(delivery)
-            if newest < tail:
+                batch.append(rows)
+            if rows.newest < tail:
                 yield batch
                 batch = []
     except ExchangeError:

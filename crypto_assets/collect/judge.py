@@ -1,12 +1,13 @@
-"""Deliveries on their way into a table: parsed, judged, in order, derived; batch after batch of one series.
+"""Fetched candles on their way into a table: parsed, judged, in order, derived; batch after batch of one series.
 
-Here belongs what a batch remembers of those before it, what stands in for a candle that a delivery spoilt or left out
-and that is stored, and from where to where stored candles around a span are to be replaced. What the rules are belongs
+Here belongs what a batch remembers of those before it, what stands in for a candle that is stored and came spoilt or
+not at all, and from where to where stored candles around a span are to be replaced. What the rules are belongs
 to `frames`, storing to `collect.candles`, which calls this. No Dagster here. Times are milliseconds UTC.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from crypto_assets.collect.fetch import Delivery, FileRows, RestRows
+from crypto_assets.collect.fetch import Fetched, FileRows, RestRequest, RestRows
 from crypto_assets.collect.publications import conflicts, days_that_differ
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
@@ -35,22 +36,24 @@ Stored: TypeAlias = Callable[[Span], pd.DataFrame]
 class Judged:
     """The candles that keep the contract (`archived`: whether from a file), and those of the span that do not.
 
-    `spoilt` are grid points before the span that a refused candle lies on or after, `newest` is the latest open time of
-    all.
+    `refused` counts what each request to REST sent in vain. `spoilt` are grid points before the span that a refused
+    candle lies on or after, `newest` is the latest open time of all.
     """
 
-    deliveries: Sequence[Delivery]
+    fetched: Sequence[Fetched]
     kept: pd.DataFrame
     rejections: list[Rejection]
+    refused: Counter[RestRequest]
     spoilt: set[int]
     newest: int
 
     def __add__(self, later: Judged) -> Judged:
         """Both as one; where a candle is in both, that of `later` counts."""
         return Judged(
-            [*self.deliveries, *later.deliveries],
+            [*self.fetched, *later.fetched],
             pd.concat([self.kept, later.kept], ignore_index=True),
             self.rejections + later.rejections,
+            self.refused + later.refused,
             self.spoilt | later.spoilt,
             max(self.newest, later.newest),
         )
@@ -60,19 +63,20 @@ class Judged:
 class Batch:
     """Candles to write, with their derived columns, and what of the span they came from.
 
-    Among the candles are stored ones that did not come: what they derive from may have changed. `delivered` are the
-    open times of the candles of the span that came, `archived` whether each is from a file, `files` the deliveries from
-    the archive, `conflicts` where these say something else than what is to be written. Candles that open before `since`
-    are not to be written: they are stored as they came.
+    Among the candles are stored ones that did not come: what they derive from may have changed. `received` are the
+    open times of the candles of the span that came, `archived` whether each is from a file, `files` the bulk files,
+    `conflicts` where these say something else than what is to be written. Candles that open before `since` are not to
+    be written: they are stored as they came. `is_first` says whether no batch of the span came before.
     """
 
     candles: pd.DataFrame
-    delivered: np.ndarray[Any, np.dtype[np.int64]]
+    received: np.ndarray[Any, np.dtype[np.int64]]
     archived: np.ndarray[Any, np.dtype[np.bool_]]
     rejections: list[Rejection]
     files: list[FileRows]
     conflicts: list[Conflict]
     since: int
+    is_first: bool = False
     lacks_context: bool = False
     """Whether a candle before the span was refused and is not stored: those after it look back at nothing."""
 
@@ -91,42 +95,39 @@ class JudgedCandles:
         self._since = span.start
         self._stored_before = parse_candles([])
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether there was a batch."""
-        return self._seen is not None
-
-    def judge(self, deliveries: Sequence[Delivery]) -> Judged:
-        """The candles of these deliveries, at least one, by the contract. Counts what REST sent in vain."""
-        frames = [delivery.frame() for delivery in deliveries]
+    def judge(self, fetched: Sequence[Fetched]) -> Judged:
+        """What was fetched, at least one page or file, by the contract."""
+        frames = [rows.frame() for rows in fetched]
         parsed = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
-        # Judged before duplicates are dropped: a broken delivery must not displace a good one.
+        # Judged before duplicates are dropped: a broken candle must not displace a good one.
         verdict = judge_candles(parsed, self._interval)
         reasons = verdict.reasons | _contradicted(verdict.kept, frames)
         kept = verdict.kept.drop(index=[label for label in reasons if label not in verdict.reasons])
-        newest = max(delivery.newest for delivery in deliveries)
-        strays = _strays(deliveries)
+        newest = max(rows.newest for rows in fetched)
+        rejections, in_vain = _strays(fetched)
         if not reasons:
-            return Judged(deliveries, kept, strays, set(), newest)
+            return Judged(fetched, kept, rejections, in_vain, set(), newest)
         refused = parsed.loc[sorted(reasons), ["open_time", "row"]]
         spoilt = {self._interval.floor(time) for time in refused["open_time"] if time < self._span.start}
         refused = refused[refused["open_time"].between(*self._span, inclusive="left")]
-        rejections = strays
         start = 0
-        for delivery, frame in zip(deliveries, frames, strict=True):
+        for rows, frame in zip(fetched, frames, strict=True):
             of_this = refused.loc[start : start + len(frame) - 1]
             start += len(frame)
-            rows = delivery.raw(of_this["row"].tolist()) if len(of_this) else []
-            rejections += [Rejection(row, reasons[at]) for row, at in zip(rows, of_this.index, strict=True)]
-            if isinstance(delivery, RestRows):
-                delivery.window.refused += len(of_this)
-        return Judged(deliveries, kept, rejections, spoilt, newest)
+            raw = rows.raw(of_this["row"].tolist()) if len(of_this) else []
+            rejections += [Rejection(row, reasons[at]) for row, at in zip(raw, of_this.index, strict=True)]
+            if isinstance(rows, RestRows):
+                in_vain[rows.request] += len(of_this)
+        return Judged(fetched, kept, rejections, in_vain, spoilt, newest)
 
-    def compare_with_stored(self, deliveries: Iterable[Delivery]) -> None:
-        """Disputes the days of files that have other candles than are stored: REST says which of them are right."""
-        for each in deliveries:
-            if isinstance(each, FileRows):
-                each.dispute(days_that_differ(each.whole(), self._stored(each.file.span)))
+    def undisputed(self, fetched: Iterable[Fetched]) -> list[Fetched]:
+        """The same, files without the days of which other candles are stored: REST says which of them are right."""
+        return [
+            rows.without(days_that_differ(rows.whole(), self._stored(rows.file.span)))
+            if isinstance(rows, FileRows)
+            else rows
+            for rows in fetched
+        ]
 
     def lacking(self, judged: Judged | None = None) -> npt.NDArray[np.int64]:
         """The candles of the span, by open time, that did not come up to the newest of `judged`, or to the span's end.
@@ -138,25 +139,34 @@ class JudgedCandles:
         grid = np.arange(self._interval.ceil(max(self._reached, self._span.start)), end, step)
         return grid if judged is None else grid[~np.isin(grid, judged.kept["open_time"].to_numpy())]
 
-    def follow(self, judged: Judged) -> Batch:
-        """The next batch: each candle once, in order."""
+    def derive(self, judged: Judged) -> Batch:
+        """The next batch: each candle once, in order, with its derived columns."""
         kept = in_order(judged.kept, after=self._seen)
-        if not self.has_begun:
+        is_first = self._seen is None
+        if is_first:
             self._recall()
         start, self._seen = self._reached, max(self._seen or 0, judged.newest)
         self._compare(kept)
         times, archived = kept["open_time"].to_numpy(), kept["archived"].to_numpy()
         inside = slice(*times.searchsorted(self._span))
         derived = self._derived(kept, Span(start, self._reached))
-        files = [delivery for delivery in judged.deliveries if isinstance(delivery, FileRows)]
+        files = [rows for rows in judged.fetched if isinstance(rows, FileRows)]
         lacks_context = not judged.spoilt.issubset(derived["open_time"])
         disputed = [conflict for file in files for conflict in conflicts(file, kept, self._interval)]
         return Batch(
-            derived, times[inside], archived[inside], judged.rejections, files, disputed, self._since, lacks_context
+            derived,
+            times[inside],
+            archived[inside],
+            judged.rejections,
+            files,
+            disputed,
+            self._since,
+            is_first,
+            lacks_context,
         )
 
-    def finish(self) -> Batch:
-        """What comes of the rest of the context, in which the exchange had nothing more."""
+    def derive_rest(self) -> Batch:
+        """The last batch: stored candles of the rest of the context, in which the exchange had nothing more."""
         start, self._seen = self._reached, self._context.end
         none = parse_candles([])
         derived = self._derived(none, Span(start, self._context.end))
@@ -201,18 +211,19 @@ class JudgedCandles:
         return derived
 
 
-def _strays(deliveries: Sequence[Delivery]) -> list[Rejection]:
-    """What came without having been asked for. Counts it as sent in vain."""
+def _strays(fetched: Sequence[Fetched]) -> tuple[list[Rejection], Counter[RestRequest]]:
+    """What came without having been asked for, and how much of it in answer to which request."""
     strays: list[Rejection] = []
-    for delivery in deliveries:
-        if isinstance(delivery, RestRows):
-            delivery.window.refused += len(delivery.strays)
-            strays += [Rejection(row, [_STRAY]) for row in delivery.strays]
-    return strays
+    in_vain = Counter[RestRequest]()
+    for rows in fetched:
+        if isinstance(rows, RestRows):
+            in_vain[rows.request] += len(rows.strays)
+            strays += [Rejection(row, [_STRAY]) for row in rows.strays]
+    return strays, in_vain
 
 
 def _contradicted(kept: pd.DataFrame, frames: Sequence[pd.DataFrame]) -> dict[int, list[str]]:
-    """By label, candles that come again in the same delivery with other numbers: the last one is taken."""
+    """By label, candles that come again in the same page or file with other numbers: the last one is taken."""
     contradicted: dict[int, list[str]] = {}
     start = 0
     for frame in frames:

@@ -1,13 +1,13 @@
-"""What a collection asks the exchange for, decided from what is stored, owed and known to be lacking. No Dagster here.
+"""Backfill plans: what to ask the exchange for, decided from what is stored, owed and known to be lacking.
 
-Called by `collect.candles`, which asks and keeps here what came of it, and by `collect.estimate`.
+A plan is a value. It is made here alone, and nobody changes it. What came of it is an `Outcome` (`collect.outcome`).
+Called by `collect.candles`, which carries plans out, and by `collect.estimate`, which only shows them. No Dagster here.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, partition_keys, partition_span
@@ -16,98 +16,103 @@ from crypto_assets.exchange.venue import Venue
 from crypto_assets.frames.candles import LOOKBACK
 from crypto_assets.quality.gaps.coverage import askable
 from crypto_assets.quality.gaps.holdings import Holdings
-from crypto_assets.quality.gaps.ledger import Answer
-from crypto_assets.quality.verification.partitions import Look
 
 
-@dataclass
-class Asking:
-    """What is asked of one symbol, and what came of it.
+@dataclass(frozen=True)
+class Plan:
+    """What to ask for of one symbol, and why. Spans are in order of time.
 
-    `due` is all that can be asked for in the window, `spans` what is asked for. `altered` are partitions that are not
-    as they were verified: what they were is not forgotten before they are verified anew, or a run that is killed would
-    make ours what somebody else wrote. `suspects` are those of which candles are missing: when these came, the rest
-    must be as it was. `around` are those outside the window in which stored candles may be replaced by what comes with
-    it, or look back at such ones, `rewritten` those in which candles were. `missing` is what has no candle, where it
-    was looked for: not where all is asked for anyway. `asked` is all that was asked for so far, `delivered` how many
-    candles came from which source by partition, `files` the periods of the archive's files among these.
+    - `window`: the time span of the run, whole partitions; `partitions` are their keys.
+    - `askable`: what the exchange can have of the window. The symbol was listed, and the candles have closed.
+    - `spans`: what to ask for, a part of `askable`.
+    - `missing`: what has no stored candle. None where nobody looked, because all of `askable` is asked for anyway.
+    - `altered`: partitions that differ from what was verified, and no run of ours wrote that. They stay marked until
+      they are verified again. If a killed run took the mark away, somebody else's rows would pass for ours.
+    - `suspects`: altered partitions that lack candles. When these have come, the rest must be as it was verified.
+    - `neighbours`: stored partitions beside the window. A run may rewrite candles there, because they look back at
+      candles of the window or of its context.
     """
 
+    interval: Interval
     window: Span
-    partitions: list[str]
-    due: list[Span]
-    spans: list[Span]
-    altered: set[str]
-    suspects: set[str]
-    around: list[str]
-    missing: list[Span] | None = None
-    answers: list[Answer] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
-    asked: list[Span] = field(default_factory=list)
-    delivered: dict[str, Counter[str]] = field(default_factory=dict)
-    files: set[str] = field(default_factory=set)
-    rewritten: set[str] = field(default_factory=set)
+    partitions: tuple[str, ...]
+    askable: tuple[Span, ...]
+    spans: tuple[Span, ...]
+    missing: tuple[Span, ...] | None = None
+    altered: frozenset[str] = frozenset()
+    suspects: frozenset[str] = frozenset()
+    neighbours: tuple[str, ...] = ()
 
-    def asked_whole(self, interval: Interval) -> list[str]:
-        """The partitions of which all was asked for that can be."""
-        unasked = SpanIndex(subtract(self.due, self.asked))
-        return [key for key in self.partitions if not unasked.touches(_span(interval, key))]
+    def whole(self, partitions: Collection[str]) -> Plan:
+        """The plan that asks for all of these partitions, whatever is stored of them."""
+        spans = intersect(self.askable, (_span(self.interval, key) for key in partitions))
+        return replace(self, spans=tuple(spans), suspects=frozenset())
 
-    def ask_whole(self, interval: Interval, partitions: Sequence[str]) -> None:
-        """Asks for all of these partitions next, and suspects nothing any more."""
-        self.spans = intersect(self.due, (_span(interval, key) for key in partitions))
-        self.suspects = set()
-        for key in partitions:
-            self.delivered.pop(key, None)
+    def completed_by(self, asked: Sequence[Span]) -> list[str]:
+        """The partitions of which all that is askable lies in `asked`."""
+        unasked = SpanIndex(subtract(self.askable, asked))
+        return [key for key in self.partitions if not unasked.touches(_span(self.interval, key))]
 
-    def fetches(self, interval: Interval) -> list[Span]:
-        """The spans, those closer than their common context as one: asking twice would cost more than it saves."""
-        return joined(self.spans, 2 * reach(interval))
+    @property
+    def fetches(self) -> list[Span]:
+        """The spans as they are fetched. Those closer than their common context are one: two would cost more."""
+        return joined(self.spans, 2 * reach(self.interval))
 
-    def rows(self, interval: Interval) -> int:
-        """How many candles these hold."""
-        return sum(interval.count(*span) for span in self.fetches(interval))
+    @property
+    def rows(self) -> int:
+        """How many candles the fetches hold."""
+        return sum(self.interval.count(*span) for span in self.fetches)
 
-    def in_archive(self, venue: Venue, series: tuple[MarketType, str, Interval], clock: int) -> list[Span]:
-        """What of it lies in files that the exchange's archive can be expected to have."""
-        return [file.span for span in self.fetches(series[2]) for file in venue.bulk_files(*series, span, clock)]
+    def in_archive(self, venue: Venue, market_type: MarketType, exchange_id: str, clock: int) -> list[Span]:
+        """The parts of the fetches that the exchange's bulk files can be expected to hold at its `clock`."""
+        series = market_type, exchange_id, self.interval
+        return [file.span for span in self.fetches for file in venue.bulk_files(*series, span, clock)]
 
-    def requests(self, interval: Interval, clock: int, page_rows: int, elsewhere: Sequence[Span] = ()) -> int:
-        """How many pages of so many candles these take, with what is fetched around them, less what is `elsewhere`."""
-        return pages(self.fetches(interval), interval, clock, page_rows, elsewhere)
+    def requests(self, clock: int, page_rows: int, elsewhere: Sequence[Span] = ()) -> int:
+        """How many pages of `page_rows` candles the fetches and their context take, less what is `elsewhere`."""
+        return pages(self.fetches, self.interval, clock, page_rows, elsewhere)
 
 
 def plan(
     holdings: Holdings, window: Span, clock: int, *, only_missing: bool, spans: Mapping[str, Sequence[Span]] | None
-) -> dict[str, Asking]:
-    """What to ask for of each entity in `window` (whole partitions) at the exchange's `clock`.
+) -> dict[str, Plan]:
+    """The plan of each entity for `window` (whole partitions) at the exchange's `clock`, by entity id.
 
-    As `CandleCollector.plan` says; `spans` are by entity id.
+    `only_missing` and `spans`, which are by entity id here, are explained by `CandleCollector.plan`.
     """
     interval, scheme = holdings.interval, holdings.interval.partition_scheme
-    partitions = partition_keys(scheme, window.start, window.end)
+    partitions = tuple(partition_keys(scheme, window.start, window.end))
     # The context after the window may be replaced, and then what looks back at that is derived anew.
     sides = (max(0, window.start - reach(interval)), window.start), (window.end, window.end + 2 * reach(interval))
     outside = [holdings.covered(partition_keys(scheme, *side)) for side in sides]
     around = {each: sorted({key for side in outside for key in side.get(each, ())}) for each in holdings.entity_ids}
     altered = holdings.suspects([*partitions, *set().union(*around.values())])
     due = {each: askable(interval, window, holdings.listed[each], clock) for each in holdings.entity_ids}
+    whole = {
+        each: Plan(
+            interval,
+            window,
+            partitions,
+            askable=tuple(due[each]),
+            spans=tuple(due[each]),
+            altered=frozenset(altered[each]),
+            neighbours=tuple(around[each]),
+        )
+        for each in due
+    }
     if not only_missing and spans is None:
-        return {
-            each: Asking(window, partitions, due[each], due[each], altered[each], set(), around[each]) for each in due
-        }
+        return whole
     sought = due if spans is None else {each: intersect(due[each], spans.get(each, ())) for each in due}
-    missing = holdings.missing(sought)
-    askings = {}
-    for each, lacking in missing.items():
-        unfilled = SpanIndex(lacking)
+    plans: dict[str, Plan] = {}
+    for each, missing in holdings.missing(sought).items():
+        unfilled = SpanIndex(missing)
         inside = altered[each].intersection(partitions)
-        suspects = {key for key in inside if unfilled.touches(_span(interval, key))}
-        wanted = lacking if spans is not None else subtract(lacking, holdings.source_gaps.get(each, []))
-        whole = (_span(interval, key) for key in inside.difference(suspects))
-        asked = merge([*wanted, *intersect(due[each], whole)])
-        askings[each] = Asking(window, partitions, due[each], asked, altered[each], suspects, around[each], lacking)
-    return askings
+        suspects = frozenset(key for key in inside if unfilled.touches(_span(interval, key)))
+        wanted = missing if spans is not None else subtract(missing, holdings.source_gaps.get(each, []))
+        anew = intersect(due[each], (_span(interval, key) for key in inside.difference(suspects)))
+        asked = tuple(merge([*wanted, *anew]))
+        plans[each] = replace(whole[each], spans=asked, missing=tuple(missing), suspects=suspects)
+    return plans
 
 
 def reach(interval: Interval) -> int:

@@ -20,9 +20,10 @@ from sqlalchemy.exc import DBAPIError
 from crypto_assets.collect.candles import CandleCollector
 from crypto_assets.collect.fetch import ArchiveInUse
 from crypto_assets.collect.holes import PricedHole, priced
-from crypto_assets.collect.outcome import Collected, Symbol
-from crypto_assets.collect.plan import Asking
+from crypto_assets.collect.outcome import Counts, Symbol
+from crypto_assets.collect.plan import Plan
 from crypto_assets.collect.progress import Tally, Tell, nobody
+from crypto_assets.collect.store import CandleStore
 from crypto_assets.collect.symbols import note_untracked_listing, symbols_to_collect
 from crypto_assets.database.engines import Database
 from crypto_assets.database.errors import DatabaseError, DatabaseNotReady, EnvironmentMismatch, one_sentence
@@ -46,7 +47,7 @@ class TableRun:
     table: str
     window: Span
     clock: int
-    collected: dict[str, Collected]
+    counts: dict[str, Counts]
     failures: dict[str, str]
     planned_rows: int
     planned_requests: int
@@ -63,9 +64,9 @@ class TableRun:
     """Symbols of which no candle of the window can be had: they were not listed then, or none has closed yet."""
 
     @property
-    def total(self) -> Collected:
+    def total(self) -> Counts:
         """All symbols together."""
-        return sum(self.collected.values(), Collected())
+        return sum(self.counts.values(), Counts())
 
 
 def collect_table(
@@ -93,46 +94,46 @@ def collect_table(
     started, asked_before = time.monotonic(), exchange.requests
     files = ArchiveInUse(archive)
     files_before = files.requests
-    market_type, interval = KDATA_TABLES[table]
+    market_type, _ = KDATA_TABLES[table]
     chosen = symbols_to_collect(database, market_type, symbols)
     clock = exchange.server_time(market_type) if chosen else 0
     tally = Tally(table, {symbol.name: 0 for symbol in chosen}, progress)
     # What closed after this may still change: it is neither asked for nor owed.
     settled = clock - exchange.close_margin_ms
-    collector = CandleCollector(exchange, database, table, settled, policy, now, tally, files)
+    collector = CandleCollector(exchange, CandleStore(database, table, settled, policy, now), tally, files)
 
-    def plan(symbols: Sequence[Symbol]) -> dict[str, Asking]:
+    def plan(symbols: Sequence[Symbol]) -> dict[str, Plan]:
         return collector.plan(symbols, window, only_missing=only_missing, spans=spans)
 
-    def collect(symbol: Symbol) -> Collected:
-        asking = askings[symbol.name]
+    def collect(symbol: Symbol) -> Counts:
+        current = plans[symbol.name]
         if not symbol.is_listing_known:
             note_untracked_listing(database, exchange, market_type, symbol)
-        if not symbol.is_listing_known or not collector.still_holds(symbol, asking):
-            asking = plan([symbol])[symbol.name]
-            tally.expect(symbol.name, asking.rows(interval) - askings[symbol.name].rows(interval))
+        if not symbol.is_listing_known or not collector.still_holds(symbol, current):
+            current = plan([symbol])[symbol.name]
+            tally.expect(symbol.name, current.rows - plans[symbol.name].rows)
         try:
-            return collector.collect(symbol, asking)
+            return collector.collect(symbol, current).counts
         finally:
             tally.end(symbol.name)
 
     with _rare_garbage_collections():
         # Planned for all before anything is asked, so that it can be said how far the whole is.
         try:
-            askings, failures = plan(chosen), {}
+            plans, failures = plan(chosen), {}
         except DBAPIError as error:
-            askings, failures = {}, {symbol.name: one_sentence(error) for symbol in chosen}
-        for name, asking in askings.items():
-            tally.expect(name, asking.rows(interval))
-        planned = [symbol for symbol in chosen if symbol.name in askings]
-        rows = sum(asking.rows(interval) for asking in askings.values())
-        pages = sum(collector.pages(symbol, askings[symbol.name]) for symbol in planned)
+            plans, failures = {}, {symbol.name: one_sentence(error) for symbol in chosen}
+        for name, each in plans.items():
+            tally.expect(name, each.rows)
+        planned = [symbol for symbol in chosen if symbol.name in plans]
+        rows = sum(each.rows for each in plans.values())
+        pages = sum(collector.pages(symbol, plans[symbol.name]) for symbol in planned)
 
         def stop_waiting() -> None:
             exchange.stop()
             files.stop()
 
-        collected, failed = each_symbol(collect, planned, exchange.readers, collector.stop, stop_waiting)
+        counts, failed = each_symbol(collect, planned, exchange.readers, collector.stop, stop_waiting)
     asked_for = {symbol.entity_id for symbol in planned}
     with database.connect(table) as connection:
         stored = row_count(connection, TABLES[table])
@@ -146,7 +147,7 @@ def collect_table(
         table,
         window,
         clock,
-        collected,
+        counts,
         failures | failed,
         planned_rows=rows,
         planned_requests=pages + bool(chosen),  # the clock
@@ -157,7 +158,7 @@ def collect_table(
         archive_requests=files.requests - files_before,
         partitions=partitions,
         holes=priced(beside, venue_of(database.provider), settled, has_archive=archive is not None),
-        nothing_due=[name for name, asking in askings.items() if not asking.due],
+        nothing_due=[name for name, each in plans.items() if not each.askable],
     )
 
 

@@ -1,7 +1,7 @@
-"""Where the candles of a span come from: files of the exchange's archive, and REST for all that these leave.
+"""Fetching the candles of a span: bulk files of the exchange, and REST for all that these leave. No Dagster here.
 
-Here belongs which of the two is asked for what. What they said is kept in `collect.fetch`. Called by `collect.candles`.
-No Dagster here.
+Here belongs which of the two is asked for what. What came of it is kept as `collect.fetch` has it. Called by
+`collect.candles`.
 
 REST is the arbiter. A monthly file is a cheaper way to the same candles: the hours that its candles make must be those
 of REST, and days that differ are asked of REST. What a file lacks proves nothing, so that is asked of REST, too, and
@@ -12,7 +12,7 @@ the daily file of its day, if that has it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy.typing as npt
 import orjson
 import pandas as pd
 
-from crypto_assets.collect.fetch import ArchiveInUse, Delivery, FileRows, RestRows, Window
+from crypto_assets.collect.fetch import ArchiveInUse, Fetched, FileRows, RestRequest, RestRows
 from crypto_assets.collect.plan import joined
 from crypto_assets.collect.publications import days_that_rest_disputes, grid_spans
 from crypto_assets.domain.entities import MarketType
@@ -53,14 +53,14 @@ class SpanReader:
     ) -> None:
         self._exchange, self._archive, self._series = exchange, archive, series
         self._span, self._context, self._clock = span, context, clock
-        self._windows: list[Window] = []
+        self._requests: list[RestRequest] = []
         self._days: dict[int, BulkCandles | None] = {}
 
     @property
     def _interval(self) -> Interval:
         return self._series[2]
 
-    def deliveries(self) -> Iterator[Delivery]:
+    def fetch(self) -> Iterator[Fetched]:
         """All of it in order of time: files, and pages for what no file covers."""
         start = self._context.start
         for found in self._files():
@@ -69,12 +69,12 @@ class SpanReader:
             start = found.file.span.end
         yield from self._rest(Span(start, self._context.end))
 
-    def daily_instead(self, times: npt.NDArray[np.int64]) -> list[Delivery]:
+    def daily_instead(self, times: npt.NDArray[np.int64]) -> list[Fetched]:
         """The candles that open at these times, and that REST has not, from their daily files.
 
         Of 9 and 10 February 2018 these have the candles on the grid, while months and REST have not.
         """
-        found: list[Delivery] = []
+        found: list[Fetched] = []
         if not self._archive.is_asked:
             return found
         of_days = times // DAY_MS
@@ -83,37 +83,40 @@ class SpanReader:
             if candles is None:
                 continue
             own = times[of_days == day]
-            delivery = FileRows(candles, grid_spans(own, self._interval))
+            rows = FileRows(candles, grid_spans(own, self._interval))
             there = np.isin(own, candles.table["open_time"].to_numpy())
             if there.any():
-                found.append(delivery)
-            for window in self._windows:
-                if intersect([window.span], grid_spans(own[~there], self._interval)):
-                    window.lacked_by = (*dict.fromkeys((*window.lacked_by, candles.file.name)),)
+                found.append(rows)
+            for request in self._requests:
+                if intersect([request.span], grid_spans(own[~there], self._interval)):
+                    request.lacked_by = (*dict.fromkeys((*request.lacked_by, candles.file.name)),)
         return found
 
-    def lacking(self, deliveries: Iterable[Delivery], there: np.ndarray[Any, np.dtype[np.int64]]) -> list[Delivery]:
+    def lacking(self, fetched: Iterable[Fetched], there: np.ndarray[Any, np.dtype[np.int64]]) -> list[Fetched]:
         """What REST has of the candles that are missing in files; `there` are the open times of those to be kept."""
-        files = [delivery for delivery in deliveries if isinstance(delivery, FileRows)]
-        unasked = subtract((file.file.span for file in files), (window.span for window in self._windows))
+        files = [rows for rows in fetched if isinstance(rows, FileRows)]
+        unasked = subtract((file.file.span for file in files), (request.span for request in self._requests))
         missing = [gap for span in unasked for gap in self._missing(span, there)]
-        found: list[Delivery] = []
+        found: list[Fetched] = []
         for span in joined(missing, _WORTH_A_REQUEST * self._interval.milliseconds):
             found += self._rest(span, tuple(file.file.name for file in files if self._lacks(file, span)))
         return found
 
-    def answers(self, at: datetime, clock: datetime) -> list[Answer]:
-        """What REST said about the span, once all was read: `at` by our clock, `clock` the exchange's (naive UTC)."""
-        return [window.answer(at, clock) for window in self._windows if window.span.start < window.span.end]
+    def answers(self, refused: Mapping[RestRequest, int], at: datetime, clock: datetime) -> tuple[Answer, ...]:
+        """What REST said about the span, once all was read: `at` by our clock, `clock` the exchange's (naive UTC).
+
+        `refused` is how many candles of each request did not keep the contract.
+        """
+        asked = [request for request in self._requests if request.span.start < request.span.end]
+        return tuple(request.answer(refused.get(request, 0), at, clock) for request in asked)
 
     def _files(self) -> Iterator[FileRows]:
         """The files of the span that can be had, oldest first, without the days that REST disputes."""
         for file in self._archive.expected(self._series, self._span, self._clock):
             candles = self._archive.fetch(file)
             if candles is not None:
-                found = FileRows(candles)
-                found.dispute(days_that_rest_disputes(found.whole(), self._hours(file.span)))
-                yield found
+                rows = FileRows(candles)
+                yield rows.without(days_that_rest_disputes(rows.whole(), self._hours(file.span)))
 
     def _hours(self, span: Span) -> pd.DataFrame:
         """What REST has of the hours of a span."""
@@ -130,13 +133,13 @@ class SpanReader:
     def _rest(self, asked: Span, lacked_by: tuple[str, ...] = ()) -> Iterator[RestRows]:
         if asked.start >= asked.end:
             return
-        window = Window(asked.intersect(self._span), lacked_by)
-        self._windows.append(window)
+        request = RestRequest(asked.intersect(self._span), lacked_by)
+        self._requests.append(request)
         for page in self._exchange.candle_pages(*self._series, asked):
-            window.said.update(_as_bytes(page))
+            request.digest.update(_as_bytes(page))
             rows, strays = _parted(marked(page, asked))
-            window.received += sum(window.span.start <= row[0] < window.span.end for row in rows)
-            yield RestRows(window, rows, strays)
+            request.received += sum(request.span.start <= row[0] < request.span.end for row in rows)
+            yield RestRows(request, rows, strays)
 
     def _lacks(self, file: FileRows, span: Span) -> bool:
         return bool(self._missing(span.intersect(file.file.span), file.candles.table["open_time"].to_numpy()))

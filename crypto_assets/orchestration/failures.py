@@ -31,9 +31,9 @@ def fail_if_incomplete(run: TableRun) -> None:
     """Raises dagster's Failure that names every symbol that failed and why; the others of the run are stored."""
     if run.failures:
         reasons = "; ".join(f"{symbol}: {reason}" for symbol, reason in run.failures.items())
-        stored = f", the other {len(run.collected)} stored" if run.collected else ""
+        stored = f", the other {len(run.counts)} stored" if run.counts else ""
         raise dg.Failure(
-            description=f"{run.table}: {len(run.failures)} of {len(run.failures) + len(run.collected)} symbols failed"
+            description=f"{run.table}: {len(run.failures)} of {len(run.failures) + len(run.counts)} symbols failed"
             f"{stored}. {reasons}",
             metadata=run_metadata(run),
             allow_retries=False,

@@ -96,7 +96,7 @@ def run_metadata(run: TableRun) -> dict[str, Any]:
         metadata["run_not_listed"] = ", ".join(run.nothing_due)
     if run.clock:
         metadata["run_exchange_clock"] = dg.MetadataValue.timestamp(to_datetime(run.clock))
-    if run.collected:
+    if run.counts:
         metadata["run_symbols"] = table_value(
             [
                 {
@@ -108,7 +108,7 @@ def run_metadata(run: TableRun) -> dict[str, Any]:
                     "first": "" if part.first is None else format_time(part.first),
                     "last": "" if part.last is None else format_time(part.last),
                 }
-                for symbol, part in run.collected.items()
+                for symbol, part in run.counts.items()
             ]
         )
     return metadata

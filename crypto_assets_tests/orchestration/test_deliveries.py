@@ -7,7 +7,7 @@ from datetime import datetime
 import pyarrow as pa
 import pytest
 
-from crypto_assets.collect.fetch import ArchiveInUse, FileRows, RestRows, Window, batches
+from crypto_assets.collect.fetch import ArchiveInUse, FileRows, RestRequest, RestRows, batches
 from crypto_assets.collect.span_reader import SpanReader
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import MINUTE_MS, Interval, parse_time
@@ -21,8 +21,8 @@ START = parse_time("2023-02-01")
 FOREVER = parse_time("2024-01-01")
 
 
-def page(first: int, window: Window) -> RestRows:
-    return RestRows(window, [[START + first * MINUTE_MS]])
+def page(first: int, request: RestRequest) -> RestRows:
+    return RestRows(request, [[START + first * MINUTE_MS]])
 
 
 def file(first: int, rows: int) -> FileRows:
@@ -31,22 +31,22 @@ def file(first: int, rows: int) -> FileRows:
     return FileRows(ArchiveCandles(of, "", pa.table({"open_time": times}), b"", 1))
 
 
-def given(deliveries, tail: int) -> list[list[tuple[str, int]]]:
+def given(fetched, tail: int) -> list[list[tuple[str, int]]]:
     def told(each):
         return ("file", each.candles.table.num_rows) if isinstance(each, FileRows) else ("rest", len(each.rows))
 
-    return [[told(each) for each in batch] for batch in batches(deliveries, tail)]
+    return [[told(each) for each in batch] for batch in batches(fetched, tail)]
 
 
 def test_pages_and_files_are_committed_as_they_come():
-    window = Window(Span(START, FOREVER))
-    pages, month = [page(number, window) for number in range(3)], file(3, 40_320)
+    request = RestRequest(Span(START, FOREVER))
+    pages, month = [page(number, request) for number in range(3)], file(3, 40_320)
     assert given([*pages, month], FOREVER) == [[("rest", 1)]] * 3 + [[("file", 40_320)]]
 
 
-def test_pages_of_one_window_that_end_it_are_parsed_as_one():
-    window = Window(Span(START, FOREVER))
-    pages = [page(number, window) for number in range(4)]
+def test_pages_of_one_request_that_end_it_are_parsed_as_one():
+    request = RestRequest(Span(START, FOREVER))
+    pages = [page(number, request) for number in range(4)]
     assert given(pages, START + 2 * MINUTE_MS) == [[("rest", 1)], [("rest", 1)], [("rest", 2)]]
 
 
@@ -64,8 +64,8 @@ class Pages:
 def answer(exchange: Pages) -> Answer:
     span = Span(START, START + 60 * MINUTE_MS)
     reader = SpanReader(exchange, ArchiveInUse(), (MarketType.SPOT, "BTCUSDT", Interval.M1), span, span, FOREVER)
-    assert sum(len(each.rows) for each in reader.deliveries()) == 7
-    (found,) = reader.answers(datetime(2024, 1, 1), datetime(2024, 1, 1))  # noqa: DTZ001 - naive UTC
+    assert sum(len(each.rows) for each in reader.fetch()) == 7
+    (found,) = reader.answers({}, datetime(2024, 1, 1), datetime(2024, 1, 1))  # noqa: DTZ001 - naive UTC
     return found
 
 
@@ -78,7 +78,7 @@ def test_the_evidence_is_the_same_however_an_answer_is_cut_into_pages():
 
 
 def test_what_looks_back_at_a_file_is_committed_with_it():
-    month, after = file(0, 40_320), page(40_320, Window(Span(START, START)))
+    month, after = file(0, 40_320), page(40_320, RestRequest(Span(START, START)))
     assert given([month, after], START + 40_300 * MINUTE_MS) == [[("file", 40_320), ("rest", 1)]]
 
 

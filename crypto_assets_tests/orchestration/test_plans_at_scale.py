@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.synthetic_history import NEWEST_CANDLES, entity, fill, symbol
 from crypto_assets.collect.estimate import plan_table
-from crypto_assets.collect.plan import Asking
+from crypto_assets.collect.plan import Plan
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.tables import CHANGES
@@ -80,6 +80,6 @@ def test_what_was_asked_as_a_whole_is_found_in_one_walk():
     window = Span(0, days * DAY_MS)
     asked = CountedSpans(Span(day * DAY_MS, day * DAY_MS + (DAY_MS if day % 2 else HOUR_MS)) for day in range(days))
     keys = partition_keys(interval.partition_scheme, *window)
-    asking = Asking(window, keys, [window], [], set(), set(), [], asked=asked)
-    assert asking.asked_whole(interval) == keys[1::2]
+    whole = Plan(interval, window, tuple(keys), askable=(window,), spans=())
+    assert whole.completed_by(asked) == keys[1::2]
     assert CountedSpans.looked_at <= 2 * days

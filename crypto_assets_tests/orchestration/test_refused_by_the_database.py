@@ -45,7 +45,7 @@ def test_a_symbol_whose_candles_do_not_fit_costs_itself_only(any_database, excha
     assert run.failures[TOO_LONG].startswith("the database refused it: ")
     assert "\n" not in run.failures[TOO_LONG]
     assert "INSERT" not in run.failures[TOO_LONG]
-    assert {name: each.inserted for name, each in run.collected.items()} == {"BTC/USDT": 288, "ETH/USDT": 288}
+    assert {name: each.inserted for name, each in run.counts.items()} == {"BTC/USDT": 288, "ETH/USDT": 288}
     assert stored(any_database, TABLE) == 2 * 288
 
 

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 from sqlalchemy import select
 
+from crypto_assets.collect.provenance import files_to_check, note_checked
 from crypto_assets.collect.run import collect_table
 from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import spellings
@@ -27,7 +28,6 @@ from crypto_assets.orchestration.failures import stating_user_errors
 from crypto_assets.orchestration.jobs.assets import request_where_stored
 from crypto_assets.orchestration.jobs.refresh import report_partitions
 from crypto_assets.orchestration.resources import ArchiveResource, DatabaseResource, ExchangeResource, LedgerResource
-from crypto_assets.quality.provenance import files_to_check, note_checked
 
 RECENT = timedelta(days=40)
 """Files with candles of these days are compared before older ones: they are replaced most often."""

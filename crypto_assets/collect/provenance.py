@@ -1,22 +1,30 @@
-"""Where stored candles came from: the sources of each partition, and the files of the exchange's archive among them.
+"""Where stored candles came from: the sources of each partition, and the exchange's bulk files among them.
 
-Which source is asked for what is decided by `collect.span_reader`. Called by `collect.sources` and
-`orchestration.jobs.archive_refresh`. Moments are naive UTC by our own clock.
+Here belongs what is written down about sources, and when it is no longer true. Which source is asked for what belongs
+to `collect.span_reader`. Called by `collect.candles` within its transactions, and by the job that compares checksums of
+files again. No Dagster here. Moments are naive UTC by our own clock.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 
+from crypto_assets.collect.judge import Batch
+from crypto_assets.collect.outcome import Outcome, Symbol
+from crypto_assets.collect.plan import Plan
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.entities import PROVIDER
-from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.intervals import DAY_MS, Interval, partition_key
+from crypto_assets.domain.spans import SpanIndex
+from crypto_assets.exchange.bulk_files import period_span
 
 REST, ARCHIVE = "rest", "archive"
 
@@ -24,7 +32,44 @@ _COVERAGE = TABLES["crypto_kdata_coverage"]
 _FILE = TABLES["crypto_source_file"]
 
 
-def add_sources(
+def note_provenance(
+    connection: Connection,
+    interval: Interval,
+    symbol: Symbol,
+    batch: Batch,
+    before: Mapping[str, Counter[str]],
+    now: datetime,
+) -> dict[str, Counter[str]]:
+    """Notes where the candles of a batch came from, and its files. Returns how many came from which, by partition.
+
+    `before` is the same for what this run stored earlier: what it noted then is not noted again.
+    """
+    came: dict[str, Counter[str]] = {}
+    for source, of_it in ((ARCHIVE, batch.archived), (REST, ~batch.archived)):
+        days, counts = np.unique(batch.received[of_it] // DAY_MS, return_counts=True)
+        for day, count in zip(days.tolist(), counts.tolist(), strict=True):
+            came.setdefault(partition_key(interval.partition_scheme, day * DAY_MS), Counter())[source] += count
+    first = {key: counts.keys() - before.get(key, Counter()).keys() for key, counts in came.items()}
+    if unknown := {key: sources for key, sources in first.items() if sources}:
+        _add_sources(connection, symbol.entity_id, interval, unknown)
+    _remember_files(connection, symbol.entity_id, interval, [file.as_remembered() for file in batch.files], now)
+    return came
+
+
+def settle_provenance(connection: Connection, interval: Interval, symbol: Symbol, plan: Plan, outcome: Outcome) -> None:
+    """Notes that partitions which were asked for as a whole have the sources of this run, and no others any more.
+
+    A file is no longer watched if all of its span was asked for and the candles came from elsewhere.
+    """
+    sources = {key: outcome.sources.get(key, Counter[str]()) for key in plan.completed_by(outcome.asked)}
+    _replace_sources(connection, symbol.entity_id, interval, sources)
+    known = set(_remembered_periods(connection, symbol.entity_id, interval)) - outcome.files
+    asked = SpanIndex(outcome.asked)
+    past = [period for period in sorted(known) if asked.holds(period_span(period))]
+    _forget_files(connection, symbol.entity_id, interval, past)
+
+
+def _add_sources(
     connection: Connection, entity_id: str, interval: Interval, sources: Mapping[str, Collection[str]]
 ) -> None:
     """Adds these sources to those of each partition; its earlier sources stay."""
@@ -33,13 +78,13 @@ def add_sources(
     _note(connection, entity_id, interval, {key: names | set(sources[key]) for key, names in known.items()})
 
 
-def replace_sources(
-    connection: Connection, entity_id: str, interval: Interval, delivered: Mapping[str, Mapping[str, int]]
+def _replace_sources(
+    connection: Connection, entity_id: str, interval: Interval, came: Mapping[str, Mapping[str, int]]
 ) -> None:
-    """Replaces the sources of each partition of which `delivered` has as many candles as are stored; leaves others."""
-    rows = _rows(connection, entity_id, interval, delivered)
-    whole = [row.partition for row in rows if sum(delivered[row.partition].values()) >= row.present]
-    _note(connection, entity_id, interval, {partition: set(delivered[partition]) for partition in whole})
+    """Replaces the sources of each partition of which `came` has as many candles as are stored; leaves others."""
+    rows = _rows(connection, entity_id, interval, came)
+    whole = [row.partition for row in rows if sum(came[row.partition].values()) >= row.present]
+    _note(connection, entity_id, interval, {partition: set(came[partition]) for partition in whole})
 
 
 def _rows(connection: Connection, entity_id: str, interval: Interval, partitions: Iterable[str]) -> list[Row[Any]]:
@@ -62,7 +107,7 @@ def _split(source: str) -> set[str]:
     return set(filter(None, source.split("+")))
 
 
-def remember_files(
+def _remember_files(
     connection: Connection, entity_id: str, interval: Interval, files: Collection[dict[str, Any]], now: datetime
 ) -> None:
     """Notes files whose candles are stored in this transaction: period, sha256, rows and last_timestamp of each."""
@@ -71,12 +116,12 @@ def remember_files(
         upsert(connection, _FILE, pd.DataFrame([of | file | {"loaded_at": now, "checked_at": now} for file in files]))
 
 
-def remembered_periods(connection: Connection, entity_id: str, interval: Interval) -> list[str]:
+def _remembered_periods(connection: Connection, entity_id: str, interval: Interval) -> list[str]:
     """The periods of all files that candles of this entity and interval came from."""
     return list(connection.scalars(select(_FILE.c.period).where(*_of(_FILE, entity_id, interval))))
 
 
-def forget_files(connection: Connection, entity_id: str, interval: Interval, periods: Collection[str]) -> None:
+def _forget_files(connection: Connection, entity_id: str, interval: Interval, periods: Collection[str]) -> None:
     """Forgets files whose candles were replaced by others."""
     if periods:
         connection.execute(delete(_FILE).where(*_of(_FILE, entity_id, interval), _FILE.c.period.in_(periods)))

@@ -1,0 +1,166 @@
+"""Storing what was collected: batches of candles, then the verification of partitions, then the gap ledger.
+
+Here belongs what is committed together, so that a process that is killed at any moment leaves a database that is valid
+and knows what it lacks. What is written down about gaps and partitions belongs to `quality`. Also here: stored candles,
+read as the frame that fetched ones come in, so that they can stand in for these. No Dagster here. Called by
+`collect.candles`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pandas as pd
+from sqlalchemy import Connection, Table, select
+
+from crypto_assets.collect.judge import Batch
+from crypto_assets.collect.outcome import Counts, Outcome, Symbol
+from crypto_assets.collect.plan import Plan
+from crypto_assets.collect.provenance import ARCHIVE, note_provenance, settle_provenance
+from crypto_assets.database.candle_table import OfCandleTable
+from crypto_assets.database.engines import Database
+from crypto_assets.database.expressions import as_written, epoch_milliseconds
+from crypto_assets.database.writes import WriteCounts, upsert
+from crypto_assets.domain.intervals import Interval, partition_keys
+from crypto_assets.domain.spans import Span
+from crypto_assets.frames.candles import CANDLE_COLUMNS, candle_records
+from crypto_assets.quality.conflicts import record_conflicts
+from crypto_assets.quality.gaps.coverage import claim_coverage, unverify
+from crypto_assets.quality.gaps.ledger import Policy
+from crypto_assets.quality.gaps.missing import within
+from crypto_assets.quality.rejections import record_rejections
+from crypto_assets.quality.rules.candles import lacks_price
+from crypto_assets.quality.verification.marks import note_unverified
+from crypto_assets.quality.verification.partitions import PARTITIONS_PER_TRANSACTION, Look, Series, merge_looks
+
+_QUALITY = "crypto_quality"
+
+
+@dataclass(frozen=True)
+class CandleStore(OfCandleTable):
+    """Where the candles of one table are kept, as of the exchange's `clock` (ms).
+
+    `policy` and `now`, our clock (naive UTC), are the gap ledger's. One symbol is judged and written at a time: whoever
+    does so holds `turn`, while others wait for the exchange.
+    """
+
+    database: Database
+    table_name: str
+    clock: int
+    policy: Policy
+    now: Callable[[], datetime]
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def stored(self, symbol: Symbol, span: Span) -> pd.DataFrame:
+        """The stored candles of a span, as `stored_candles` reads them."""
+        with self.database.connect(self.table_name) as connection:
+            return stored_candles(connection, self.table, symbol.entity_id, self.interval, span)
+
+    def store(
+        self, symbol: Symbol, plan: Plan, span: Span, batch: Batch, sources: Mapping[str, Counter[str]]
+    ) -> Outcome:
+        """Commits a batch of `span`, and with the first one that the window of the plan is being collected.
+
+        `sources` are those of what this run stored before. The caller holds `turn`.
+        """
+        since, first, last = batch.candles["open_time"].to_numpy().searchsorted([batch.since, *span])
+        inside = batch.candles.iloc[first:last]
+        outside = [batch.candles.iloc[since:first], batch.candles.iloc[last:]]
+        rewritten = frozenset[str]()
+        with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
+            if batch.is_first:
+                self._claim(connection, symbol, plan)
+            record_rejections(connection, self.table_name, symbol.entity_id, batch.rejections, self.clock)
+            record_conflicts(connection, self.table_name, symbol.entity_id, batch.conflicts, self.clock)
+            counts = self._upsert(connection, symbol, inside, only_existing=False)
+            around = [self._upsert(connection, symbol, part, only_existing=True) for part in outside]
+            if counts.written or any(part.written for part in around):
+                rewritten = self._partitions(batch)
+                ours = rewritten - plan.altered
+                unverify(connection, symbol.entity_id, self.interval, ours)
+                note_unverified(connection, self.table_name, symbol.entity_id, ours)
+            came = note_provenance(connection, self.interval, symbol, batch, sources, self.now())
+        return Outcome(
+            Counts(
+                received=len(batch.received) + len(batch.rejections),
+                rejected=len(batch.rejections),
+                inserted=counts.inserted,
+                changed=counts.changed + sum(part.changed for part in around),
+                unchanged=counts.unchanged,
+                archived=sum(counter[ARCHIVE] for counter in came.values()),
+                first=None if inside.empty else int(inside["open_time"].iloc[0]),
+                last=None if inside.empty else int(inside["open_time"].iloc[-1]),
+            ),
+            sources=came,
+            files=frozenset(file.file.period for file in batch.files),
+            rewritten=rewritten,
+        )
+
+    def verify(self, symbol: Symbol, plan: Plan, outcome: Outcome) -> tuple[Look, list[str]]:
+        """Verifies the partitions of the plan, and those beside them in which candles were rewritten.
+
+        Returns what was seen, and the suspects that are still not as they were verified: these are left as they are.
+        """
+        looks: list[Look] = []
+        altered: list[str] = []
+        for first in range(0, len(plan.partitions), PARTITIONS_PER_TRANSACTION):
+            keys = plan.partitions[first : first + PARTITIONS_PER_TRANSACTION]
+            with self._writing() as connection:
+                series = Series(connection, self.table_name, symbol.entity_id)
+                suspects = [key for key in keys if key in plan.suspects]
+                changed = series.changed(suspects) if suspects else set()
+                looks.append(series.verify_asked([key for key in keys if key not in changed], self.clock))
+                altered += sorted(changed)
+        if beside := sorted(outcome.rewritten.difference(plan.partitions)):
+            with self._writing() as connection:
+                Series(connection, self.table_name, symbol.entity_id).examine(beside)
+        return merge_looks(looks), altered
+
+    def account(self, symbol: Symbol, plan: Plan, outcome: Outcome, look: Look) -> None:
+        """Brings the gap ledger and the provenance up to date with what came, and with what was seen of it."""
+        with self._writing() as connection:
+            series = Series(connection, self.table_name, symbol.entity_id)
+            series.account(look, self.now(), self.policy, outcome.answers)
+            settle_provenance(connection, self.interval, symbol, plan, outcome)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self.turn, self.database.begin(self.table_name, also=[_QUALITY]) as connection:
+            yield connection
+
+    def _claim(self, connection: Connection, symbol: Symbol, plan: Plan) -> None:
+        claimed = claim_coverage(connection, self.entities, symbol.entity_id, self.interval, plan.window, self.clock)
+        note_unverified(connection, self.table_name, symbol.entity_id, claimed)
+
+    def _partitions(self, batch: Batch) -> frozenset[str]:
+        """The partitions of the candles that are written, at least one: those that open before `since` are not."""
+        times = batch.candles["open_time"].to_numpy()
+        first, last = max(batch.since, int(times.min())), int(times.max())
+        return frozenset(partition_keys(self.interval.partition_scheme, first, last + 1))
+
+    def _upsert(
+        self, connection: Connection, symbol: Symbol, candles: pd.DataFrame, *, only_existing: bool
+    ) -> WriteCounts:
+        if candles.empty:
+            return WriteCounts(0, 0, 0)
+        records = candle_records(
+            candles, entity_id=symbol.entity_id, provider=self.database.provider, name=symbol.display_name
+        )
+        return upsert(connection, self.table, records, only_existing=only_existing)
+
+
+def stored_candles(
+    connection: Connection, table: Table, entity_id: str, interval: Interval, span: Span
+) -> pd.DataFrame:
+    """An entity's candles of `span` that are on the grid and have their prices: `CANDLE_COLUMNS`, in order of time."""
+    instant = epoch_milliseconds(table.c.timestamp)
+    columns = [instant.label("open_time"), *(table.c[name] for name in CANDLE_COLUMNS[1:])]
+    sound = (instant % interval.milliseconds == 0, as_written(table.c.timestamp), ~lacks_price(table))
+    statement = select(*columns).where(*within(table, entity_id, span), *sound).order_by(table.c.timestamp)
+    frame = pd.DataFrame([tuple(row) for row in connection.execute(statement).all()], columns=list(CANDLE_COLUMNS))
+    return frame.astype({name: "int64" if name == "open_time" else "float64" for name in CANDLE_COLUMNS})

@@ -1,0 +1,49 @@
+"""What is judged is told, and changes nothing of what was fetched."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from crypto_assets.collect.fetch import ArchiveInUse, RestRows
+from crypto_assets.collect.judge import Judged, JudgedCandles
+from crypto_assets.collect.span_reader import SpanReader
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.intervals import MINUTE_MS, Interval, parse_time
+from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.client import StrayRow
+from crypto_assets.frames.candles import parse_candles
+
+SPAN = Span(parse_time("2023-03-20"), parse_time("2023-03-20") + 60 * MINUTE_MS)
+SOME_TIME = datetime(2024, 1, 1)  # noqa: DTZ001 - naive UTC
+
+
+def candle(minute: int, low: str = "1") -> list[object]:
+    open_time = SPAN.start + minute * MINUTE_MS
+    return [open_time, "2", "3", low, "2", "4", open_time + MINUTE_MS - 1, "8", 5, "2", "4", "0"]
+
+
+class OnePage:
+    """An exchange that answers with one page."""
+
+    def candle_pages(self, *_):
+        yield [candle(0), candle(1, low="9"), candle(2), candle(3, low="9")]
+
+
+def test_judging_tells_what_rest_sent_in_vain_and_counts_it_nowhere_else():
+    reader = SpanReader(
+        OnePage(), ArchiveInUse(), (MarketType.SPOT, "BTCUSDT", Interval.M1), SPAN, SPAN, SPAN.end + MINUTE_MS
+    )
+    (page,) = reader.fetch()
+    assert isinstance(page, RestRows)
+    page = RestRows(page.request, page.rows, [StrayRow(candle(900))])
+    candles = JudgedCandles(Interval.M1, SPAN, SPAN, None, lambda _: parse_candles([]))
+
+    def judged() -> Judged:
+        return candles.judge([page])
+
+    assert judged().refused == {page.request: 3}, "two break the contract, one was not asked for"
+    assert [len(each.rejections) for each in (judged(), judged())] == [3, 3]
+    (answer,) = reader.answers(judged().refused, SOME_TIME, SOME_TIME)
+    assert (answer.rows, answer.refused) == (4, 3)
+    (unjudged,) = reader.answers({}, SOME_TIME, SOME_TIME)
+    assert unjudged.refused == 0
