@@ -100,8 +100,8 @@ def test_the_rule_itself_refuses_what_it_should():
 
 
 VENUES = sorted(path.parent.name for path in (PACKAGE / "exchange").glob("*/venue.py"))
-# Beside a venue's own package: the registry, the sandbox, which plays one on the wire, and what is said by default.
-NAMES_A_VENUE = {"exchange.venues", "settings", "domain.entities"}
+# Beside a venue's own package and the sandbox, which plays one on the wire: the registry, and the default provider.
+NAMES_A_VENUE = {"exchange.venues", "domain.entities"}
 
 
 def words_of(path: Path) -> set[str]:

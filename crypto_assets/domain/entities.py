@@ -12,6 +12,8 @@ from enum import Enum
 from crypto_assets.domain.intervals import Interval, to_datetime
 
 PROVIDER = "binance"
+"""The one provider there is so far. A database and an exchange carry theirs; who has neither at hand takes this."""
+
 ASSET_ENTITY_TYPE = "crypto"
 
 
