@@ -16,7 +16,7 @@ from crypto_assets.domain.spans import Span, merge
 from crypto_assets.exchange.errors import UnknownSymbol
 from crypto_assets.quality.gaps.coverage import coverage_row, owed_spans, record_coverage
 from crypto_assets.quality.gaps.ledger import Policy
-from crypto_assets.quality.gaps.uncollected import PARTITIONS_PER_RUN, Arrears, arrears
+from crypto_assets.quality.gaps.uncollected import PARTITIONS_PER_RUN, Uncollected, uncollected_histories
 from crypto_assets.quality.verification.examination import examine
 from crypto_assets_tests.paper_exchange import PaperExchange, market, moment
 
@@ -62,7 +62,7 @@ def owed(database, table=MONTHLY, entity=BTC) -> list[Span]:
 
 def lacking(database, table, *tracked: str) -> list[tuple[tuple[str, ...], tuple[str, str]]]:
     with database.connect(table) as connection:
-        return [(each.symbols, each.partitions) for each in arrears(connection, table, tracked)]
+        return [(each.symbols, each.partitions) for each in uncollected_histories(connection, table, tracked)]
 
 
 def missing(database, table) -> dict[str, list[Span]]:
@@ -320,10 +320,10 @@ def test_what_nobody_tracks_or_nobody_collected_lacks_nothing(long_history):
 
 def test_each_range_has_a_digest_of_its_own():
     made = [
-        Arrears(DAILY, ("BTC/USDT",), ("2022-01-01", "2022-01-02")),
-        Arrears(DAILY, ("BTC/USDT",), ("2022-01-01", "2022-01-03")),
-        Arrears(DAILY, ("ETH/USDT",), ("2022-01-01", "2022-01-02")),
-        Arrears(MONTHLY, ("BTC/USDT",), ("2022-01-01", "2022-01-02")),
+        Uncollected(DAILY, ("BTC/USDT",), ("2022-01-01", "2022-01-02")),
+        Uncollected(DAILY, ("BTC/USDT",), ("2022-01-01", "2022-01-03")),
+        Uncollected(DAILY, ("ETH/USDT",), ("2022-01-01", "2022-01-02")),
+        Uncollected(MONTHLY, ("BTC/USDT",), ("2022-01-01", "2022-01-02")),
     ]
     assert len({each.digest for each in made}) == 4
-    assert made[0].digest == Arrears(DAILY, ("BTC/USDT",), ("2022-01-01", "2022-01-02")).digest
+    assert made[0].digest == Uncollected(DAILY, ("BTC/USDT",), ("2022-01-01", "2022-01-02")).digest

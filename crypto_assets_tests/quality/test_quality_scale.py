@@ -15,7 +15,7 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import to_datetime
 from crypto_assets.quality.gaps.due import outlook
 from crypto_assets.quality.gaps.ledger import USUAL
-from crypto_assets.quality.gaps.uncollected import arrears
+from crypto_assets.quality.gaps.uncollected import uncollected_histories
 from crypto_assets.quality.scores import record_scores
 from crypto_assets.quality.verification.examination import examine, settle_ledger, settle_marks
 from crypto_assets_tests.counted_work import counted
@@ -86,7 +86,7 @@ def test_what_ticks_read_does_not_grow_with_partitions(years):
         settle_ledger(database, MINUTES, now, USUAL)
         with database.connect(MINUTES) as connection:
             assert outlook(connection, MINUTES, now, USUAL).repairs == []
-            assert arrears(connection, MINUTES, tracked, USUAL.longest_hole) == []
+            assert uncollected_histories(connection, MINUTES, tracked, USUAL.longest_hole) == []
     assert len(work.statements) < 20
     assert work.rows < SYMBOLS * A_FEW
 

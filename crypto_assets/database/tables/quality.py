@@ -1,4 +1,4 @@
-"""What is known about the quality of candles: log, findings, ledger of gaps, coverage.
+"""What is known about the quality of candles: log, price consistency, findings, ledger of gaps, coverage.
 
 Logical database `crypto_quality`. How findings are made belongs to the `quality` package.
 """

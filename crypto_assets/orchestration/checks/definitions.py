@@ -16,7 +16,7 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
 from crypto_assets.domain.intervals import Interval, to_milliseconds
 from crypto_assets.orchestration.checks.verdicts import (
-    Told,
+    NamedExamination,
     agreement_verdict,
     altered_verdict,
     gap_verdict,
@@ -31,8 +31,8 @@ from crypto_assets.quality.gaps.deciding import holes_of
 from crypto_assets.quality.rules.agreement import compare_hours
 from crypto_assets.quality.rules.entities import duplicate_ids, null_ids, unresolved_references
 from crypto_assets.quality.rules.findings import Finding
+from crypto_assets.quality.rules.partition_findings import AGREES, PLAUSIBLE
 from crypto_assets.quality.rules.plausibility import look_for_implausible
-from crypto_assets.quality.rules.remembered import AGREES, PLAUSIBLE
 from crypto_assets.quality.scores import record_scores
 from crypto_assets.quality.verification.examination import examine
 
@@ -77,25 +77,28 @@ def build_kdata_checks(table: str) -> dg.AssetChecksDefinition:
         asked = partition_window(context) if in_partitions else None
         deep, now = context.run.tags.get(DEEP) == "true", ledger.now()
         with stating_user_errors(), database.open() as opened:
-            said = examine(opened, table, now, ledger.policy, deep=deep)
-            record_scores(opened, said, now, deep=deep)
+            examination = examine(opened, table, now, ledger.policy, deep=deep)
+            record_scores(opened, examination, now, deep=deep)
             with opened.connect(table) as connection:
-                told = Told.of(connection, table, said)
-            standing = {PLAUSIBLE: look_for_implausible(opened, table, now)}
+                named = NamedExamination.of(connection, table, examination)
+            findings = {PLAUSIBLE: look_for_implausible(opened, table, now)}
             if AGREES in descriptions:
-                standing[AGREES] = compare_hours(opened, table, now, ledger.agreement_tolerance)
+                findings[AGREES] = compare_hours(opened, table, now, ledger.agreement_tolerance)
         holes = priced(
-            holes_of(table, said.owed, told.symbols), archive.venue, to_milliseconds(now), has_archive=archive.is_there
+            holes_of(table, examination.owed, named.symbols),
+            archive.venue,
+            to_milliseconds(now),
+            has_archive=archive.is_there,
         )
-        tell: dict[str, Callable[[], dg.AssetCheckResult]] = {
-            "no_gaps": lambda: gap_verdict(told, holes, asked, now),
-            "unaltered": lambda: altered_verdict(told),
-            PLAUSIBLE: lambda: plausible_verdict(told, standing[PLAUSIBLE]),
-            AGREES: lambda: agreement_verdict(told, standing[AGREES]),
+        verdicts: dict[str, Callable[[], dg.AssetCheckResult]] = {
+            "no_gaps": lambda: gap_verdict(named, holes, asked, now),
+            "unaltered": lambda: altered_verdict(named),
+            PLAUSIBLE: lambda: plausible_verdict(named, findings[PLAUSIBLE]),
+            AGREES: lambda: agreement_verdict(named, findings[AGREES]),
         }
         for name in descriptions:
             if name in selected:
-                yield tell[name]() if name in tell else row_verdict(told, name)
+                yield verdicts[name]() if name in verdicts else row_verdict(named, name)
 
     return checks
 

@@ -26,7 +26,7 @@ from crypto_assets.quality.gaps.ledger import Gap
 from crypto_assets.quality.gaps.missing import Completeness
 from crypto_assets.quality.rules.agreement import RELIABLE_SINCE
 from crypto_assets.quality.rules.findings import SAMPLE_SIZE, Finding
-from crypto_assets.quality.rules.remembered import Standing
+from crypto_assets.quality.rules.partition_findings import SymbolFindings
 from crypto_assets.quality.verification.examination import Examination
 
 _MATERIALIZE = "dagster asset materialize -m crypto_assets.definitions --select"
@@ -34,15 +34,15 @@ BOOTSTRAP = "dagster job execute -m crypto_assets.definitions -j bootstrap"
 
 
 @dataclass(frozen=True)
-class Told:
+class NamedExamination:
     """An examination with names that can be typed again: of symbols, and of the table as SQL clients take it."""
 
-    said: Examination
+    examination: Examination
     symbols: dict[str, str]
     name_in_sql: str
 
     @classmethod
-    def of(cls, connection: Connection, table: str, said: Examination) -> Told:
+    def of(cls, connection: Connection, table: str, examination: Examination) -> NamedExamination:
         """The examination of a candle table, with the names that its verdicts need."""
         entities = TABLES[KDATA_TABLES[table][0].entity_table]
         name = table
@@ -50,12 +50,12 @@ class Told:
             schemas: Any = connection.get_execution_options().get("schema_translate_map") or {}
             schema = TABLES[table].schema
             name = f"{schemas.get(schema, schema)}.{table}"
-        return cls(said, spellings(connection, entities), name)
+        return cls(examination, spellings(connection, entities), name)
 
     @property
     def table(self) -> str:
         """The candle table."""
-        return self.said.table
+        return self.examination.table
 
     @property
     def interval(self) -> Interval:
@@ -76,25 +76,25 @@ def simple_verdict(table: str, check: str, finding: Finding) -> dg.AssetCheckRes
     return _verdict(table, check, finding, BOOTSTRAP)
 
 
-def row_verdict(told: Told, check: str) -> dg.AssetCheckResult:
+def row_verdict(named: NamedExamination, check: str) -> dg.AssetCheckResult:
     """The verdict of a check that looks at rows."""
-    finding = told.said.findings[check]
-    return _verdict(told.table, check, finding, _repair_of_rows(told, check, finding))
+    finding = named.examination.findings[check]
+    return _verdict(named.table, check, finding, _repair_of_rows(named, check, finding))
 
 
-def altered_verdict(told: Told) -> dg.AssetCheckResult:
+def altered_verdict(named: NamedExamination) -> dg.AssetCheckResult:
     """Partitions that changed since they were verified, though all their rows are sound; asking again repairs them."""
-    altered = told.said.altered
-    metadata: dict[str, Any] = {"count": len(altered), "partitions_looked_at": told.said.looked_at}
+    altered = named.examination.altered
+    metadata: dict[str, Any] = {"count": len(altered), "partitions_looked_at": named.examination.looked_at}
     if altered:
         metadata["sample"] = table_value(
             [{"entity_id": each.entity_id, "partition": each.partition} for each in altered[:SAMPLE_SIZE]]
         )
-        scheme = told.interval.partition_scheme
+        scheme = named.interval.partition_scheme
         times = [partition_span(scheme, each.partition)[0] for each in altered]
-        metadata["repair"] = told.repair(times, (each.entity_id for each in altered))
+        metadata["repair"] = named.repair(times, (each.entity_id for each in altered))
     return dg.AssetCheckResult(
-        asset_key=told.table,
+        asset_key=named.table,
         check_name="unaltered",
         passed=not altered,
         description=f"{len(altered):,} partitions are other than they were verified." if altered else None,
@@ -102,20 +102,20 @@ def altered_verdict(told: Told) -> dg.AssetCheckResult:
     )
 
 
-def plausible_verdict(told: Told, known: Sequence[Standing]) -> dg.AssetCheckResult:
+def plausible_verdict(named: NamedExamination, known: Sequence[SymbolFindings]) -> dg.AssetCheckResult:
     """Candles that are hard to believe: a warning."""
-    return _standing_verdict(told, "plausible", known, severity=dg.AssetCheckSeverity.WARN)
+    return _findings_verdict(named, "plausible", known, severity=dg.AssetCheckSeverity.WARN)
 
 
-def agreement_verdict(told: Told, known: Sequence[Standing]) -> dg.AssetCheckResult:
+def agreement_verdict(named: NamedExamination, known: Sequence[SymbolFindings]) -> dg.AssetCheckResult:
     """Hours that are not what their minutes make; a warning where all of them are of the exchange's early history."""
     early = all(month < RELIABLE_SINCE for each in known for month in each.found)
     severity = dg.AssetCheckSeverity.WARN if early else dg.AssetCheckSeverity.ERROR
-    return _standing_verdict(told, "agrees_with_minutes", known, severity=severity)
+    return _findings_verdict(named, "agrees_with_minutes", known, severity=severity)
 
 
-def _standing_verdict(
-    told: Told, check: str, known: Sequence[Standing], *, severity: dg.AssetCheckSeverity
+def _findings_verdict(
+    named: NamedExamination, check: str, known: Sequence[SymbolFindings], *, severity: dg.AssetCheckSeverity
 ) -> dg.AssetCheckResult:
     found = [(each.entity_id, key, what) for each in known for key, what in sorted(each.found.items())]
     count = sum(what["count"] for _, _, what in found)
@@ -124,10 +124,10 @@ def _standing_verdict(
         metadata["sample"] = table_value(
             [{"entity_id": entity_id, "partition": key, **what} for entity_id, key, what in found[:SAMPLE_SIZE]]
         )
-        times = [partition_span(told.interval.partition_scheme, key)[0] for _, key, _ in found]
-        metadata["repair"] = told.repair(times, (entity_id for entity_id, _, _ in found))
+        times = [partition_span(named.interval.partition_scheme, key)[0] for _, key, _ in found]
+        metadata["repair"] = named.repair(times, (entity_id for entity_id, _, _ in found))
     return dg.AssetCheckResult(
-        asset_key=told.table,
+        asset_key=named.table,
         check_name=check,
         passed=not found,
         severity=severity,
@@ -136,14 +136,16 @@ def _standing_verdict(
     )
 
 
-def gap_verdict(told: Told, holes: Sequence[PricedHole], asked: Span | None, now: datetime) -> dg.AssetCheckResult:
+def gap_verdict(
+    named: NamedExamination, holes: Sequence[PricedHole], asked: Span | None, now: datetime
+) -> dg.AssetCheckResult:
     """Open gaps, as an error, unless all of them lie in the window this very run has just asked the exchange for.
 
     Those are the exchange's own for now: the run did what it could and must not fail for them. Gaps that the exchange
     has confirmed are shown and fail nothing, nor do long holes that wait for a decision: nobody said that they are
     meant. `holes` are those, and those that were decided about.
     """
-    series = told.said.completeness
+    series = named.examination.completeness
     gaps = [(each.entity_id, gap) for each in series for gap in each.gaps]
     source = [(each.entity_id, gap) for each in series for gap in each.source]
     missing = sum(each.missing for each in series)
@@ -160,15 +162,15 @@ def gap_verdict(told: Told, holes: Sequence[PricedHole], asked: Span | None, now
     if series:
         metadata["completeness"] = table_value([_completeness_row(each) for each in series])
     if gaps:
-        metadata["sample"] = table_value([_gap_row(told, *each, now) for each in gaps[:SAMPLE_SIZE]])
-        times = [time for _, gap in gaps for time in (gap.span.start, gap.span.end - told.interval.milliseconds)]
-        metadata["repair"] = told.repair(times, (entity_id for entity_id, _ in gaps))
+        metadata["sample"] = table_value([_gap_row(named, *each, now) for each in gaps[:SAMPLE_SIZE]])
+        times = [time for _, gap in gaps for time in (gap.span.start, gap.span.end - named.interval.milliseconds)]
+        metadata["repair"] = named.repair(times, (entity_id for entity_id, _ in gaps))
     if source:
         newest = sorted(source, key=lambda each: each[1].span, reverse=True)[:SAMPLE_SIZE]
-        metadata["source"] = table_value([_gap_row(told, *each, now) for each in newest])
+        metadata["source"] = table_value([_gap_row(named, *each, now) for each in newest])
     undecided = waiting(holes)
     return dg.AssetCheckResult(
-        asset_key=told.table,
+        asset_key=named.table,
         check_name="no_gaps",
         passed=not missing,
         severity=dg.AssetCheckSeverity.WARN if answered else dg.AssetCheckSeverity.ERROR,
@@ -214,33 +216,33 @@ def _completeness_row(series: Completeness) -> dict[str, Any]:
     }
 
 
-def _gap_row(told: Told, entity_id: str, gap: Gap, now: datetime) -> dict[str, Any]:
+def _gap_row(named: NamedExamination, entity_id: str, gap: Gap, now: datetime) -> dict[str, Any]:
     return {
         "entity_id": entity_id,
         "first_missing": format_time(gap.span.start),
-        "last_missing": format_time(gap.span.end - told.interval.milliseconds),
-        "missing": told.interval.count(*gap.span),
+        "last_missing": format_time(gap.span.end - named.interval.milliseconds),
+        "missing": named.interval.count(*gap.span),
         "lasts": duration(gap.span.end - gap.span.start),
         "asked": gap.attempts,
         "known_for": duration(now - gap.first_seen),
     }
 
 
-def _repair_of_rows(told: Told, check: str, finding: Finding) -> str:
+def _repair_of_rows(named: NamedExamination, check: str, finding: Finding) -> str:
     """The command that repairs what a check found."""
     if finding.passed:
         return ""
     if check == "known_entities":
         strangers = ", ".join(sorted({f"'{row['entity_id']}'" for row in finding.sample}))
-        return f"{BOOTSTRAP}; still unknown then: DELETE FROM {told.name_in_sql} WHERE entity_id IN ({strangers})"
+        return f"{BOOTSTRAP}; still unknown then: DELETE FROM {named.name_in_sql} WHERE entity_id IN ({strangers})"
     times = [time for row in finding.sample if (time := _time(row["timestamp"])) is not None]
     if check in ("no_duplicates", "on_grid") or not times:
         # Spelled out: no list of pairs is understood by all three engines.
         keys = " OR ".join(
             f"(entity_id = '{row['entity_id']}' AND timestamp = '{row['timestamp']}')" for row in finding.sample
         )
-        return f"DELETE FROM {told.name_in_sql} WHERE {keys}"
-    return told.repair(times, (str(row["entity_id"]) for row in finding.sample))
+        return f"DELETE FROM {named.name_in_sql} WHERE {keys}"
+    return named.repair(times, (str(row["entity_id"]) for row in finding.sample))
 
 
 def _time(written: Any) -> int | None:

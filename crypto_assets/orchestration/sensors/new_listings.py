@@ -32,7 +32,7 @@ from crypto_assets.orchestration.sensors.run_requests import (
     next_try,
     tables_under_way,
 )
-from crypto_assets.quality.gaps.uncollected import Arrears, arrears
+from crypto_assets.quality.gaps.uncollected import Uncollected, uncollected_histories
 
 REQUESTS_PER_TICK = 5
 _LISTED_EVERY = timedelta(hours=6)
@@ -90,7 +90,7 @@ def requests(
             asked += 1
             tags = {REQUEST: digest, **BOUNDED}
             yield dg.RunRequest(run_key=run_key, job_name=list_symbols.name, tags=tags)
-    lacking = _arrears(instance, database, tracked, ledger)
+    lacking = _uncollected(instance, database, tracked, ledger)
     possible = [each.since(first_partition(KDATA_TABLES[each.table][1], start)) for each in lacking]
     cut = [each.table for each, kept in zip(lacking, possible, strict=True) if kept != each]
     owing = [each for each in possible if each is not None]
@@ -109,12 +109,12 @@ def requests(
         yield dg.SkipReason(f"The symbols are listed anew {when}.{missing}{waiting}{left_before(start, cut)}")
 
 
-def _arrears(
+def _uncollected(
     instance: dg.DagsterInstance,
     database: Database,
     tracked: Mapping[MarketType, tuple[str, ...]],
     ledger: LedgerResource,
-) -> list[Arrears]:
+) -> list[Uncollected]:
     busy = tables_under_way(instance, ledger.now())
     found = []
     symbols = {market_type: tracked_now(database, market_type, tracked[market_type]) for market_type in tracked}
@@ -123,7 +123,7 @@ def _arrears(
             continue
         try:
             with database.connect(table) as connection:
-                found += arrears(connection, table, symbols[market_type], ledger.policy.longest_hole)
+                found += uncollected_histories(connection, table, symbols[market_type], ledger.policy.longest_hole)
         except DatabaseNotReady:
             continue  # not migrated: job bootstrap says more
     return sorted(found, key=lambda each: each.partitions[1], reverse=True)

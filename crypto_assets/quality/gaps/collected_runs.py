@@ -2,7 +2,7 @@
 
 They are read from the coverage table, cheaply enough for every check. What is owed of the runs and of the holes between
 them is decided by `quality.gaps.holes` and `quality.gaps.coverage`. Called by the other modules of `quality.gaps` and
-by `quality.rules.remembered`. Spans are milliseconds UTC.
+by `quality.rules.partition_findings`. Spans are milliseconds UTC.
 """
 
 from __future__ import annotations

@@ -72,8 +72,8 @@ class Repair:
     @property
     def digest(self) -> str:
         """A hash of the spans and their evidence: another one for a later attempt at the same spans."""
-        said = repr((self.table, sorted((each.symbol, each.span, each.evidence) for each in self.due)))
-        return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+        text = repr((self.table, sorted((each.symbol, each.span, each.evidence) for each in self.due)))
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def since(self, time: int) -> Repair | None:
         """The same without what lies before `time`; None where nothing is left."""

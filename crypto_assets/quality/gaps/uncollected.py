@@ -31,7 +31,7 @@ _COVERAGE = TABLES["crypto_kdata_coverage"]
 
 
 @dataclass(frozen=True)
-class Arrears:
+class Uncollected:
     """A range of partitions of one candle table in which these ccxt symbols were listed and never collected."""
 
     table: str
@@ -41,18 +41,18 @@ class Arrears:
     @property
     def digest(self) -> str:
         """What tells this range of these symbols from any other."""
-        said = repr((self.table, self.symbols, self.partitions))
-        return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+        text = repr((self.table, self.symbols, self.partitions))
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
-    def since(self, partition: str) -> Arrears | None:
+    def since(self, partition: str) -> Uncollected | None:
         """The same without the partitions before this one; None where none is left."""
         first, last = self.partitions
-        return Arrears(self.table, self.symbols, (max(first, partition), last)) if last >= partition else None
+        return Uncollected(self.table, self.symbols, (max(first, partition), last)) if last >= partition else None
 
 
-def arrears(
+def uncollected_histories(
     connection: Connection, table_name: str, tracked: Collection[str], longest_hole: timedelta = LONGEST_HOLE
-) -> list[Arrears]:
+) -> list[Uncollected]:
     """The partitions of the table that any of the `tracked` symbols has or owes and others lack; newest first.
 
     A hole that no symbol collected is left out if it is longer than `longest_hole`: it waits for a decision.
@@ -89,7 +89,7 @@ def arrears(
             meant = _partitions_of(spans, edges)
         for chunk in _chunks(intersect(within, meant or [])):
             lacking.setdefault((reached[chunk[0]], reached[chunk[-1]]), set()).add(called[symbol.id])
-    found = [Arrears(table_name, tuple(sorted(names)), partitions) for partitions, names in lacking.items()]
+    found = [Uncollected(table_name, tuple(sorted(names)), partitions) for partitions, names in lacking.items()]
     return sorted(found, key=lambda each: each.partitions, reverse=True)
 
 

@@ -2,8 +2,8 @@
 
 The first open, the extremes, the last close and the sums of the minutes are compared with the hour, where all sixty
 minutes are stored. A day is compared once, and again when its minutes or its hours changed; what was found is kept with
-the checksum of the candles compared (`quality.rules.remembered`). The exchange's own early history disagrees: of ten
-pairs 6,646 hours before 2025, nearly all of them before 2021 and in the open alone (a public study of Binance's
+the checksum of the candles compared (`quality.rules.partition_findings`). The exchange's own early history disagrees:
+of ten pairs 6,646 hours before 2025, nearly all of them before 2021 and in the open alone (a public study of Binance's
 archives, see docs/decisions/0014). Called by `orchestration.checks.definitions`; `collect.publications` makes hours of
 minutes with it.
 """
@@ -29,14 +29,14 @@ from crypto_assets.domain.intervals import Interval, PartitionScheme, format_tim
 from crypto_assets.domain.spans import Span, SpanIndex
 from crypto_assets.quality.gaps.coverage import covered_partitions
 from crypto_assets.quality.gaps.missing import archived_spans, within
-from crypto_assets.quality.rules.remembered import (
+from crypto_assets.quality.rules.partition_findings import (
     AGREES,
-    Looked,
-    Standing,
+    Examined,
+    SymbolFindings,
     checked_partitions,
     fresh_partitions,
-    load_standing,
-    note_looked,
+    load_findings,
+    record_examined,
     start_of,
 )
 
@@ -66,7 +66,7 @@ class _Tables:
         return kdata_table(self.market_type, Interval.M1)
 
 
-def compare_hours(database: Database, table_name: str, now: datetime, tolerance: float) -> list[Standing]:
+def compare_hours(database: Database, table_name: str, now: datetime, tolerance: float) -> list[SymbolFindings]:
     """Compares the days of an hourly table whose hours or minutes changed since they were compared.
 
     Returns the findings of each symbol, old and new, by month. `tolerance` is a share of the larger of two values.
@@ -76,33 +76,33 @@ def compare_hours(database: Database, table_name: str, now: datetime, tolerance:
     with database.connect(table_name) as connection:
         hours = fresh_partitions(connection, AGREES, market_type, Interval.H1, Interval.M1)
         minutes = fresh_partitions(connection, AGREES, market_type, Interval.M1, Interval.H1)
-        standing, outlived = load_standing(connection, AGREES, market_type, Interval.M1)
-        outlived |= _without_hours(connection, market_type, standing)
+        findings, outlived = load_findings(connection, AGREES, market_type, Interval.M1)
+        outlived |= _without_hours(connection, market_type, findings)
     if outlived:
         with database.begin(QUALITY) as connection:
-            again = [Looked(entity_id, key, "") for entity_id, key in sorted(outlived)]
-            note_looked(connection, AGREES, Interval.M1, again, now)
+            again = [Examined(entity_id, key, "") for entity_id, key in sorted(outlived)]
+            record_examined(connection, AGREES, Interval.M1, again, now)
     months = {(entity_id, key): start_of(digest) for entity_id, key, digest in hours}
     for entity_id, month in sorted({*months, *((each, f"{day[:7]}-01") for each, day, _ in minutes)}):
         compared = _compare(tables, entity_id, month)
         if compared is None:
             continue
         with database.begin(QUALITY) as connection:
-            note_looked(connection, AGREES, Interval.M1, compared, now)
+            record_examined(connection, AGREES, Interval.M1, compared, now)
             if (entity_id, month) in months:
-                done = [Looked(entity_id, month, months[entity_id, month])]
-                note_looked(connection, AGREES, Interval.H1, done, now)
+                done = [Examined(entity_id, month, months[entity_id, month])]
+                record_examined(connection, AGREES, Interval.H1, done, now)
     with database.connect(table_name) as connection:
-        standing, _ = load_standing(connection, AGREES, market_type, Interval.M1)
-    return [Standing(each.entity_id, _by_month(each.found)) for each in standing]
+        findings, _ = load_findings(connection, AGREES, market_type, Interval.M1)
+    return [SymbolFindings(each.entity_id, _by_month(each.found)) for each in findings]
 
 
 def _without_hours(
-    connection: Connection, market_type: MarketType, standing: Iterable[Standing]
+    connection: Connection, market_type: MarketType, findings: Iterable[SymbolFindings]
 ) -> set[tuple[str, str]]:
     """The (entity id, day) of findings in hours whose coverage is gone, as after a rollback."""
     gone = set()
-    for each in standing:
+    for each in findings:
         months = {f"{day[:7]}-01" for day in each.found}
         there = covered_partitions(connection, market_type, Interval.H1, each.entity_id, months).get(each.entity_id, {})
         gone |= {(each.entity_id, day) for day in each.found if f"{day[:7]}-01" not in there}
@@ -118,7 +118,7 @@ def _by_month(found: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return months
 
 
-def _compare(tables: _Tables, entity_id: str, month: str) -> list[Looked] | None:
+def _compare(tables: _Tables, entity_id: str, month: str) -> list[Examined] | None:
     """Compares the days of a month that changed since they were compared; None while its hours are not verified.
 
     A day whose candles were archived into a file is not compared: its findings stay as long as its minutes do.
@@ -137,12 +137,12 @@ def _compare(tables: _Tables, entity_id: str, month: str) -> list[Looked] | None
         published = _rows(connection, TABLES[tables.hours], entity_id, span)
     in_files = SpanIndex(archived)
     changed: dict[str, str] = {}
-    kept: list[Looked] = []
+    kept: list[Examined] = []
     for key, (digest, checked) in days.items():
         own = Span(*partition_span(PartitionScheme.DAILY, key))
         if in_files.touches(own):
             if start_of(checked) != start_of(digest):
-                kept.append(Looked(entity_id, key, start_of(digest)))
+                kept.append(Examined(entity_id, key, start_of(digest)))
             continue
         state = start_of(digest) + _state_of(_within(published, own))
         if state != checked:
@@ -150,7 +150,7 @@ def _compare(tables: _Tables, entity_id: str, month: str) -> list[Looked] | None
     try:
         with tables.database.connect(tables.minutes) as connection:
             compared = [
-                Looked(entity_id, key, state, _differing(connection, tables, entity_id, key, published))
+                Examined(entity_id, key, state, _differing(connection, tables, entity_id, key, published))
                 for key, state in changed.items()
             ]
     except DatabaseNotReady:

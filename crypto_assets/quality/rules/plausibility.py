@@ -18,15 +18,15 @@ from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, partition_span
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.missing import within
-from crypto_assets.quality.rules.remembered import (
+from crypto_assets.quality.rules.partition_findings import (
     PARTITIONS_PER_TRANSACTION,
     PLAUSIBLE,
-    Looked,
-    Standing,
+    Examined,
+    SymbolFindings,
     forget,
     fresh_partitions,
-    load_standing,
-    note_looked,
+    load_findings,
+    record_examined,
     start_of,
 )
 
@@ -37,7 +37,7 @@ STUCK = 5
 """A feed is stuck if so many candles in a row have the same prices, volume (above 0) and number of trades."""
 
 
-def look_for_implausible(database: Database, table_name: str, now: datetime) -> list[Standing]:
+def look_for_implausible(database: Database, table_name: str, now: datetime) -> list[SymbolFindings]:
     """Examines the partitions of a candle table that changed since; the findings of each symbol, old and new."""
     market_type, interval = KDATA_TABLES[table_name]
     with database.connect(table_name) as connection:
@@ -45,17 +45,17 @@ def look_for_implausible(database: Database, table_name: str, now: datetime) -> 
     for first in range(0, len(fresh), PARTITIONS_PER_TRANSACTION):
         with database.connect(table_name) as connection:
             looked = [
-                Looked(each, key, start_of(digest), _found(connection, TABLES[table_name], interval, each, key))
+                Examined(each, key, start_of(digest), _found(connection, TABLES[table_name], interval, each, key))
                 for each, key, digest in fresh[first : first + PARTITIONS_PER_TRANSACTION]
             ]
         with database.begin(QUALITY) as connection:
-            note_looked(connection, PLAUSIBLE, interval, looked, now)
+            record_examined(connection, PLAUSIBLE, interval, looked, now)
     with database.connect(table_name) as connection:
-        standing, outlived = load_standing(connection, PLAUSIBLE, market_type, interval)
+        findings, outlived = load_findings(connection, PLAUSIBLE, market_type, interval)
     if outlived:
         with database.begin(QUALITY) as connection:
             forget(connection, PLAUSIBLE, interval, outlived)
-    return standing
+    return findings
 
 
 def _found(connection: Connection, table: Table, interval: Interval, entity_id: str, key: str) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import sys
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import PartitionScheme, parse_time, partition_keys
 from crypto_assets.domain.spans import Span
-from crypto_assets.quality.gaps.uncollected import PARTITIONS_PER_RUN, Arrears, arrears
+from crypto_assets.quality.gaps.uncollected import PARTITIONS_PER_RUN, Uncollected, uncollected_histories
 from crypto_assets_tests.quality.stored_candles import (
     BTC,
     ETH,
@@ -34,7 +34,7 @@ def lacking(database, collected_days, *, listings=None, tracked=TRACKED):
             list_again(connection, *spans, entity=entity)
         for entity, span in collected_days:
             collected(connection, span, entity=entity)
-        found = arrears(connection, FIVE_MINUTES, tracked)
+        found = uncollected_histories(connection, FIVE_MINUTES, tracked)
     assert all(each.table == FIVE_MINUTES for each in found)
     return [(each.symbols, each.partitions) for each in found]
 
@@ -60,7 +60,7 @@ def test_a_symbol_without_history_lacks_what_the_others_reach(quality_database):
     ]
 
 
-def test_what_lies_between_is_a_gap_and_not_in_arrears(quality_database):
+def test_what_lies_between_is_a_gap_and_no_uncollected_history(quality_database):
     whole = days("2023-03-01", "2023-03-08")
     with_hole = [(BTC, days("2023-03-01", "2023-03-02")), (BTC, days("2023-03-07", "2023-03-08"))]
     assert lacking(quality_database, [*with_hole, (ETH, whole), (SOL, whole)]) == []
@@ -110,15 +110,15 @@ def test_untracked_symbols_neither_reach_nor_lack(quality_database):
     assert lacking(quality_database, collected_days, tracked=["UNKNOWN/USDT"]) == []
 
 
-def test_arrears_are_told_apart_by_all_that_they_are():
-    one = Arrears(FIVE_MINUTES, ("BTC/USDT",), ("2023-03-01", "2023-03-02"))
+def test_uncollected_histories_are_told_apart_by_all_that_they_are():
+    one = Uncollected(FIVE_MINUTES, ("BTC/USDT",), ("2023-03-01", "2023-03-02"))
     others = [
-        Arrears("cryptopair_1m_kdata", one.symbols, one.partitions),
-        Arrears(one.table, ("ETH/USDT",), one.partitions),
-        Arrears(one.table, one.symbols, ("2023-03-01", "2023-03-03")),
+        Uncollected("cryptopair_1m_kdata", one.symbols, one.partitions),
+        Uncollected(one.table, ("ETH/USDT",), one.partitions),
+        Uncollected(one.table, one.symbols, ("2023-03-01", "2023-03-03")),
     ]
     assert len({each.digest for each in (one, *others)}) == 4
-    assert one.digest == Arrears(one.table, one.symbols, one.partitions).digest
+    assert one.digest == Uncollected(one.table, one.symbols, one.partitions).digest
 
 
 def long_coverage(connection, symbols: int, count: int) -> list[str]:
@@ -144,7 +144,7 @@ def work_of(database, symbols: int, count: int) -> tuple[int, int, int]:
         raw.set_progress_handler(lambda: steps.append(1), 1000)
         sys.setprofile(lambda _, event, __: calls.append(1) if event in ("call", "c_call") else None)
         try:
-            found = arrears(connection, FIVE_MINUTES, tracked)
+            found = uncollected_histories(connection, FIVE_MINUTES, tracked)
         finally:
             sys.setprofile(None)
             raw.set_progress_handler(None, 0)
@@ -168,7 +168,7 @@ def test_a_market_of_new_symbols_is_found_without_going_through_their_days(quali
         calls = []
         sys.setprofile(lambda _, event, __: calls.append(1) if event in ("call", "c_call") else None)
         try:
-            found = arrears(connection, FIVE_MINUTES, tracked)
+            found = uncollected_histories(connection, FIVE_MINUTES, tracked)
         finally:
             sys.setprofile(None)
     assert [len(each.symbols) for each in found] == [201] * (2000 // PARTITIONS_PER_RUN)

@@ -42,7 +42,7 @@ _LENGTH = 16  # letters of a checksum that are kept: enough to tell it from the 
 
 
 @dataclass(frozen=True)
-class Standing:
+class SymbolFindings:
     """The findings of one symbol that hold, by partition key."""
 
     entity_id: str
@@ -50,7 +50,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Looked:
+class Examined:
     """An examined partition: the start of its candles' checksum, and what was found there, if anything."""
 
     entity_id: str
@@ -100,8 +100,8 @@ def checked_partitions(
     return {row.partition: (row.digest, row.checked) for row in rows.all()}
 
 
-def note_looked(
-    connection: Connection, check: str, interval: Interval, looked: Sequence[Looked], now: datetime
+def record_examined(
+    connection: Connection, check: str, interval: Interval, looked: Sequence[Examined], now: datetime
 ) -> None:
     """Notes that partitions were examined, and replaces earlier findings there by what was found now."""
     if not looked:
@@ -132,9 +132,9 @@ def note_looked(
         connection.execute(insert(_FINDING), rows)
 
 
-def load_standing(
+def load_findings(
     connection: Connection, check: str, market_type: MarketType, interval: Interval
-) -> tuple[list[Standing], set[tuple[str, str]]]:
+) -> tuple[list[SymbolFindings], set[tuple[str, str]]]:
     """The findings of a candle table that hold, by entity id; and the (entity id, partition) of outdated findings."""
     f, c = _FINDING.c, _COVERAGE.c
     of_partition = and_(*(f[name] == c[name] for name in ("entity_id", "provider", "level", "partition")))
@@ -151,7 +151,7 @@ def load_standing(
             found.setdefault(row.entity_id, {})[row.partition] = row.found
         else:
             outlived.add((row.entity_id, row.partition))
-    return [Standing(*each) for each in found.items()], outlived
+    return [SymbolFindings(*each) for each in found.items()], outlived
 
 
 def forget(connection: Connection, check: str, interval: Interval, partitions: Collection[tuple[str, str]]) -> None:
