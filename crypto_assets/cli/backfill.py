@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -96,6 +96,11 @@ def _came(table: str, figures: dict[str, Any]) -> Iterator[str]:
         )
     if absent := figures["source_candles"]:
         yield f"{table}: of {counted(absent, 'candle')} the exchange is known to have none: crypto-assets gaps --source"
+    if left := figures["not_collected"]:
+        yield (
+            f"{table}: {counted(left, 'candle')} between this range and what was collected before were not asked for,"
+            " and wait for a decision: crypto-assets gaps --uncollected"
+        )
 
 
 def _ask(rows: int) -> None:
@@ -117,12 +122,19 @@ def _figures(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
     for event in result.all_events:
         if event.is_step_materialization and event.asset_key is not None:
             metadata = event.step_materialization_data.materialization.metadata
-            found.setdefault(event.asset_key.path[-1], {name: metadata[f"run_{name}"].value for name in _FIGURES})
+            found.setdefault(event.asset_key.path[-1], _figures_of(metadata))
         elif event.is_step_failure and event.step_failure_data.user_failure_data and event.step_key:
             metadata = event.step_failure_data.user_failure_data.metadata
             if metadata:
-                found[event.step_key] = {name: metadata[f"run_{name}"].value for name in _FIGURES}
+                found[event.step_key] = _figures_of(metadata)
     return found
+
+
+def _figures_of(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, Any]:
+    """The figures of a run over one table; without a long hole beside its range it has none of what waits there."""
+    holes = metadata.get("run_not_collected")
+    figures = {name: metadata[f"run_{name}"].value for name in _FIGURES}
+    return figures | {"not_collected": 0 if holes is None else holes.value}
 
 
 class _Rate(ProgressColumn):

@@ -161,6 +161,21 @@ def test_what_failed_was_refused_or_is_missing_is_told_with_where_to_look(projec
         assert names in run_command(*command, "--json", url=f"sqlite:///{project.directory}").stdout
 
 
+def test_a_long_hole_that_a_range_opens_is_told(project):
+    table, short = "cryptopair_5m_kdata", {"CRYPTO_ASSETS_HOLE_DAYS": "1"}
+    days = [
+        ended(project, "--yes", "--select", table, "--start", day, "--end", day, **short)
+        for day in ("2023-03-20", "2023-03-17")
+    ]
+    assert [each.exit_code for each in days] == [0, 0]
+    first, second = (each.stdout.splitlines()[-1] for each in days)
+    assert "wait for a decision" not in first
+    assert second.startswith(f"{table}: 1,152 candles between this range and what was collected before")
+    command = second.partition(": crypto-assets ")[2].split()
+    (hole,) = json.loads(run_command(*command, "--json", url=f"sqlite:///{project.directory}", **short).stdout)
+    assert (hole["first"], hole["candles"]) == ("2023-03-18 00:00", 1152)
+
+
 def test_ctrl_c_ends_in_one_sentence_and_what_came_stays(project):
     with running_sandbox(Clock()) as slow:
         slow.faults.add("timeout:delay_ms=300,path=klines")
