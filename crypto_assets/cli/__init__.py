@@ -78,9 +78,8 @@ def _is_expected(error: Exception) -> bool:
 
 def _names_nothing(error: Exception) -> bool:
     from crypto_assets.database.errors import MeansNothing  # noqa: PLC0415 - likewise
-    from crypto_assets.exchange.errors import UnknownSymbol  # noqa: PLC0415 - likewise
 
-    return isinstance(error, (MeansNothing, UnknownSymbol))
+    return isinstance(error, MeansNothing)
 
 
 @click.group(cls=_StatingErrors, context_settings={"help_option_names": ["-h", "--help"]})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from crypto_assets.cli.misuse import Misuse
 from crypto_assets.composition import database_of, has_bulk_files, policy_of
 from crypto_assets.settings import Settings, load_settings
 
@@ -103,6 +104,7 @@ def _decide(table: str, verdict: str, then: str, *, symbols: str, start: str, en
     from crypto_assets.cli.show import show_rows  # noqa: PLC0415 - loads pandas
     from crypto_assets.collect.holes import decide_by_name, priced  # noqa: PLC0415
     from crypto_assets.domain.durations import counted  # noqa: PLC0415
+    from crypto_assets.exchange.errors import UnknownSymbol  # noqa: PLC0415
     from crypto_assets.exchange.venues import venue_of  # noqa: PLC0415
     from crypto_assets.quality.gaps.deciding import Verdict  # noqa: PLC0415
     from crypto_assets.quality.gaps.ledger import our_clock  # noqa: PLC0415
@@ -116,6 +118,8 @@ def _decide(table: str, verdict: str, then: str, *, symbols: str, start: str, en
         changed = decide_by_name(
             database, table, Verdict(verdict), our_clock(), by, policy, symbols=names, start=start, end=end
         )
+    except UnknownSymbol as error:
+        raise Misuse(str(error)) from error
     finally:
         database.dispose()
     shown = priced(changed, venue_of(database.provider), our_time(), has_archive=has_bulk_files(settings))
