@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -44,6 +44,7 @@ SYMBOLS = {"BTC/USDT": "cryptopair_binance_btcusdt", "ETH/USDT": "cryptopair_bin
 DAYS = Span(moment("2023-03-20"), moment("2023-03-23"))
 CLOCK = moment("2023-03-22T10:07:30")
 HISTORY = Span(moment("2023-03-18"), moment("2023-03-24"))
+BEGINNING = date(2023, 3, 18)
 LISTED = [market(symbol) for symbol in SYMBOLS]
 MOST_ROUNDS = 60
 Books = dict[tuple[MarketType, str, Interval], dict[int, list[Any]]]
@@ -161,7 +162,11 @@ class World:
 
     def tick(self, crash: Crash | None = None) -> int:
         """A tick of the sensor, and the runs that it asks for; how many they were."""
-        asked = [each for each in gap_backfill.requests(self.instance, self.database, self.ledger) if _is_run(each)]
+        asked = [
+            each
+            for each in gap_backfill.requests(self.instance, self.database, self.ledger, BEGINNING)
+            if _is_run(each)
+        ]
         for request in asked:
             ((table, op),) = request.run_config["ops"].items()
             first, last = (request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
