@@ -25,7 +25,7 @@ from crypto_assets.database.engines.sqlite import SqliteDatabase
 from crypto_assets.database.engines.sqlite_files import open_file
 from crypto_assets.database.tables import KDATA, TABLES
 from crypto_assets.domain.entities import PROVIDER
-from crypto_assets.domain.intervals import to_datetime, to_milliseconds
+from crypto_assets.domain.intervals import to_milliseconds, to_naive
 
 _Execute = Callable[[str], Any]
 _COLUMNS = tuple(column.name for column in TABLES[TABLE].columns if column.computed is None)
@@ -57,7 +57,7 @@ def _months(first: int, end: int) -> list[tuple[int, int]]:
 
 
 def _moment(minute: int) -> datetime:
-    return to_datetime(START + minute * MINUTE_MS).replace(tzinfo=None)
+    return to_naive(START + minute * MINUTE_MS)
 
 
 def _fill_file(database: SqliteDatabase, parts: list[tuple[int, int]]) -> None:

@@ -19,7 +19,7 @@ import pandas as pd
 from benchmarks.engine_candles import ENTITIES, START, TABLE
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.queries import latest_candles, query_data
-from crypto_assets.domain.intervals import to_datetime
+from crypto_assets.domain.intervals import to_naive
 
 LAST = 1_000
 _WARM_UP, _RUNS = 3, 50
@@ -85,4 +85,4 @@ def _measured(query: _Query) -> dict[str, Any]:
 
 
 def _moment(minute: int) -> datetime:
-    return to_datetime(START).replace(tzinfo=None) + timedelta(minutes=minute)
+    return to_naive(START) + timedelta(minutes=minute)

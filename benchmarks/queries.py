@@ -19,7 +19,7 @@ from sqlalchemy.dialects import sqlite
 from benchmarks.collecting import TABLE, open_benchmark
 from crypto_assets.database.queries import latest_candles, query_data, select_data, select_latest
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.intervals import to_datetime
+from crypto_assets.domain.intervals import to_naive
 
 REPEATS = 50
 _LAST = 1000
@@ -36,7 +36,7 @@ class _Query(NamedTuple):
 def measure(directory: str, entity_id: str, entities: int, day: int, repeats: int = REPEATS) -> dict[str, Any]:
     """The median of `repeats` of each query on the database in `directory`; `day` is a midnight (ms) in the middle."""
     database, table = open_benchmark(directory), TABLES[TABLE]
-    first = to_datetime(day).replace(tzinfo=None)
+    first = to_naive(day)
     last = first + timedelta(days=1, minutes=-1)
     newest = f"SELECT max(timestamp) FROM {TABLE} AS other WHERE other.entity_id = ids.entity_id"
     ids = (

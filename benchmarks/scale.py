@@ -20,7 +20,7 @@ from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.entities import KDATA_TABLES
-from crypto_assets.domain.intervals import DAY_MS, Interval, to_datetime
+from crypto_assets.domain.intervals import DAY_MS, Interval, to_naive
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.ledger import USUAL
 from crypto_assets.quality.rules.agreement import compare_hours
@@ -39,7 +39,7 @@ def measure(directory: str, symbols: int, partitions: int) -> dict[str, float]:
     database = open_database(url, "sandbox")
     migrate(database)
     clock = fill(database, TABLE, symbols, partitions)
-    now = to_datetime(clock).replace(tzinfo=None)
+    now = to_naive(clock)
     with database.begin("crypto_quality") as connection:
         # As the checks leave it: they have looked at all of it.
         connection.exec_driver_sql("UPDATE crypto_kdata_coverage SET plausibility_checked = substr(digest, 1, 16)")

@@ -7,7 +7,6 @@ candles of them is not measured here.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, insert, text
@@ -21,7 +20,7 @@ from crypto_assets.domain.intervals import (
     parse_time,
     partition_keys,
     partition_span,
-    to_datetime,
+    to_naive,
 )
 
 FIRST = parse_time("2015-01-01")
@@ -41,7 +40,7 @@ def entity(number: int) -> str:
 
 def list_symbols(connection: Connection, symbols: int) -> None:
     """Lists so many spot pairs, all of which trade since `FIRST`."""
-    first, now = _naive(FIRST), _naive(FIRST + DAY_MS)
+    first, now = to_naive(FIRST), to_naive(FIRST + DAY_MS)
     currencies = ["usdt", *(f"s{number:04d}" for number in range(symbols))]
     connection.execute(
         insert(TABLES["crypto_asset"]),
@@ -118,13 +117,13 @@ def fill(database: Database, table: str, symbols: int, partitions: int) -> int:
                 "entity": entity(0).replace("0000", "%04d"),
                 "provider": PROVIDER,
                 "level": interval.value,
-                "clock": f"{_naive(clock)}.000000",
+                "clock": f"{to_naive(clock)}.000000",
                 "digest": "0123456789abcdef" * 2,
             },
         )
         connection.exec_driver_sql("DROP TABLE made")
     with database.begin(table, also=["crypto_quality"]) as connection:
-        times = [_naive(running + number * interval.milliseconds) for number in range(NEWEST_CANDLES)]
+        times = [to_naive(running + number * interval.milliseconds) for number in range(NEWEST_CANDLES)]
         values = dict.fromkeys(("open", "high", "low", "close", "volume", "volume_quote", "trade_count"), 1)
         connection.execute(
             insert(TABLES[table]),
@@ -136,7 +135,3 @@ def fill(database: Database, table: str, symbols: int, partitions: int) -> int:
         )
         connection.execute(CHANGES.delete())
     return clock
-
-
-def _naive(time_ms: int) -> datetime:
-    return to_datetime(time_ms).replace(tzinfo=None)

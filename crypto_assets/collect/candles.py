@@ -28,7 +28,7 @@ from crypto_assets.collect.plan import Plan, plan, reach, with_context
 from crypto_assets.collect.progress import Tally
 from crypto_assets.collect.span_reader import SpanReader
 from crypto_assets.collect.store import CandleStore
-from crypto_assets.domain.intervals import to_datetime
+from crypto_assets.domain.intervals import to_naive
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ExchangeError
@@ -148,7 +148,7 @@ class CandleCollector:
             rest = candles.derive_rest()
             part = self._store(symbol, plan, span, rest, outcome) if len(rest.candles) else Outcome()
         outcome += self._counted(symbol, part)
-        answers = reader.answers(refused, self.store.now(), to_datetime(clock).replace(tzinfo=None))
+        answers = reader.answers(refused, self.store.now(), to_naive(clock))
         return outcome + Outcome(asked=(span,), answers=answers)
 
     def _judge(self, candles: JudgedCandles, reader: SpanReader, fetched: list[Fetched]) -> Judged:

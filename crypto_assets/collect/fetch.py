@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_key, to_datetime
+from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_key, to_naive
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.bulk_files import BulkCandles, BulkFile, BulkFiles
 from crypto_assets.exchange.client import RawPage
@@ -120,7 +120,7 @@ class FileRows:
             "period": self.file.period,
             "sha256": self.candles.sha256,
             "rows": self.candles.table.num_rows,
-            "last_timestamp": to_datetime(self.newest).replace(tzinfo=None),
+            "last_timestamp": to_naive(self.newest),
         }
 
 

@@ -21,7 +21,7 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
-from crypto_assets.domain.intervals import MINUTE_MS, partition_key, to_datetime, to_milliseconds
+from crypto_assets.domain.intervals import MINUTE_MS, partition_key, to_milliseconds, to_naive
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ContractViolation, UnknownSymbol
 from crypto_assets.exchange.markets import Market
@@ -230,4 +230,4 @@ def _or_none(ask: Callable[[MarketType, str], int | None], market_type: MarketTy
 
 def moment(time_ms: int | None) -> datetime | None:
     """Milliseconds as the database has them; None stays None."""
-    return None if time_ms is None else to_datetime(time_ms).replace(tzinfo=None)
+    return None if time_ms is None else to_naive(time_ms)

@@ -147,4 +147,4 @@ def joined(spans: Iterable[Span], distance: int) -> list[Span]:
 
 
 def _span(interval: Interval, key: str) -> Span:
-    return Span(*partition_span(interval.partition_scheme, key))
+    return partition_span(interval.partition_scheme, key)

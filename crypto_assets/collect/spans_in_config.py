@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from crypto_assets.domain.intervals import parse_time, to_datetime
+from crypto_assets.domain.intervals import parse_time, to_naive
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.errors import ConfigurationError
 
 
 def span_text(span: Span) -> str:
     """The span as config; its end is not part of it."""
-    return "/".join(to_datetime(time).replace(tzinfo=None).isoformat(timespec="minutes") for time in span)
+    return "/".join(to_naive(time).isoformat(timespec="minutes") for time in span)
 
 
 def parse_spans(texts: Mapping[str, Sequence[str]], window: Span, symbols: Sequence[str] = ()) -> dict[str, list[Span]]:

@@ -20,7 +20,7 @@ from crypto_assets.database.symbols import listed_symbols
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import WriteCounts
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.domain.intervals import to_datetime
+from crypto_assets.domain.intervals import to_naive
 from crypto_assets.domain.symbols import has_wildcard, matching
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ContractViolation, UnknownSymbol
@@ -103,7 +103,7 @@ def populate_markets(
     vanished = {entity_id: asked.vanished(row) for entity_id, row in unlisted.items() if entity_id in asked_for}
     dates = [(listing.listed, listing.ended) for listing in listings.values()]
     frame = market_frame(market_type, judged.kept, dates, clock)
-    now = to_datetime(clock).replace(tzinfo=None)
+    now = to_naive(clock)
     with database.begin(table.name, also=[_LOG]) as connection:
         judged.record(connection, table.name, clock)
         store_accepted(connection, TABLES["crypto_asset"], judged.assets, clock)

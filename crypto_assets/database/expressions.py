@@ -1,17 +1,25 @@
-"""SQL expressions whose spelling differs by engine.
+"""SQL expressions that several statements share, most of them because their spelling differs by engine.
 
-Called by `quality`, `collect`, `report` and `result_frames`, whose statements are thus the same on every engine.
-Statements as a whole belong to their callers.
+Called by `quality`, `collect`, `report`, `archive`, `removal` and `result_frames`, whose statements are thus the same
+on every engine. Statements as a whole belong to their callers.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Text
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Text, and_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
+
+
+def of_entity_type(entity_id: ColumnElement[str], entity_type: str) -> ColumnElement[bool]:
+    """Whether an id column holds an entity of `entity_type`, as a range that an index on the column serves.
+
+    Ids begin with their type and an underscore, after which comes the backquote.
+    """
+    return and_(entity_id >= f"{entity_type}_", entity_id < f"{entity_type}`")
 
 
 class epoch_milliseconds(GenericFunction[int]):  # noqa: N801 - an SQL function, named like the others

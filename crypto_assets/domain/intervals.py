@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import lru_cache
 
+from crypto_assets.domain.spans import Span
+
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 
@@ -83,6 +85,11 @@ def to_datetime(time_ms: int) -> datetime:
     return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=time_ms)
 
 
+def to_naive(time_ms: int) -> datetime:
+    """`time_ms` as the databases hold it: a naive datetime that means UTC, exact to the millisecond."""
+    return to_datetime(time_ms).replace(tzinfo=None)
+
+
 def to_milliseconds(moment: datetime) -> int:
     """`moment` as integer milliseconds; a naive datetime is taken as UTC, the project's storage convention."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -121,14 +128,14 @@ def partition_key(scheme: PartitionScheme, time_ms: int) -> str:
 
 
 @lru_cache(maxsize=16_384)  # days of 44 years: whoever goes through a history asks for the same ones symbol by symbol
-def partition_span(scheme: PartitionScheme, key: str) -> tuple[int, int]:
+def partition_span(scheme: PartitionScheme, key: str) -> Span:
     """The half-open span of milliseconds that the partition `key` covers."""
     start = datetime.strptime(key, "%Y-%m-%d").replace(tzinfo=UTC)
     if scheme is PartitionScheme.DAILY:
         end = start + timedelta(days=1)
     else:
         end = (start.replace(day=1) + timedelta(days=32)).replace(day=1)
-    return to_milliseconds(start), to_milliseconds(end)
+    return Span(to_milliseconds(start), to_milliseconds(end))
 
 
 def is_partition_key(scheme: PartitionScheme, text: str) -> bool:

@@ -25,8 +25,8 @@ def is_month(period: str) -> bool:
 def period_span(period: str) -> Span:
     """The UTC month or day that a period names, in ms."""
     if is_month(period):
-        return Span(*partition_span(PartitionScheme.MONTHLY, f"{period}-01"))
-    return Span(*partition_span(PartitionScheme.DAILY, period))
+        return partition_span(PartitionScheme.MONTHLY, f"{period}-01")
+    return partition_span(PartitionScheme.DAILY, period)
 
 
 class BulkFile(Protocol):

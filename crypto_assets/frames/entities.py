@@ -20,7 +20,7 @@ from crypto_assets.domain.entities import (
     entity_code,
     unit_multiplier,
 )
-from crypto_assets.domain.intervals import to_datetime
+from crypto_assets.domain.intervals import to_naive
 from crypto_assets.exchange.markets import Market
 
 STABLECOINS = frozenset(
@@ -70,7 +70,7 @@ def asset_frame(markets: Iterable[Market], clock: int) -> pd.DataFrame:
                 "exchange": PROVIDER,
                 "code": entity_code(currency),
                 "name": currency,
-                "timestamp": to_datetime(clock).replace(tzinfo=None),
+                "timestamp": to_naive(clock),
                 "symbol": currency,
                 "is_stablecoin": currency in STABLECOINS,
             }
@@ -113,7 +113,7 @@ def _market_row(market: Market, clock: int) -> dict[str, Any]:
         "exchange_id": market.exchange_id,
         "status": market.status,
         "name": market.symbol,
-        "timestamp": to_datetime(clock).replace(tzinfo=None),
+        "timestamp": to_naive(clock),
         "price_step": market.price_step,
         "qty_step": market.qty_step,
         "min_notional": market.min_notional,

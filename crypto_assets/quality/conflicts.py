@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.entities import PROVIDER
-from crypto_assets.domain.intervals import to_datetime
+from crypto_assets.domain.intervals import to_naive
 
 CONFLICT = "conflict"
 """The `validation_type` of a day that was published twice and differently."""
@@ -73,7 +73,7 @@ def record_conflicts(
                 },
                 "quality_score": 0.0,
                 "issues_detected": [conflict.sentence],
-                "timestamp": to_datetime(clock).replace(tzinfo=None),
+                "timestamp": to_naive(clock),
             }
         )
     upsert(connection, TABLES["crypto_data_quality_log"], pd.DataFrame(rows))

@@ -21,7 +21,7 @@ from crypto_assets.database.queries import row_count
 from crypto_assets.database.symbols import listed_symbols
 from crypto_assets.database.tables import QUALITY, TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
-from crypto_assets.domain.intervals import Interval, partition_span, to_datetime
+from crypto_assets.domain.intervals import Interval, partition_span, to_naive
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.domain.symbols import Listed
 
@@ -130,7 +130,7 @@ def _covered(connection: Connection, provider: str) -> dict[object, dict[str, _C
         _COVERAGE.provider == provider, _COVERAGE.digest == ""
     )
     for entity_id, level, partition in connection.execute(unverified.order_by(_COVERAGE.partition)):
-        span = Span(*partition_span(Interval(level).partition_scheme, partition))
+        span = partition_span(Interval(level).partition_scheme, partition)
         found[_series(entity_id, level)][entity_id].unverified.append(span)
     return found
 
@@ -157,7 +157,7 @@ def _unverified_rows(
             sharing[span].append(entity_id)
     c = table.c
     for span, entity_ids in sharing.items():
-        start, end = (to_datetime(time).replace(tzinfo=None) for time in span)
+        start, end = (to_naive(time) for time in span)
         counted = select(c.entity_id, func.count()).where(c.timestamp >= start, c.timestamp < end)
         for entity_id, count in connection.execute(counted.where(c.entity_id.in_(entity_ids)).group_by(c.entity_id)):
             rows[entity_id] += count

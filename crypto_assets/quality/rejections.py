@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.entities import PROVIDER
-from crypto_assets.domain.intervals import to_datetime
+from crypto_assets.domain.intervals import to_naive
 
 CONTRACT = "contract"
 """The `validation_type` of a rejected row."""
@@ -60,7 +60,7 @@ def record_rejections(
                 "validation_result": result,
                 "quality_score": 0.0,
                 "issues_detected": rejection.reasons,
-                "timestamp": to_datetime(clock).replace(tzinfo=None),
+                "timestamp": to_naive(clock),
             }
         )
     upsert(connection, TABLES["crypto_data_quality_log"], pd.DataFrame(rows).drop_duplicates("id"))

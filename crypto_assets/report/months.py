@@ -107,7 +107,7 @@ def months_by_table(connection: Connection, provider: str) -> dict[str, dict[str
         span = Span(to_milliseconds(start), to_milliseconds(end) + interval.milliseconds)
         keys = partition_keys(PartitionScheme.MONTHLY, *span)
         for key in keys:
-            part = span.intersect(Span(*partition_span(PartitionScheme.MONTHLY, key)))
+            part = span.intersect(partition_span(PartitionScheme.MONTHLY, key))
             here = missing if len(keys) == 1 else interval.count(*part)
             counts[table, entity_id, key[:7]].missing[status] += here
     tables: dict[str, dict[str, list[Month]]] = {table: {} for table in KDATA_TABLES}

@@ -66,7 +66,7 @@ def asked_file(path: str) -> AskedFile | None:
         return None
     scheme, first = (PartitionScheme.MONTHLY, period + "-01") if monthly else (PartitionScheme.DAILY, period)
     try:
-        span = Span(*partition_span(scheme, first))
+        span = partition_span(scheme, first)
         return AskedFile(_FOLDERS[folder], symbol, Interval(interval), name, span, checksum is not None)
     except ValueError:
         return None

@@ -20,7 +20,9 @@ from crypto_assets.domain.intervals import (
     partition_span,
     to_datetime,
     to_milliseconds,
+    to_naive,
 )
+from crypto_assets.domain.spans import Span
 
 times = st.integers(0, parse_time("2100-01-01"))
 near = st.integers(0, 3 * DAY_MS)
@@ -89,6 +91,17 @@ def test_a_partition_holds_whole_candles(interval, time):
     assert interval.on_grid(start)
     assert interval.on_grid(end)
     assert 28 <= interval.count(start, end) <= 2976
+
+
+def test_the_span_of_a_partition_is_a_span():
+    april = partition_span(PartitionScheme.MONTHLY, "2023-04-01")
+    assert april.intersect(Span(0, april.start + DAY_MS)) == Span(april.start, april.start + DAY_MS)
+
+
+@given(times)
+def test_a_naive_time_means_the_same_time_in_utc(time):
+    assert to_naive(time).replace(tzinfo=UTC) == to_datetime(time)
+    assert to_milliseconds(to_naive(time)) == time
 
 
 def test_months_have_their_real_lengths():

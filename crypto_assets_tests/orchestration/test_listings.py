@@ -11,7 +11,7 @@ from crypto_assets.collect.run import collect_table
 from crypto_assets.collect.symbols import populate_markets, tracked_now
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.domain.intervals import Interval, to_datetime
+from crypto_assets.domain.intervals import Interval, to_datetime, to_naive
 from crypto_assets.domain.spans import Span, merge
 from crypto_assets.exchange.errors import UnknownSymbol
 from crypto_assets.quality.gaps.coverage import coverage_row, owed_spans, record_coverage
@@ -85,7 +85,7 @@ def dates(database, table="crypto_pair", entity=BTC):
 
 
 def naive(text: str) -> datetime:
-    return to_datetime(moment(text)).replace(tzinfo=None)
+    return to_naive(moment(text))
 
 
 def test_a_pair_quoted_for_three_days_of_a_month_owes_three_days(database):

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.domain.intervals import parse_time, to_datetime
+from crypto_assets.domain.intervals import parse_time, to_naive
 from crypto_assets.quality.gaps.ledger import our_clock
 from crypto_assets.sandbox.listing import GeneratedSymbol, symbol_info
 from crypto_assets_tests.sandboxed_project import (
@@ -44,7 +44,7 @@ def project(collected_project, sandbox, clock, tmp_path) -> Project:
 
 
 def at_the_exchanges_time(project: Project) -> Project:
-    project.our_clock.ahead = to_datetime(project.clock.now).replace(tzinfo=None) - our_clock()
+    project.our_clock.ahead = to_naive(project.clock.now) - our_clock()
     return project
 
 

@@ -26,7 +26,7 @@ from crypto_assets.collect.symbols import populate_markets
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES, MarketType
-from crypto_assets.domain.intervals import Interval, partition_key, partition_span, to_datetime
+from crypto_assets.domain.intervals import Interval, partition_key, partition_span, to_datetime, to_naive
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.exchange.errors import TransientError
 from crypto_assets.orchestration.jobs.refresh import refresh_window
@@ -278,7 +278,7 @@ def _partitions(table: str, span: Span) -> Span:
 
 def _rows(table: str, symbol: str, span: Span) -> list[Any]:
     c = TABLES[table].c
-    start, end = (to_datetime(time).replace(tzinfo=None) for time in span)
+    start, end = (to_naive(time) for time in span)
     return [c.entity_id == SYMBOLS[symbol], c.timestamp >= start, c.timestamp < end]
 
 

@@ -15,7 +15,7 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.entities import KDATA_TABLES
-from crypto_assets.domain.intervals import Interval, parse_time, partition_keys, partition_span, to_datetime
+from crypto_assets.domain.intervals import Interval, parse_time, partition_keys, partition_span, to_naive
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.coverage import claim_coverage
 from crypto_assets.quality.gaps.ledger import Answer, Policy
@@ -49,7 +49,7 @@ def written(database: Database, table: str = FIVE_MINUTES) -> Iterator[Connectio
 
 
 def naive(time: int) -> datetime:
-    return to_datetime(time).replace(tzinfo=None)
+    return to_naive(time)
 
 
 def times_of(span: Span, interval: Interval = M5) -> list[int]:

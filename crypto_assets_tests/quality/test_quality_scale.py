@@ -12,7 +12,7 @@ from benchmarks.synthetic_history import entity, fill, symbol
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.intervals import to_datetime
+from crypto_assets.domain.intervals import to_naive
 from crypto_assets.quality.gaps.due import outlook
 from crypto_assets.quality.gaps.ledger import USUAL
 from crypto_assets.quality.gaps.uncollected import uncollected_histories
@@ -32,7 +32,7 @@ def filled(directory, symbols, days):
     database = open_database(f"sqlite:///{directory}", "sandbox")
     migrate(database, ["crypto_meta", "crypto_quality", MINUTES])
     clock = fill(database, MINUTES, symbols, days)
-    yield database, to_datetime(clock).replace(tzinfo=None)
+    yield database, to_naive(clock)
     database.dispose()
 
 

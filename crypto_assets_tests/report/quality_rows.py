@@ -9,7 +9,6 @@ from typing import Any
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_span
-from crypto_assets.domain.spans import Span
 from crypto_assets_tests.database.filled_tables import candle, store_entities
 
 NOW = datetime(2023, 4, 2, 12, 0, 30, tzinfo=UTC)
@@ -111,7 +110,7 @@ def store_example(database: Database) -> None:
         result(ETH, "1h", "2023-04-02 06:00:02", 0.96, "33 owed candles are missing"),
         reset(ETH, "2023-03-30 06:00"),
     )
-    april = Span(*partition_span(PartitionScheme.MONTHLY, "2023-04-01"))
+    april = partition_span(PartitionScheme.MONTHLY, "2023-04-01")
     database.ensure_partitions("cryptopair_1m_kdata", april)
     store(database, "cryptopair_1m_kdata", candle(BTC, 0) | {"timestamp": at("2023-04-02 11:59")})
     store(

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, literal, select
 
+from crypto_assets.database.expressions import of_entity_type
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import PartitionScheme, partition_span, to_milliseconds
@@ -48,7 +49,7 @@ class ArchivedMonth:
 
 def month_span(month: str) -> Span:
     """The milliseconds of a month named by its first day. Raises ValueError for another day or no date."""
-    span = Span(*partition_span(PartitionScheme.MONTHLY, month))
+    span = partition_span(PartitionScheme.MONTHLY, month)
     if not month.endswith("-01"):
         raise ValueError(f"{month!r} is not the first day of a month")
     return span
@@ -73,8 +74,7 @@ def archived_months(
     c = _MANIFEST.c
     conditions: list[Any] = [c.provider == provider, c.level == interval.value]
     if entity_ids is None:
-        # Ids begin with their type and an underscore, after which comes the backquote.
-        conditions += [c.entity_id >= f"{market_type.entity_type}_", c.entity_id < f"{market_type.entity_type}`"]
+        conditions.append(of_entity_type(c.entity_id, market_type.entity_type))
     else:
         conditions.append(c.entity_id.in_(entity_ids))
     if start is not None:

@@ -30,7 +30,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +63,7 @@ from crypto_assets.database.result_frames import read_frame
 from crypto_assets.database.tables import QUALITY, TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.entities import KDATA_TABLES
-from crypto_assets.domain.intervals import to_datetime
+from crypto_assets.domain.intervals import to_datetime, to_naive
 from crypto_assets.domain.spans import Span
 
 if TYPE_CHECKING:
@@ -121,8 +120,8 @@ def restore_candles(
     """
     archive = _Archive(database, directory, _candle_table(table_name), create_file, observe)
     bounds = {
-        "start": None if start is None else _naive(start),
-        "end": None if end is None else _naive(end - 1),
+        "start": None if start is None else to_naive(start),
+        "end": None if end is None else to_naive(end - 1),
     }
     with database.connect(table_name) as connection:
         found = archived_months(connection, archive.table, database.provider, entity_ids=entity_ids, **bounds)
@@ -211,7 +210,7 @@ class _Archive:
         self.observe("compared")
         times = _times(rows)
         size = (self.directory / path).stat().st_size
-        first, last = (to_datetime(int(each) // 1000).replace(tzinfo=None) for each in (times[0], times[-1]))
+        first, last = (to_naive(int(each) // 1000) for each in (times[0], times[-1]))
         return ArchivedMonth(entity_id, month, path, len(rows), size, first, last, summed)
 
     def _stored_rows(self, connection: Connection, entity_id: str, span: Span) -> pa.Table:
@@ -236,7 +235,7 @@ class _Archive:
 
     def _of(self, entity_id: str, span: Span) -> list[Any]:
         c = self.table.c
-        return [c.entity_id == entity_id, c.timestamp >= _naive(span.start), c.timestamp < _naive(span.end)]
+        return [c.entity_id == entity_id, c.timestamp >= to_naive(span.start), c.timestamp < to_naive(span.end)]
 
     def _stem(self, entity_id: str, month: str) -> str:
         if not entity_id or entity_id.startswith(".") or set(entity_id) & set("/\\:\0"):
@@ -284,7 +283,3 @@ def _merged(archived: pa.Table, stored: pa.Table) -> pa.Table:
 
 def _times(rows: pa.Table) -> Any:
     return np.asarray(rows["timestamp"]).astype("datetime64[us]").astype(np.int64)
-
-
-def _naive(time_ms: int) -> datetime:
-    return to_datetime(time_ms).replace(tzinfo=None)

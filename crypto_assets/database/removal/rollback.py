@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, delete, func, inspect, not_, or_, select, table
 
 from crypto_assets.database.errors import DatabaseError
+from crypto_assets.database.expressions import of_entity_type
 from crypto_assets.database.migrations import plan_migration
 from crypto_assets.database.removal.backups import back_up, naming_backup
 from crypto_assets.database.removal.schema_removal import refuse_strangers, remove_databases
@@ -223,9 +224,7 @@ def _about(ledger: str, candles: str) -> tuple[ColumnElement[bool], ...]:
     """The rows of a ledger that speak of a candle table."""
     market_type, interval = KDATA_TABLES[candles]
     c = TABLES[ledger].c
-    # Ids begin with their type and an underscore, after which comes the backquote.
-    of_type = c.entity_id >= f"{market_type.entity_type}_", c.entity_id < f"{market_type.entity_type}`"
-    return c.level == interval.value, *of_type
+    return c.level == interval.value, of_entity_type(c.entity_id, market_type.entity_type)
 
 
 def _count(database: Database, conditions: Conditions) -> list[PlannedRemoval]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from crypto_assets.database.expressions import texts_in_order
+from crypto_assets.database.expressions import of_entity_type, texts_in_order
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_span, to_milliseconds
@@ -82,8 +82,7 @@ def of_series(interval: Interval, entity_type: str, entity_id: str | None) -> li
     own = [c.provider == PROVIDER, c.level == interval.value]
     if entity_id is not None:
         return [*own, c.entity_id == entity_id]
-    # Ids begin with their type and an underscore, after which comes the backquote.
-    return [*own, c.entity_id >= f"{entity_type}_", c.entity_id < f"{entity_type}`"]
+    return [*own, of_entity_type(c.entity_id, entity_type)]
 
 
 @lru_cache(maxsize=32)  # the symbols of a table were mostly collected together

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Row, Table, case, func, or_, select, update
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.entities import PROVIDER, MarketType
-from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_datetime, to_milliseconds
+from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_milliseconds, to_naive
 from crypto_assets.domain.spans import Span, intersect, merge
 from crypto_assets.quality.gaps.collected_runs import collected_runs, of_series
 from crypto_assets.quality.gaps.decisions import decisions
@@ -179,7 +179,7 @@ def coverage_row(
     entity_id: str, interval: Interval, key: str, listed: Iterable[Span], clock: int, present: int = 0, digest: str = ""
 ) -> dict[str, Any]:
     """A row of the coverage table for a partition that was asked for at `clock`; unverified without a digest."""
-    span = Span(*partition_span(interval.partition_scheme, key))
+    span = partition_span(interval.partition_scheme, key)
     return {
         "entity_id": entity_id,
         "provider": PROVIDER,
@@ -187,7 +187,7 @@ def coverage_row(
         "partition": key,
         "expected": sum(interval.count(*each) for each in askable(interval, span, listed, clock)),
         "present": present,
-        "verified_at": to_datetime(clock).replace(tzinfo=None),
+        "verified_at": to_naive(clock),
         "digest": digest,
     }
 

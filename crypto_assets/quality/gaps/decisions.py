@@ -8,14 +8,14 @@ our own clock.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
+from crypto_assets.database.expressions import of_entity_type
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import PROVIDER
-from crypto_assets.domain.intervals import Interval, to_datetime, to_milliseconds
+from crypto_assets.domain.intervals import Interval, to_milliseconds, to_naive
 from crypto_assets.domain.spans import Span, merge, subtract
 from crypto_assets.quality.gaps.holes import Decision
 
@@ -31,8 +31,7 @@ def decisions(
     if entity_id is not None:
         where.append(c.entity_id == entity_id)
     else:
-        # Ids begin with their type and an underscore, after which comes the backquote.
-        where += [c.entity_id >= f"{entity_type}_", c.entity_id < f"{entity_type}`"]
+        where.append(of_entity_type(c.entity_id, entity_type))
     found: dict[str, list[Decision]] = {}
     for row in connection.execute(select(_DECISION).where(*where).order_by(c.entity_id, c.start)):
         span = Span(to_milliseconds(row.start), to_milliseconds(row.end) + interval.milliseconds)
@@ -66,13 +65,9 @@ def _row(entity_id: str, interval: Interval, decision: Decision) -> dict[str, An
         "entity_id": entity_id,
         "provider": PROVIDER,
         "level": interval.value,
-        "start": _moment(decision.span.start),
-        "end": _moment(decision.span.end - interval.milliseconds),
+        "start": to_naive(decision.span.start),
+        "end": to_naive(decision.span.end - interval.milliseconds),
         "decision": decision.decision,
         "decided_at": decision.decided_at,
         "decided_by": decision.decided_by[:255],
     }
-
-
-def _moment(time_ms: int) -> datetime:
-    return to_datetime(time_ms).replace(tzinfo=None)

@@ -132,7 +132,7 @@ def _altered(connection: Connection, table_name: str) -> list[tuple[str, Span, s
         covered = covered_partitions(connection, market_type, interval, mark.entity_id, [mark.partition])
         row = covered.get(mark.entity_id, {}).get(mark.partition)
         if row is not None and row.digest not in ("", mark.found):
-            span = Span(*partition_span(interval.partition_scheme, mark.partition))
+            span = partition_span(interval.partition_scheme, mark.partition)
             altered.append((mark.entity_id, span, mark.found))
     return altered
 
@@ -161,7 +161,7 @@ def _pieces(interval: Interval, due: Due) -> Iterable[Due]:
     """The span cut where partitions meet."""
     scheme = interval.partition_scheme
     for key in partition_keys(scheme, *due.span):
-        yield Due(due.symbol, due.span.intersect(Span(*partition_span(scheme, key))), due.evidence)
+        yield Due(due.symbol, due.span.intersect(partition_span(scheme, key)), due.evidence)
 
 
 def _rejoined(pieces: Iterable[Due]) -> list[Due]:

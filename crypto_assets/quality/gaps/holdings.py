@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from crypto_assets.database.candle_table import OfCandleTable
-from crypto_assets.domain.intervals import PartitionScheme, partition_keys, partition_span, to_datetime, to_milliseconds
+from crypto_assets.domain.intervals import PartitionScheme, partition_keys, partition_span, to_milliseconds, to_naive
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.quality.gaps.coverage import askable, covered_between, covered_partitions, listed_spans
 from crypto_assets.quality.gaps.ledger import SOURCE
@@ -134,7 +134,7 @@ class Holdings(OfCandleTable):
     def _count(self, entity_ids: Collection[str], span: Span) -> dict[str, int]:
         """How many rows of each of these entities are stored in `span`, where there are any."""
         c = self.table.c
-        start, end = (to_datetime(time).replace(tzinfo=None) for time in span)
+        start, end = (to_naive(time) for time in span)
         counted = select(c.entity_id, func.count()).where(c.timestamp >= start, c.timestamp < end)
         rows = self.connection.execute(counted.where(c.entity_id.in_(entity_ids)).group_by(c.entity_id)).all()
         return {row[0]: row[1] for row in rows}
@@ -147,7 +147,7 @@ class Holdings(OfCandleTable):
         return read_digest(self.connection, self.table, entity_id, self._span(key))
 
     def _span(self, key: str) -> Span:
-        return Span(*partition_span(self.interval.partition_scheme, key))
+        return partition_span(self.interval.partition_scheme, key)
 
 
 _ROWS_AT_ONCE = 200_000

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Table, func, select
 from crypto_assets.database.archive.manifest import archived_months
 from crypto_assets.database.expressions import as_written, epoch_milliseconds, written_text
 from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER
-from crypto_assets.domain.intervals import Interval, PartitionScheme, to_datetime
+from crypto_assets.domain.intervals import Interval, PartitionScheme, to_naive
 from crypto_assets.domain.spans import Span, SpanIndex, intersect, merge, subtract
 from crypto_assets.quality.gaps.coverage import Owed, owed_spans
 from crypto_assets.quality.gaps.holes import LONGEST_HOLE
@@ -135,8 +135,8 @@ def within(table: Table, entity_id: str, span: Span) -> list[Any]:
     """The conditions for an entity's rows of `span`, whatever their times look like."""
     return [
         table.c.entity_id == entity_id,
-        table.c.timestamp >= to_datetime(span.start).replace(tzinfo=None),
-        table.c.timestamp < to_datetime(span.end).replace(tzinfo=None),
+        table.c.timestamp >= to_naive(span.start),
+        table.c.timestamp < to_naive(span.end),
     ]
 
 

@@ -6,16 +6,16 @@ Called by `quality.verification`, the other modules of `quality.gaps`, and `cli`
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import datetime
 from typing import Any
 
 import pandas as pd
 from sqlalchemy import Connection, Row, delete, select
 
+from crypto_assets.database.expressions import of_entity_type
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.entities import PROVIDER, MarketType
-from crypto_assets.domain.intervals import Interval, to_datetime, to_milliseconds
+from crypto_assets.domain.intervals import Interval, to_milliseconds, to_naive
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.ledger import OPEN, SOURCE, Gap
 
@@ -37,8 +37,7 @@ def load_gaps(
     if entity_id is not None:
         where.append(c.entity_id == entity_id)
     else:
-        # Ids begin with their type and an underscore, after which comes the backquote.
-        where += [c.entity_id >= f"{market_type.entity_type}_", c.entity_id < f"{market_type.entity_type}`"]
+        where.append(of_entity_type(c.entity_id, market_type.entity_type))
     found: dict[str, list[Gap]] = {}
     for row in connection.execute(select(_GAPS).where(*where).order_by(c.entity_id, c.start)).all():
         found.setdefault(row.entity_id, []).append(gap_of(row, interval))
@@ -73,7 +72,7 @@ def store_gaps(
 
 
 def _row(entity_id: str, interval: Interval, gap: Gap) -> dict[str, Any]:
-    start, end = _moment(gap.span.start), _moment(gap.span.end - interval.milliseconds)
+    start, end = to_naive(gap.span.start), to_naive(gap.span.end - interval.milliseconds)
     # A gap that opens again where one was repaired is another one, though it may be joined to the rest of the first.
     of = f"{gap.first_seen:%Y%m%dT%H%M%S%f}" if gap.repaired_at is None else f"r{gap.repaired_at:%Y%m%dT%H%M%S%f}"
     return {
@@ -91,7 +90,3 @@ def _row(entity_id: str, interval: Interval, gap: Gap) -> dict[str, Any]:
         "repaired_at": gap.repaired_at,
         "evidence": gap.evidence,
     }
-
-
-def _moment(time_ms: int) -> datetime:
-    return to_datetime(time_ms).replace(tzinfo=None)

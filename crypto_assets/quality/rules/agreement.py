@@ -123,7 +123,7 @@ def _compare(tables: _Tables, entity_id: str, month: str) -> list[Examined] | No
 
     A day whose candles were archived into a file is not compared: its findings stay as long as its minutes do.
     """
-    span = Span(*partition_span(PartitionScheme.MONTHLY, month))
+    span = partition_span(PartitionScheme.MONTHLY, month)
     with tables.database.connect(tables.hours) as connection:
         of_month = covered_partitions(connection, tables.market_type, Interval.H1, entity_id, [month])
         if any(not row.digest for rows in of_month.values() for row in rows.values()):
@@ -139,7 +139,7 @@ def _compare(tables: _Tables, entity_id: str, month: str) -> list[Examined] | No
     changed: dict[str, str] = {}
     kept: list[Examined] = []
     for key, (digest, checked) in days.items():
-        own = Span(*partition_span(PartitionScheme.DAILY, key))
+        own = partition_span(PartitionScheme.DAILY, key)
         if in_files.touches(own):
             if start_of(checked) != start_of(digest):
                 kept.append(Examined(entity_id, key, start_of(digest)))
@@ -162,7 +162,7 @@ def _differing(
     connection: Connection, tables: _Tables, entity_id: str, day: str, published: npt.NDArray[np.float64]
 ) -> dict[str, Any] | None:
     """The hours of a day that are not what their minutes make."""
-    span = Span(*partition_span(PartitionScheme.DAILY, day))
+    span = partition_span(PartitionScheme.DAILY, day)
     hours = {int(row[0]): row[1:] for row in _within(published, span)}
     if not hours:
         return None

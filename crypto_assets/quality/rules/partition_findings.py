@@ -27,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 
+from crypto_assets.database.expressions import of_entity_type
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import Interval
@@ -142,7 +143,7 @@ def load_findings(
         select(f.entity_id, f.partition, f.found, (_CHECKED[check] == f.checked).label("stands"))
         .join_from(_FINDING, _COVERAGE, of_partition, isouter=True)
         .where(f.check_name == check, f.provider == PROVIDER, f.level == interval.value)
-        .where(f.entity_id >= f"{market_type.entity_type}_", f.entity_id < f"{market_type.entity_type}`")
+        .where(of_entity_type(f.entity_id, market_type.entity_type))
     )
     found: dict[str, dict[str, dict[str, Any]]] = {}
     outlived = set()

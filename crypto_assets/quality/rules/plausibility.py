@@ -16,7 +16,6 @@ from crypto_assets.database.expressions import written_text
 from crypto_assets.database.tables import QUALITY, TABLES
 from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, partition_span
-from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.missing import within
 from crypto_assets.quality.rules.partition_findings import (
     PARTITIONS_PER_TRANSACTION,
@@ -59,7 +58,7 @@ def look_for_implausible(database: Database, table_name: str, now: datetime) -> 
 
 
 def _found(connection: Connection, table: Table, interval: Interval, entity_id: str, key: str) -> dict[str, Any] | None:
-    scope = within(table, entity_id, Span(*partition_span(interval.partition_scheme, key)))
+    scope = within(table, entity_id, partition_span(interval.partition_scheme, key))
     offends = or_(func.abs(table.c.change_pct) > (_DAILY_JUMP if interval is Interval.D1 else JUMP))
     candles = select(written_text(table.c.timestamp).label("timestamp"), offends.label("jumps"), _stuck(table))
     rows = candles.where(*scope).subquery()

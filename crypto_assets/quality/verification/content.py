@@ -35,7 +35,7 @@ from sqlalchemy import (
 
 from crypto_assets.database.expressions import texts_in_order, where_computable, whole_part, written_text
 from crypto_assets.domain.entities import KDATA_TABLES
-from crypto_assets.domain.intervals import Interval, to_datetime
+from crypto_assets.domain.intervals import Interval, to_naive
 from crypto_assets.domain.spans import Span, intersect, merge
 from crypto_assets.quality.rules.candles import keeps_rules
 
@@ -102,7 +102,7 @@ def read_digest(connection: Connection, table: Table, entity_id: str, span: Span
 
 
 def _parameters(entity_id: str, span: Span) -> dict[str, Any]:
-    start, end = (to_datetime(time).replace(tzinfo=None) for time in span)
+    start, end = (to_naive(time) for time in span)
     return {"entity_id": entity_id, "start": start, "end": end}
 
 

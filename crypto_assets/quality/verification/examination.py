@@ -24,9 +24,9 @@ from crypto_assets.domain.intervals import (
     PartitionScheme,
     is_partition_key,
     partition_span,
-    to_datetime,
+    to_naive,
 )
-from crypto_assets.domain.spans import Span, intersect, merge
+from crypto_assets.domain.spans import intersect, merge
 from crypto_assets.quality.gaps.coverage import Owed, covered_partitions, owed_spans, verified_totals
 from crypto_assets.quality.gaps.deciding import close_disowned
 from crypto_assets.quality.gaps.ledger import Policy
@@ -163,12 +163,12 @@ def _uncollected(connection: Connection, table_name: str) -> dict[str, set[str]]
     every = _every_partition(connection, table_name)
     found: dict[str, set[str]] = {}
     for entity_id in entity_ids(connection, table):
-        covered = merge(Span(*partition_span(interval.partition_scheme, key)) for key in every.get(entity_id, ()))
+        covered = merge(partition_span(interval.partition_scheme, key) for key in every.get(entity_id, ()))
         starts, ends = [each.start for each in covered], [each.end for each in covered]
         for start, end in zip([None, *ends], [*starts, None], strict=True):
             where = [table.c.entity_id == entity_id]
-            where += [] if start is None else [table.c.timestamp >= to_datetime(start).replace(tzinfo=None)]
-            where += [] if end is None else [table.c.timestamp < to_datetime(end).replace(tzinfo=None)]
+            where += [] if start is None else [table.c.timestamp >= to_naive(start)]
+            where += [] if end is None else [table.c.timestamp < to_naive(end)]
             keys = connection.scalars(select(written).where(*where).distinct())
             found.setdefault(entity_id, set()).update(key if is_daily else f"{key}-01" for key in keys)
     return found
@@ -195,7 +195,7 @@ def _said(
                 findings[check] += finding
                 offending[entity_id] += finding.count
         for key in look.differing:
-            span = Span(*partition_span(interval.partition_scheme, key))
+            span = partition_span(interval.partition_scheme, key)
             # Missing candles and broken rules are told by their own checks.
             if key not in look.wanting and not intersect([span], open_gaps.get(entity_id, [])):
                 altered.append(Altered(entity_id, key))
@@ -213,7 +213,7 @@ def _found_in(
     """The findings of the row rules in these partitions of an entity; neighbouring partitions are read together."""
     scheme = interval.partition_scheme
     partitions = [key for key in keys if is_partition_key(scheme, key)]
-    for span in merge(Span(*partition_span(scheme, key)) for key in partitions):
+    for span in merge(partition_span(scheme, key) for key in partitions):
         yield _row_findings(connection, table, interval, within(table, entity_id, span))
     for key in sorted(set(keys).difference(partitions)):
         yield {"on_grid": no_times(connection, table, written_within(table, entity_id, interval, key))}

@@ -20,8 +20,8 @@ from crypto_assets.database.expressions import as_written
 from crypto_assets.domain.intervals import (
     is_partition_key,
     partition_span,
-    to_datetime,
     to_milliseconds,
+    to_naive,
 )
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.quality.gaps.coverage import (
@@ -134,13 +134,13 @@ class Series(OfCandleTable):
     def neighbours(self, span: Span) -> tuple[datetime | None, datetime | None]:
         """The open times of the last stored candle before `span` and the first after it."""
         c = self.table.c
-        start, end = (to_datetime(time).replace(tzinfo=None) for time in span)
+        start, end = (to_naive(time) for time in span)
         own = (c.entity_id == self.entity_id, as_written(c.timestamp))
         before = self.connection.scalar(select(func.max(c.timestamp)).where(*own, c.timestamp < start))
         after = self.connection.scalar(select(func.min(c.timestamp)).where(*own, c.timestamp >= end))
         archived, step = self._archived(), self.interval.milliseconds
-        earlier = [to_datetime(each.end - step).replace(tzinfo=None) for each in archived if each.end <= span.start]
-        later = [to_datetime(each.start).replace(tzinfo=None) for each in archived if each.start >= span.end]
+        earlier = [to_naive(each.end - step) for each in archived if each.end <= span.start]
+        later = [to_naive(each.start) for each in archived if each.start >= span.end]
         return (
             max([*earlier, *([] if before is None else [before])], default=None),
             min([*later, *([] if after is None else [after])], default=None),
@@ -205,7 +205,7 @@ class Series(OfCandleTable):
         return read_digest(self.connection, self.table, self.entity_id, self._span(key))
 
     def _span(self, key: str) -> Span:
-        return Span(*partition_span(self.interval.partition_scheme, key))
+        return partition_span(self.interval.partition_scheme, key)
 
     def _archived(self) -> list[Span]:
         return archived_spans(self.connection, self.table, self.interval, [self.entity_id]).get(self.entity_id, [])

@@ -78,7 +78,7 @@ def _unsettled(
     """
     # An archived one cannot be verified before it is restored, and restoring it leaves a mark.
     blank = {key for key, row in rows.items() if not row.digest}
-    unsettled = {key for key in blank if not archived.touches(Span(*partition_span(interval.partition_scheme, key)))}
+    unsettled = {key for key in blank if not archived.touches(partition_span(interval.partition_scheme, key))}
     expected = _by_partition(interval, owed.spans if keys is None else _owed_in(interval, owed, keys))
     for key, count in expected.items():
         if key not in blank and count - (rows[key].present if key in rows else 0) != lacking.get(key, 0):
@@ -94,7 +94,7 @@ def _outdated(connection: Connection, table_name: str, owed: Owed, rows: Mapping
     due = SpanIndex(owed.spans)
     found = set()
     for key, row in rows.items():
-        span = Span(*partition_span(interval.partition_scheme, key))
+        span = partition_span(interval.partition_scheme, key)
         if row.present and row.digest and not due.touches(span):
             within = askable(interval, span, listed, to_milliseconds(row.verified_at))
             found |= {key} if row.expected != sum(interval.count(*each) for each in within) else set()
@@ -112,7 +112,7 @@ def _present(rows: Mapping[str, Row[Any]]) -> int:
 
 
 def _owed_in(interval: Interval, owed: Owed, keys: Iterable[str]) -> list[Span]:
-    return intersect(owed.spans, (Span(*partition_span(interval.partition_scheme, key)) for key in keys))
+    return intersect(owed.spans, (partition_span(interval.partition_scheme, key) for key in keys))
 
 
 def _by_partition(interval: Interval, spans: Iterable[Span]) -> dict[str, int]:
@@ -120,6 +120,6 @@ def _by_partition(interval: Interval, spans: Iterable[Span]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for span in spans:
         for key in partition_keys(interval.partition_scheme, *span):
-            own = span.intersect(Span(*partition_span(interval.partition_scheme, key)))
+            own = span.intersect(partition_span(interval.partition_scheme, key))
             counts[key] = counts.get(key, 0) + interval.count(*own)
     return counts
