@@ -61,7 +61,7 @@ def test_an_exchange_that_was_stopped_waits_for_nothing(server, answer, tmp_path
 
 
 def symbol(name: str) -> Symbol:
-    return Symbol(exchange_id=name, entity_id=name, name=name, is_listing_known=True, circulating_supply=None)
+    return Symbol(exchange_id=name, entity_id=name, name=name, display_name=name)
 
 
 def test_ctrl_c_is_not_held_up_by_the_symbols_that_wait():

@@ -140,11 +140,15 @@ class BinanceExchange:
         symbols = info.get("symbols") if isinstance(info, dict) else None
         if not isinstance(symbols, list):
             raise ContractViolation(f"exchangeInfo at {self.url(market_type)} holds no list of symbols")
+        if symbols and not any(isinstance(raw, dict) for raw in symbols):
+            raise ContractViolation(
+                f"exchangeInfo at {self.url(market_type)} holds no symbols but {str(symbols)[:80]!r}"
+            )
         self._read_weight_limit(market_type, info)
         funding = self._funding_intervals() if market_type is MarketType.SWAP else {}
         parse = self._connection(market_type).ccxt.parse_market
         markets = []
-        for raw in info["symbols"]:
+        for raw in symbols:
             try:
                 market = read_market(market_type, raw, parse, funding)
             except ContractViolation as error:
