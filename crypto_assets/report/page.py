@@ -48,7 +48,14 @@ def page_text(figures: Figures) -> str:
 
 
 def verdict(figures: Figures) -> str:
-    """What the page says in one sentence."""
+    """What the page says in one sentence, and in another what waits for a decision."""
+    waiting = sum(hole.candles for hole in figures.holes if hole.state == "waiting")
+    return _of_owed(figures) + (
+        f" {waiting:,} more between collected partitions wait for a decision." if waiting else ""
+    )
+
+
+def _of_owed(figures: Figures) -> str:
     totals = figures.totals
     if not totals.owed:
         return "Nothing has been collected yet."

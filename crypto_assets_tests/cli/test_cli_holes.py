@@ -136,6 +136,7 @@ def test_the_page_shows_what_was_not_collected(clicked_url, tmp_path):
     assert run_command("report", "--output", str(page), url=clicked_url).exit_code == 0
     text = page.read_text()
     assert "<h2>Not collected</h2>" in text
+    assert "5,480,640 more between collected partitions wait for a decision." in text
     assert "<td>waiting</td><td>cryptopair_1m_kdata</td><td>BTC/USDT, ETH/USDT</td><td>2018-01-02 00:00</td>" in text
     assert "5,480,640" in text
 
