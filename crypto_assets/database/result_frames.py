@@ -31,8 +31,9 @@ def read_frame(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
     )
     rows = connection.execute(statement).all()
     values = list(zip(*rows, strict=True)) if rows else [() for _ in columns]
+    # Plain text: SQLAlchemy's name of a column that must be quoted is a kind of text that orjson refuses as a key.
     return pd.DataFrame(
-        {name: _typed(list(each), column.type) for name, each, column in zip(labels, values, columns, strict=True)}
+        {str(name): _typed(list(each), column.type) for name, each, column in zip(labels, values, columns, strict=True)}
     )
 
 
