@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 
 from benchmarks.processes import cpu_seconds
 from benchmarks.storage import bytes_per_row
-from crypto_assets.collect import candles, fetch, judge
+from crypto_assets.collect import fetch, judge, store
 from crypto_assets.collect.run import collect_table
 from crypto_assets.collect.symbols import populate_markets
 from crypto_assets.database.engines.sqlite import SqliteDatabase
@@ -40,10 +40,10 @@ _STAGE_OF: dict[str, tuple[Any, str]] = {
     "in_order": (judge, "frame"),
     "judge_candles": (judge, "contract"),
     "derive": (judge, "records"),
-    "candle_records": (candles, "records"),
-    "upsert": (candles, "upsert"),
-    "claim_coverage": (candles, "coverage"),
-    "unverify": (candles, "coverage"),
+    "candle_records": (store, "records"),
+    "upsert": (store, "upsert"),
+    "claim_coverage": (store, "coverage"),
+    "unverify": (store, "coverage"),
 }
 _WARM_UP = ("BNB/USDT", 2)  # a symbol that is not measured, and days
 _DAY_MS = 86_400_000
