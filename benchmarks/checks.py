@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.collecting import TABLE, open_benchmark
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.quality.gaps.missing import completeness
 from crypto_assets.quality.rules.candles import duplicates, invalid_ohlc, null_ohlc, off_grid, unknown_entities
 

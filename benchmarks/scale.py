@@ -19,8 +19,8 @@ from crypto_assets.collect.estimate import plan_table
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.definitions import build_definitions
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import DAY_MS, Interval, to_naive
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.ledger import USUAL
 from crypto_assets.quality.rules.agreement import compare_hours

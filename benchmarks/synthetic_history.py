@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, text
 
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import CHANGES, TABLES
-from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
+from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import (
     DAY_MS,
     PartitionScheme,
@@ -22,6 +22,7 @@ from crypto_assets.domain.intervals import (
     partition_span,
     to_naive,
 )
+from crypto_assets.domain.series import KDATA_TABLES
 
 FIRST = parse_time("2015-01-01")
 NEWEST_CANDLES = 10

@@ -13,7 +13,8 @@ import dagster as dg
 
 from crypto_assets.alerts.webhook import Webhook
 from crypto_assets.composition import resources_of
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.orchestration.alerts.sensor import build_alert_sensor
 from crypto_assets.orchestration.assets.entities import build_asset_asset, build_market_asset
 from crypto_assets.orchestration.assets.kdata import build_kdata_asset

@@ -21,9 +21,9 @@ import dagster as dg
 
 from crypto_assets.database.engines import open_database
 from crypto_assets.definitions import build_definitions
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.environments import Environment
 from crypto_assets.domain.intervals import Interval, parse_time
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.exchange.binance.archive import BinanceArchive
 from crypto_assets.exchange.binance.client import BinanceExchange
 from crypto_assets.exchange.client import Exchange

@@ -18,7 +18,8 @@ from sqlalchemy import select
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.definitions import build_definitions
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.exchange.budget.store import FILE_NAME
 from crypto_assets.orchestration.checks.definitions import HOURLY_CHECKS, KDATA_CHECKS
 from crypto_assets.orchestration.resources import whole_url

@@ -67,7 +67,7 @@ def list_months(*, as_json: bool) -> None:
     """Print what is archived."""
     from crypto_assets.database.archive.manifest import archived_months  # noqa: PLC0415
     from crypto_assets.database.tables import TABLES  # noqa: PLC0415
-    from crypto_assets.domain.entities import KDATA_TABLES  # noqa: PLC0415
+    from crypto_assets.domain.series import KDATA_TABLES  # noqa: PLC0415
 
     rows = []
     with _opened() as database:
@@ -87,7 +87,7 @@ def restore(table: str, codes: str | None, start: str | None, end: str | None, *
     """Put archived months of TABLE back into the database."""
     from crypto_assets.database.archive.move import restore_candles  # noqa: PLC0415
     from crypto_assets.database.tables import find_table  # noqa: PLC0415
-    from crypto_assets.domain.entities import KDATA_TABLES  # noqa: PLC0415
+    from crypto_assets.domain.series import KDATA_TABLES  # noqa: PLC0415
 
     with stating_misuse():
         found = find_table(table)

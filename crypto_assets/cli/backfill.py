@@ -26,8 +26,8 @@ from crypto_assets.cli.selection import Selection, choose
 from crypto_assets.collect.progress import Progress, Tell, now_and_then
 from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.durations import counted
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import PartitionScheme
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.orchestration.jobs.assets import backfills
 from crypto_assets.settings import Settings
 

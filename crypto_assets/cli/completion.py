@@ -22,7 +22,8 @@ class TableName(click.ParamType):  # type: ignore[type-arg] # generic in newer v
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - click's interface
         """The tables that begin like this."""
         from crypto_assets.database.tables import TABLES  # noqa: PLC0415 - loads SQLAlchemy
-        from crypto_assets.domain.entities import KDATA_TABLES, class_name  # noqa: PLC0415 - likewise
+        from crypto_assets.domain.entities import class_name  # noqa: PLC0415 - likewise
+        from crypto_assets.domain.series import KDATA_TABLES  # noqa: PLC0415 - likewise
 
         names = list(KDATA_TABLES if self._candles else TABLES)
         return _beginning(incomplete, [*names, *map(class_name, names)], many=self._many)

@@ -13,7 +13,7 @@ from datetime import date
 import dagster as dg
 
 from crypto_assets.database.engines import Database
-from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.orchestration.resources import LedgerResource
 from crypto_assets.orchestration.sensors.gap_backfill import requests
 from crypto_assets.quality.gaps.ledger import OPEN, Gap

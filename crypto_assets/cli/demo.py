@@ -37,9 +37,10 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import entities_called
 from crypto_assets.database.tables import TABLES
 from crypto_assets.definitions import build_definitions
-from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
+from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.environments import Environment
 from crypto_assets.domain.intervals import PartitionScheme, partition_key, partition_span, to_datetime, to_milliseconds
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span, merge
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.venues import venue_of

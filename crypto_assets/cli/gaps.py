@@ -10,8 +10,8 @@ from typing import Any
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import QUALITY
 from crypto_assets.domain.durations import duration
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import format_time
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.quality.gaps.ledger import Gap, Policy
 from crypto_assets.quality.gaps.rows import load_gaps
 

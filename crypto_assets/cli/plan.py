@@ -17,8 +17,9 @@ from rich.table import Table
 from crypto_assets.cli.misuse import Misuse
 from crypto_assets.cli.selection import Selection, choose, selecting
 from crypto_assets.composition import database_of, has_bulk_files
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import format_time, to_milliseconds
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import click
 from crypto_assets.cli.completion import SymbolNames, TableName
 from crypto_assets.cli.misuse import Misuse, named, stating_misuse
 from crypto_assets.composition import database_of
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import (
     MINUTE_MS,
     PartitionScheme,
@@ -23,6 +23,7 @@ from crypto_assets.domain.intervals import (
     partition_key,
     partition_span,
 )
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.domain.symbols import Ambiguous, NoSuchSymbol, find_listed
 from crypto_assets.settings import Settings

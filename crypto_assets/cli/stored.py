@@ -16,7 +16,8 @@ from rich.console import Console
 from crypto_assets.cli.completion import SymbolNames, TableName
 from crypto_assets.cli.misuse import Misuse, named, stating_misuse
 from crypto_assets.composition import database_of
-from crypto_assets.domain.entities import KDATA_TABLES, class_name
+from crypto_assets.domain.entities import class_name
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.symbols import find_listed
 from crypto_assets.settings import load_settings
 

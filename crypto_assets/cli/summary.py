@@ -20,7 +20,7 @@ from crypto_assets.cli.dev import dev_command
 from crypto_assets.database.engines import Database
 from crypto_assets.database.engines.sqlite import SqliteDatabase
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.orchestration.checks.definitions import entity_tables
 from crypto_assets.settings import Settings
 

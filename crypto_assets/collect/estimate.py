@@ -19,8 +19,9 @@ from crypto_assets.database.care.sizes import table_bytes
 from crypto_assets.database.engines import Database
 from crypto_assets.database.queries import row_count
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import partition_keys
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span, intersect, subtract
 from crypto_assets.exchange.venue import Venue
 from crypto_assets.exchange.venues import venue_of

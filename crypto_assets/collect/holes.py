@@ -19,8 +19,8 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.errors import MeansNothing
 from crypto_assets.database.tables import QUALITY
 from crypto_assets.domain.durations import counted, duration
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import format_time, parse_time, partition_key, partition_span
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.venue import Venue
 from crypto_assets.exchange.venues import venue_of

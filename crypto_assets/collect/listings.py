@@ -20,8 +20,9 @@ from sqlalchemy import Connection, Row, delete, exists, select
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
+from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import MINUTE_MS, partition_key, to_milliseconds, to_naive
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ContractViolation, UnknownSymbol
 from crypto_assets.exchange.markets import Market

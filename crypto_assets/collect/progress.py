@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from crypto_assets.domain.durations import duration
-from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES
 
 
 @dataclass(frozen=True)

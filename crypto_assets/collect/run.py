@@ -29,7 +29,7 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.errors import DatabaseError, DatabaseNotReady, EnvironmentMismatch, one_sentence
 from crypto_assets.database.queries import row_count
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.bulk_files import BulkFiles
 from crypto_assets.exchange.client import Exchange

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.series import KDATA_TABLES
 
 if TYPE_CHECKING:
     from sqlalchemy import Table

@@ -15,7 +15,8 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Integer, Strin
 
 from crypto_assets.database.tables import TABLES, key_columns
 from crypto_assets.database.tables.columns import ExactDecimal, UtcTimestamp
-from crypto_assets.domain.entities import KDATA_TABLES, class_name
+from crypto_assets.domain.entities import class_name
+from crypto_assets.domain.series import KDATA_TABLES
 
 MARKER = "<!-- Generated below this line by python -m crypto_assets.database.dictionary; edit the tables instead. -->"
 

@@ -29,7 +29,8 @@ from crypto_assets.database.errors import DatabaseError
 from crypto_assets.database.result_frames import read_frame
 from crypto_assets.database.symbols import codes_of
 from crypto_assets.database.tables import QUALITY, find_table, key_columns, time_column
-from crypto_assets.domain.entities import KDATA_TABLES, entity_code, entity_id
+from crypto_assets.domain.entities import entity_code, entity_id
+from crypto_assets.domain.series import KDATA_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, Table, select
 
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.symbols import Listed, find_listed, is_spelled_out, matching
 
 ENTITY_TABLES = ("crypto_asset", "crypto_pair", "crypto_perp")

@@ -67,17 +67,6 @@ def candle_id(of_entity: str, open_time_ms: int, interval: Interval) -> str:
     return f"{of_entity}_{moment:%Y-%m-%dT%H:%M:%S}.{open_time_ms % 1000:03d}"
 
 
-def kdata_table(market_type: MarketType, interval: Interval) -> str:
-    """The candle table, and asset key, of a market and interval: `cryptopair_1m_kdata`."""
-    return f"{market_type.entity_type}_{interval.value}_kdata"
-
-
-KDATA_TABLES: dict[str, tuple[MarketType, Interval]] = {
-    kdata_table(market_type, interval): (market_type, interval) for market_type in MarketType for interval in Interval
-}
-"""The 14 candle tables by name, pairs before perpetuals, shortest interval first."""
-
-
 def class_name(table: str) -> str:
     """The ZVT class name of a table: `cryptopair_1m_kdata` is `CryptoPair1mKdata`, `crypto_trade` is `CryptoTrade`."""
     spaced = re.sub(r"^crypto(pair|perp)_", r"crypto_\1_", table)

@@ -15,8 +15,8 @@ from sqlalchemy import Table
 from crypto_assets.collect.holes import PricedHole, commands, config_of, rows_of, waiting
 from crypto_assets.collect.run import TableRun
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import format_time, to_datetime
+from crypto_assets.domain.series import KDATA_TABLES
 
 _LINEAGE = {
     "turnover": ["volume_quote"],

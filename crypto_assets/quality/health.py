@@ -23,7 +23,7 @@ from crypto_assets.database.errors import DatabaseError, DatabaseNotReady
 from crypto_assets.database.queries import entity_ids, row_count
 from crypto_assets.database.revisions import HEAD
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.quality.rules.candles import unknown_entities
 from crypto_assets.quality.rules.entities import unresolved_references
 

@@ -20,8 +20,8 @@ from crypto_assets.database.entity_reads import entity_scan
 from crypto_assets.database.queries import row_count
 from crypto_assets.database.symbols import listed_symbols
 from crypto_assets.database.tables import QUALITY, TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, partition_span, to_naive
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.domain.symbols import Listed
 

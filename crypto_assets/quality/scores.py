@@ -17,7 +17,8 @@ from sqlalchemy import Connection, bindparam, func, literal_column, select, upda
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import META, QUALITY, TABLES
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
+from crypto_assets.domain.entities import PROVIDER, MarketType
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.quality.gaps.missing import Completeness
 from crypto_assets.quality.verification.examination import Examination
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from crypto_assets.domain.durations import counted, duration
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.report.freshness import Freshness
 from crypto_assets.report.months import MAX_SYMBOLS, Month, SymbolMonths, TableMonths, share
 from crypto_assets.report.wording import day, moment, percent

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from crypto_assets.database.engines import Database
 from crypto_assets.database.queries import latest_candles
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import to_milliseconds
+from crypto_assets.domain.series import KDATA_TABLES
 
 
 class Listed(NamedTuple):

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, func, literal_column, select
 
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import PartitionScheme, partition_keys, partition_span, to_milliseconds
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 
 MAX_SYMBOLS, MAX_MONTHS = 60, 120

@@ -10,7 +10,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.orchestration.checks.definitions import KDATA_CHECKS
 
 COMMAND = str(Path(sys.executable).with_name("crypto-assets"))

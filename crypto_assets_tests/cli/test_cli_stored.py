@@ -16,7 +16,7 @@ from crypto_assets.database.archive.manifest import ArchivedMonth, record_month
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.quality.inventory import stored_series, table_sizes
 from crypto_assets_tests.cli.command_runs import run_command, sentence
 from crypto_assets_tests.sandboxed_project import BTC

@@ -19,7 +19,7 @@ from crypto_assets.database.queries import query_data
 from crypto_assets.database.revisions import REVISIONS
 from crypto_assets.database.tables import CHANGES, PHYSICAL_DATABASES, TABLES, physical_database
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets_tests.database.database_frames import CANDLES, assets, candles, pairs
 
 

@@ -10,8 +10,9 @@ import pytest
 from crypto_assets.database.tables import TABLES, find_table, logical_database, physical_database, time_column
 from crypto_assets.database.tables.columns import decimal_text, timestamp_text
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.entities import KDATA_TABLES, candle_id
+from crypto_assets.domain.entities import candle_id
 from crypto_assets.domain.intervals import to_milliseconds
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets_tests.database.database_frames import CANDLES, candles
 
 

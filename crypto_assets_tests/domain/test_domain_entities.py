@@ -5,14 +5,11 @@ from __future__ import annotations
 import pytest
 
 from crypto_assets.domain.entities import (
-    KDATA_TABLES,
-    MarketType,
     asset_id,
     candle_id,
     class_name,
     entity_code,
     entity_id,
-    kdata_table,
     unit_multiplier,
 )
 from crypto_assets.domain.intervals import Interval, parse_time
@@ -34,12 +31,6 @@ def test_candles_are_named_by_their_day_or_their_millisecond():
         "cryptopair_binance_btcusdt_2024-08-01T00:05:00.000"
     )
     assert candle_id("x", parse_time("2024-08-01"), Interval.D1) == "x_2024-08-01"
-
-
-def test_tables_are_named_by_market_and_interval():
-    assert kdata_table(MarketType.SWAP, Interval.H4) == "cryptoperp_4h_kdata"
-    assert len(KDATA_TABLES) == 14
-    assert KDATA_TABLES["cryptopair_1d_kdata"] == (MarketType.SPOT, Interval.D1)
 
 
 @pytest.mark.parametrize(

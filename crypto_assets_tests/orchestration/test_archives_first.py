@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from crypto_assets.collect.run import TableRun, collect_table
 from crypto_assets.collect.symbols import populate_markets
 from crypto_assets.database.engines import Database, open_database
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, parse_time
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance.client import BinanceExchange
 from crypto_assets.orchestration.metadata import run_metadata

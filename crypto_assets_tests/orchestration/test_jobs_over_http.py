@@ -5,8 +5,8 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, parse_time
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets_tests.sandboxed_project import (
     BTC,
     CLOCK,

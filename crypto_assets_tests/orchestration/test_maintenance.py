@@ -12,7 +12,7 @@ from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.tables import TABLES
 from crypto_assets.definitions import build_definitions
-from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.orchestration.assets.operations import (
     crypto_operational_metrics,
     healthy,

@@ -13,8 +13,9 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, to_datetime
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.orchestration.resources import ExchangeResource
 from crypto_assets.sandbox.recorded import RecordedDataset

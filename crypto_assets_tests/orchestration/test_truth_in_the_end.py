@@ -25,8 +25,9 @@ from crypto_assets.collect.spans_in_config import parse_spans
 from crypto_assets.collect.symbols import populate_markets
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, partition_key, partition_span, to_datetime, to_naive
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.exchange.errors import TransientError
 from crypto_assets.orchestration.jobs.refresh import refresh_window

@@ -14,8 +14,8 @@ from crypto_assets.database.archive.manifest import ArchivedMonth, record_month
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, parse_time, partition_keys, partition_span, to_naive
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.coverage import claim_coverage
 from crypto_assets.quality.gaps.ledger import Answer, Policy

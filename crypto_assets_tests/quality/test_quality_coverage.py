@@ -7,8 +7,8 @@ from datetime import timedelta
 from sqlalchemy import event
 
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, parse_time
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.coverage import (
     claim_coverage,

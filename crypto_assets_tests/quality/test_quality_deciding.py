@@ -7,8 +7,8 @@ from sqlalchemy import delete, func, select, update
 
 from crypto_assets.collect.holes import decide_by_name
 from crypto_assets.database.tables import CHANGES, TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import parse_time, partition_keys
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.coverage import claim_coverage, covered_partitions, owed_spans
 from crypto_assets.quality.gaps.deciding import Verdict, decide, holes

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Table, delete, insert, literal, select
 
 from crypto_assets.database.expressions import of_entity_type
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import PartitionScheme, partition_span, to_milliseconds
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 
 _MANIFEST = TABLES["crypto_kdata_archive"]

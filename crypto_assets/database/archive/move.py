@@ -62,8 +62,8 @@ from crypto_assets.database.errors import DatabaseError
 from crypto_assets.database.result_frames import read_frame
 from crypto_assets.database.tables import QUALITY, TABLES
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import to_datetime, to_naive
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 
 if TYPE_CHECKING:

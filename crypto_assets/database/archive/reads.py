@@ -22,8 +22,8 @@ from sqlalchemy import Table
 from crypto_assets.database.archive.files import read_file, to_frame
 from crypto_assets.database.archive.manifest import ArchivedMonth
 from crypto_assets.database.errors import DatabaseError
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.series import KDATA_TABLES
 
 KEY = ["entity_id", "timestamp"]
 

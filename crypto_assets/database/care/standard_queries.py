@@ -16,7 +16,8 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, select
 
 from crypto_assets.database.queries import entity_ids, select_data, select_entity_ids, select_latest
 from crypto_assets.database.tables import TABLES, TICK, key_columns, logical_database
-from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER
+from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.series import KDATA_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -37,7 +37,7 @@ from crypto_assets.database.engines.sqlite_files import (
 )
 from crypto_assets.database.errors import DatabaseError, DatabaseNotReady, UnsupportedDatabase
 from crypto_assets.database.tables import CHANGES, META, PHYSICAL_DATABASES, QUALITY, TABLES, physical_database
-from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

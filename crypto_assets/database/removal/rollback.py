@@ -28,8 +28,9 @@ from crypto_assets.database.removal.backups import back_up, naming_backup
 from crypto_assets.database.removal.schema_removal import refuse_strangers, remove_databases
 from crypto_assets.database.revisions import BASE
 from crypto_assets.database.tables import META, QUALITY, TABLES, TICK, find_table, logical_database, time_column
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, PartitionScheme, format_time, partition_key, to_milliseconds
+from crypto_assets.domain.series import KDATA_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

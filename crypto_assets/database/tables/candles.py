@@ -18,8 +18,9 @@ from crypto_assets.database.tables.columns import (
     required,
     string,
 )
-from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
+from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.series import KDATA_TABLES
 
 # Entity ids are {type}_{exchange}_{code}, and none of the three holds an underscore; both types are ten letters long.
 # SQLite computes generated columns on every write, so fewer function calls here are cheaper rows. PostgreSQL accepts

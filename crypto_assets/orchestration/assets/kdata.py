@@ -14,8 +14,9 @@ from pydantic import Field
 from crypto_assets.collect.run import collect_table
 from crypto_assets.collect.spans_in_config import parse_spans
 from crypto_assets.collect.symbols import names_meant, tracked_now
-from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
+from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
 from crypto_assets.orchestration.metadata import partition_metadata, run_metadata, table_metadata

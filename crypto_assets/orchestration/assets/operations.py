@@ -20,8 +20,8 @@ from crypto_assets.database.care.index_evidence import IndexUse, index_use
 from crypto_assets.database.care.maintenance import METRICS, TableState, maintain, record
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import to_milliseconds
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import stating_user_errors

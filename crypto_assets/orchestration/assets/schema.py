@@ -8,7 +8,7 @@ What the revisions are belongs to `database.migrations`. Called by `definitions`
 import dagster as dg
 
 from crypto_assets.database.tables import KDATA, OPERATIONS, SECURITY
-from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.orchestration.failures import stating_user_errors
 from crypto_assets.orchestration.resources import DatabaseResource
 

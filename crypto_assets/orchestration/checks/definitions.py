@@ -13,8 +13,9 @@ import dagster as dg
 
 from crypto_assets.collect.holes import priced
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, to_milliseconds
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.orchestration.checks.verdicts import (
     NamedExamination,
     agreement_verdict,

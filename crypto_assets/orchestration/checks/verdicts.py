@@ -18,8 +18,8 @@ from crypto_assets.collect.holes import PricedHole, said_of, waiting
 from crypto_assets.database.entity_names import spellings
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.durations import duration
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, format_time, parse_time, partition_key, partition_span
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span, subtract
 from crypto_assets.orchestration.metadata import hole_metadata, table_value
 from crypto_assets.quality.gaps.ledger import Gap

@@ -19,8 +19,9 @@ from crypto_assets.collect.run import collect_table
 from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import spellings
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import PROVIDER, MarketType, kdata_table
+from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import Interval, partition_keys, partition_span
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.bulk_files import BulkFile, BulkFiles
 from crypto_assets.exchange.errors import ContractViolation
@@ -54,7 +55,7 @@ class Comparison:
             scheme = file.interval.partition_scheme
             keys = partition_keys(scheme, *file.span)
             window = Span(partition_span(scheme, keys[0])[0], partition_span(scheme, keys[-1])[1])
-            table = kdata_table(file.market_type, file.interval)
+            table = CandleTable(file.market_type, file.interval).name
             if symbol not in found[table, window]:
                 found[table, window].append(symbol)
         return dict(found)

@@ -10,8 +10,9 @@ from typing import Any
 import dagster as dg
 
 from crypto_assets.database.care.maintenance import METRICS
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import PartitionScheme
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.orchestration.checks.definitions import DEEP
 from crypto_assets.orchestration.jobs.refresh import build_listing_op, build_refresh_op
 from crypto_assets.orchestration.resources import DatabaseResource

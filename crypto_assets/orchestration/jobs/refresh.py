@@ -14,8 +14,9 @@ from crypto_assets.collect.symbols import populate_markets, tracked_now
 from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import entities_called
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER, MarketType
+from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import partition_key, partition_span
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
 from crypto_assets.orchestration.metadata import partition_metadata, run_metadata

@@ -16,8 +16,8 @@ import dagster as dg
 from crypto_assets.collect.spans_in_config import span_text
 from crypto_assets.database.engines import Database
 from crypto_assets.database.errors import DatabaseNotReady
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import partition_span
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.orchestration.jobs.assets import backfills
 from crypto_assets.orchestration.partitions import first_partition
 from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource

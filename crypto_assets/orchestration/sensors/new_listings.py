@@ -20,7 +20,8 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import entities_called
 from crypto_assets.database.errors import DatabaseNotReady
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.orchestration.jobs.assets import backfills, list_symbols
 from crypto_assets.orchestration.partitions import first_partition
 from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource

@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from crypto_assets.domain.entities import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.orchestration.jobs.assets import backfills
 from crypto_assets.orchestration.partitions import first_partition
 

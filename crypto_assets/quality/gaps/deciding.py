@@ -18,8 +18,8 @@ from sqlalchemy import Connection, delete
 from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import spellings
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import partition_keys
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.quality.gaps.collected_runs import of_series
 from crypto_assets.quality.gaps.coverage import Owed, owed_spans

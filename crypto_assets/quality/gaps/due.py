@@ -16,8 +16,8 @@ from sqlalchemy import Connection
 
 from crypto_assets.database.entity_names import spellings
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, partition_key, partition_keys, partition_span
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span, intersect, merge
 from crypto_assets.quality.gaps.coverage import covered_partitions
 from crypto_assets.quality.gaps.ledger import Policy

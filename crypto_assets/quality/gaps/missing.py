@@ -17,8 +17,9 @@ from sqlalchemy import Connection, Table, func, select
 
 from crypto_assets.database.archive.manifest import archived_months
 from crypto_assets.database.expressions import as_written, epoch_milliseconds, written_text
-from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER
+from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import Interval, PartitionScheme, to_naive
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span, SpanIndex, intersect, merge, subtract
 from crypto_assets.quality.gaps.coverage import Owed, owed_spans
 from crypto_assets.quality.gaps.holes import LONGEST_HOLE

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, partition_key, partition_keys, partition_span
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.collected_runs import of_series
 from crypto_assets.quality.gaps.ledger import OPEN, SOURCE

@@ -18,8 +18,9 @@ from sqlalchemy import Connection, Row, Table, func, select
 
 from crypto_assets.database.entity_names import entities_called
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES, PROVIDER
+from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_milliseconds
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span, intersect, merge
 from crypto_assets.quality.gaps.collected_runs import collected_runs
 from crypto_assets.quality.gaps.coverage import listed_spans, owed_spans

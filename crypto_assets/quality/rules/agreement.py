@@ -24,8 +24,9 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.errors import DatabaseNotReady
 from crypto_assets.database.expressions import epoch_milliseconds
 from crypto_assets.database.tables import QUALITY, TABLES
-from crypto_assets.domain.entities import KDATA_TABLES, MarketType, kdata_table
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, PartitionScheme, format_time, partition_keys, partition_span
+from crypto_assets.domain.series import KDATA_TABLES, CandleTable
 from crypto_assets.domain.spans import Span, SpanIndex
 from crypto_assets.quality.gaps.coverage import covered_partitions
 from crypto_assets.quality.gaps.missing import archived_spans, within
@@ -59,11 +60,11 @@ class _Tables:
 
     @property
     def hours(self) -> str:
-        return kdata_table(self.market_type, Interval.H1)
+        return CandleTable(self.market_type, Interval.H1).name
 
     @property
     def minutes(self) -> str:
-        return kdata_table(self.market_type, Interval.M1)
+        return CandleTable(self.market_type, Interval.M1).name
 
 
 def compare_hours(database: Database, table_name: str, now: datetime, tolerance: float) -> list[SymbolFindings]:

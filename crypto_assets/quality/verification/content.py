@@ -34,8 +34,8 @@ from sqlalchemy import (
 )
 
 from crypto_assets.database.expressions import texts_in_order, where_computable, whole_part, written_text
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, to_naive
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span, intersect, merge
 from crypto_assets.quality.rules.candles import keeps_rules
 

@@ -18,7 +18,6 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.expressions import written_text
 from crypto_assets.database.queries import entity_ids
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import (
     Interval,
     PartitionScheme,
@@ -26,6 +25,7 @@ from crypto_assets.domain.intervals import (
     partition_span,
     to_naive,
 )
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import intersect, merge
 from crypto_assets.quality.gaps.coverage import Owed, covered_partitions, owed_spans, verified_totals
 from crypto_assets.quality.gaps.deciding import close_disowned

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import KDATA_TABLES
 from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_milliseconds
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span, SpanIndex, intersect, subtract
 from crypto_assets.quality.gaps.coverage import (
     Owed,

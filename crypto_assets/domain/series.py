@@ -1,0 +1,83 @@
+"""Candle tables as values: which market, which interval, and all that follows from the two.
+
+Here belongs what a candle table is: its name, the entities in it, the partitions its history is cut into. Its columns
+belong to `database.tables.candles`. Called by every package.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import NamedTuple
+
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.intervals import (
+    Interval,
+    PartitionScheme,
+    is_partition_key,
+    partition_key,
+    partition_keys,
+    partition_span,
+)
+from crypto_assets.domain.spans import Span
+
+
+class CandleTable(NamedTuple):
+    """The candles of one interval of all symbols of a market: a table, and an asset."""
+
+    market_type: MarketType
+    interval: Interval
+
+    @classmethod
+    def named(cls, name: str) -> CandleTable:
+        """The candle table called `name`. Raises ValueError with the nearest names where there is none."""
+        if name not in KDATA_TABLES:
+            near = difflib.get_close_matches(name, KDATA_TABLES, n=3) or list(KDATA_TABLES)[:3]
+            raise ValueError(f"{name!r} is no candle table; did you mean {', '.join(near)}?")
+        return KDATA_TABLES[name]
+
+    @property
+    def name(self) -> str:
+        """The table's name and the asset's key: `cryptopair_1m_kdata`."""
+        return f"{self.entity_type}_{self.level}_kdata"
+
+    @property
+    def level(self) -> str:
+        """The interval as rows name it in their column `level`: `1m`."""
+        return self.interval.value
+
+    @property
+    def entity_type(self) -> str:
+        """The entity type of its symbols: `cryptopair`, the first part of their ids."""
+        return self.market_type.entity_type
+
+    @property
+    def entity_table(self) -> str:
+        """The table that lists its symbols: `crypto_pair`."""
+        return self.market_type.entity_table
+
+    @property
+    def partition_scheme(self) -> PartitionScheme:
+        """How its history is cut into partitions."""
+        return self.interval.partition_scheme
+
+    def partition_key(self, time_ms: int) -> str:
+        """The key of the partition that contains `time_ms`."""
+        return partition_key(self.partition_scheme, time_ms)
+
+    def partition_span(self, key: str) -> Span:
+        """The half-open span of milliseconds that the partition `key` covers."""
+        return partition_span(self.partition_scheme, key)
+
+    def partition_keys(self, span: Span) -> list[str]:
+        """The keys of all partitions that overlap `span`, oldest first."""
+        return partition_keys(self.partition_scheme, *span)
+
+    def is_partition_key(self, text: str) -> bool:
+        """Whether `text` is the key of one of its partitions."""
+        return is_partition_key(self.partition_scheme, text)
+
+
+KDATA_TABLES: dict[str, CandleTable] = {
+    table.name: table for table in (CandleTable(market, interval) for market in MarketType for interval in Interval)
+}
+"""The 14 candle tables by name, pairs before perpetuals, shortest interval first."""
