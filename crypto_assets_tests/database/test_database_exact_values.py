@@ -67,7 +67,7 @@ def test_every_value_comes_back_as_it_was(any_database, rows):
     assert found["name"].tolist() == names
     assert [None if pd.isna(each) else each for each in found["description"]] == descriptions
     assert found["max_supply"].tolist() == supplies
-    assert [None if pd.isna(each) else each for each in found["end_date"].dt.to_pydatetime()] == times
+    assert [None if pd.isna(each) else each for each in pd.DatetimeIndex(found["end_date"]).to_pydatetime()] == times
     assert list(map(bits, found["data_quality_score"])) == list(map(bits, scores))
     assert texts == [None if time is None else time.isoformat(sep=" ", timespec="microseconds") for time in times]
 

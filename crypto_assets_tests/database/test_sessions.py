@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import numpy as np
+import pandas as pd
 import psycopg
 import pytest
 from sqlalchemy import select
@@ -80,7 +81,8 @@ def store_and_read(database: Database) -> None:
     with database.connect(CANDLES) as connection:
         query = select(TABLE.c.timestamp, TABLE.c.open, TABLE.c.volume, TABLE.c.name).order_by(TABLE.c.timestamp)
         rows = connection.execute(query).all()
-    assert [row.timestamp.replace(tzinfo=None) for row in rows] == frame["timestamp"].dt.to_pydatetime().tolist()
+    times = pd.DatetimeIndex(frame["timestamp"]).to_pydatetime().tolist()
+    assert [row.timestamp.replace(tzinfo=None) for row in rows] == times
     assert [(row.open, row.volume) for row in rows] == list(zip(frame["open"], frame["volume"], strict=True))
     assert {row.name for row in rows} == {"BTC/€"}
 

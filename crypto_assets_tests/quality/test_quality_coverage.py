@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import event
-
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import Interval, parse_time
 from crypto_assets.domain.series import KDATA_TABLES
@@ -17,6 +15,7 @@ from crypto_assets.quality.gaps.coverage import (
     owed_spans,
     unverify,
 )
+from crypto_assets_tests.counted_work import counted
 from crypto_assets_tests.quality.stored_candles import (
     BTC,
     DAY,
@@ -143,10 +142,9 @@ def test_what_all_symbols_owe_takes_as_many_statements_as_what_one_owes(quality_
                     start = START + day * ONE_DAY
                     entity = f"cryptopair_binance_{base.lower()}usdt"
                     collected(connection, Span(start, start + ONE_DAY), parse_time("2023-06-01"), entity=entity)
-            seen = []
-            event.listen(connection, "before_cursor_execute", lambda *said: seen.append(said[2]))
-            assert len(owed_spans(connection, PAIRS, M5)) == len(bases)
-        return len(seen)
+            with counted() as work:
+                assert len(owed_spans(connection, PAIRS, M5)) == len(bases)
+        return len(work.statements)
 
     assert statements(["BTC"]) == statements(["BTC", "ETH", "SOL", "XRP"])
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from crypto_assets.database.archive.move import archive_candles
 from crypto_assets.database.tables import CHANGES
@@ -14,6 +12,7 @@ from crypto_assets.domain.intervals import DAY_MS, parse_time
 from crypto_assets.domain.spans import Span, merge
 from crypto_assets.quality.gaps.holdings import Holdings
 from crypto_assets.quality.gaps.missing import missing_spans
+from crypto_assets_tests.counted_work import counted
 from crypto_assets_tests.quality.stored_candles import (
     BTC,
     FIVE_MINUTES,
@@ -34,19 +33,6 @@ AT_LEISURE = settings(max_examples=25, deadline=None, suppress_health_check=[Hea
 DAYS = Span(START, START + 4 * DAY_MS)
 points = st.integers(0, 4 * 288 - 1)
 spans = st.lists(st.tuples(points, st.integers(1, 1152)), min_size=1, max_size=3)
-
-
-@contextmanager
-def statements(connection):
-    """What is read meanwhile."""
-    seen = []
-
-    def note(conn, cursor, statement, *_):
-        seen.append(statement)
-
-    event.listen(connection, "before_cursor_execute", note)
-    yield seen
-    event.remove(connection, "before_cursor_execute", note)
 
 
 def missing(connection, spans):
@@ -95,13 +81,14 @@ def test_days_verified_to_be_whole_are_counted_and_not_read(quality_database):
         list_pairs(connection)
         store(connection, times_of(DAYS))
         collected(connection, DAYS)
-        with statements(connection) as seen:
+        with counted() as work:
             assert missing(connection, [DAYS]) == []
-        assert not [statement for statement in seen if "lag(" in statement]
+        assert not [statement for statement in work.statements if "lag(" in statement]
         delete(connection, [300])
-        with statements(connection) as seen:
+        with counted() as work:
             assert missing(connection, [DAYS]) == [Span(START + 300 * STEP, START + 301 * STEP)]
-        assert len([statement for statement in seen if "lag(" in statement]) == 2, "holes and the end of one day"
+        reading = [statement for statement in work.statements if "lag(" in statement]
+        assert len(reading) == 2, "holes and the end of one day"
 
 
 def test_what_was_moved_into_files_is_not_missing(partitioned_database, tmp_path):

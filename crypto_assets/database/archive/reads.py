@@ -63,7 +63,8 @@ def with_archived(
     rows = rows.sort_values(["timestamp", "entity_id"], ascending=part.order == "asc", ignore_index=True)
     if part.limit is not None:
         rows = rows.head(part.limit)
-    return pd.DataFrame({name: _as_if_stored(rows[name]) for name in part.columns})
+    # Plain text, as in `result_frames`.
+    return pd.DataFrame({str(name): _as_if_stored(rows[name]) for name in part.columns})
 
 
 def _within_reach(stored: pd.DataFrame, months: Sequence[ArchivedMonth], part: Part) -> Sequence[ArchivedMonth]:

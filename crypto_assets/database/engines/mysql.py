@@ -232,8 +232,8 @@ class MysqlDatabase(ServerDatabase):
         connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {self._quoted(schema)}")
 
     def _sentence(self, error: DBAPIError) -> str | None:
-        if isinstance(error.orig, FileRequested):
-            return _FILE_REQUESTED.format(where=f"The database {self.location}", file=error.orig.file)
+        if (requested := _file_requested(error)) is not None:
+            return _FILE_REQUESTED.format(where=f"The database {self.location}", file=requested.file)
         arguments = getattr(error.orig, "args", ())
         code, detail = (arguments[0], str(arguments[-1]).rstrip(".")) if arguments else (None, "")
         for codes, sentence in _SENTENCES.items():
@@ -242,6 +242,16 @@ class MysqlDatabase(ServerDatabase):
                     where=f"The database {self.location}", place=f"the database {self.location}", detail=detail
                 )
         return None
+
+
+def _file_requested(error: BaseException | None) -> FileRequested | None:
+    """The request of a file that an error came of.
+
+    SQLAlchemy before 2.1 rolls a first connection back whatever went wrong, and then says only that it is closed.
+    """
+    while error is not None and not isinstance(error, FileRequested):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _partition(month: datetime) -> str:
