@@ -119,10 +119,7 @@ def collect_table(
 
     with _rare_garbage_collections():
         # Planned for all before anything is asked, so that it can be said how far the whole is.
-        try:
-            plans, failures = plan(chosen), {}
-        except DBAPIError as error:
-            plans, failures = {}, {symbol.name: one_sentence(error) for symbol in chosen}
+        plans, failures = _together_or_alone(plan, chosen)
         for name, each in plans.items():
             tally.expect(name, each.rows)
         planned = [symbol for symbol in chosen if symbol.name in plans]
@@ -164,6 +161,20 @@ def collect_table(
 
 def _touch(one: Span, other: Span) -> bool:
     return one.start <= other.end and other.start <= one.end
+
+
+def _together_or_alone(
+    plan: Callable[[Sequence[Symbol]], dict[str, Plan]], symbols: Sequence[Symbol]
+) -> tuple[dict[str, Plan], dict[str, str]]:
+    """The plans by symbol, and why there is none for the others: what the database refuses of one costs none but it."""
+    try:
+        return plan(symbols), {}
+    except DBAPIError as error:
+        if len(symbols) == 1:
+            return {}, {symbols[0].name: one_sentence(error)}
+    half = len(symbols) // 2
+    parts = [_together_or_alone(plan, part) for part in (symbols[:half], symbols[half:])]
+    return parts[0][0] | parts[1][0], parts[0][1] | parts[1][1]
 
 
 WRONG_FOR_ALL = (ConfigurationError, RateLimited, DatabaseNotReady, EnvironmentMismatch)

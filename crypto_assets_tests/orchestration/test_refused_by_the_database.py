@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Engine, event, func, select
+from sqlalchemy.exc import OperationalError
 
 from crypto_assets.collect.run import collect_table
 from crypto_assets.collect.symbols import populate_assets, populate_markets
@@ -47,6 +51,32 @@ def test_a_symbol_whose_candles_do_not_fit_costs_itself_only(any_database, excha
     assert "INSERT" not in run.failures[TOO_LONG]
     assert {name: each.inserted for name, each in run.counts.items()} == {"BTC/USDT": 288, "ETH/USDT": 288}
     assert stored(any_database, TABLE) == 2 * 288
+
+
+@contextmanager
+def unreadable(entity_id: str) -> Iterator[None]:
+    """Meanwhile nothing can be read of this entity's candles, as where a page of a file is spoilt."""
+
+    def refuse(_connection, _cursor, statement, parameters, *_):
+        values = parameters.values() if isinstance(parameters, dict) else parameters
+        if TABLE in statement and statement.startswith("SELECT") and entity_id in values:
+            raise OperationalError(statement, parameters, ValueError("a page of the table cannot be read."))
+
+    event.listen(Engine, "before_cursor_execute", refuse)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", refuse)
+
+
+def test_a_symbol_that_cannot_be_planned_costs_itself_only(any_database, exchange):
+    symbols = ["BTC/USDT", "ETH/USDT"]
+    populate_markets(any_database, exchange, MarketType.SPOT, symbols, exchange.clock)
+    with unreadable("cryptopair_binance_btcusdt"):
+        run = collect_table(exchange, any_database, TABLE, symbols, DAY, only_missing=True)
+    assert run.failures == {"BTC/USDT": "the database refused it: a page of the table cannot be read"}
+    assert {name: each.inserted for name, each in run.counts.items()} == {"ETH/USDT": 288}
+    assert stored(any_database, TABLE) == 288
 
 
 def test_of_many_rows_only_those_that_the_database_refuses_are_left_out(any_database):
