@@ -24,7 +24,7 @@ def measure(directory: str) -> dict[str, Any]:
             "no_duplicates": lambda: duplicates(connection, table).count,
             "no_null_ohlc": lambda: null_ohlc(connection, table).count,
             "valid_ohlc": lambda: invalid_ohlc(connection, table).count,
-            "no_gaps": lambda: sum(each.missing for each in completeness(connection, TABLE, entities)),
+            "no_gaps": lambda: sum(each.missing for each in completeness(connection, KDATA_TABLES[TABLE])),
             "on_grid": lambda: off_grid(connection, table, interval).count,
             "known_entities": lambda: unknown_entities(connection, table, entities).count,
         }

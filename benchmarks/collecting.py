@@ -30,7 +30,7 @@ from crypto_assets.domain.environments import Environment
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance.archive import BinanceArchive
 from crypto_assets.exchange.binance.client import BinanceExchange
-from crypto_assets.quality.verification.partitions import Series
+from crypto_assets.quality.verification.partitions import SymbolPartitions
 
 TABLE = "cryptopair_1m_kdata"
 ENVIRONMENT = Environment.SANDBOX
@@ -149,7 +149,7 @@ def measure(
     for name, (module, stage) in _STAGE_OF.items():
         setattr(module, name, stages.around(stage, getattr(module, name)))
     for name in ("verify_asked", "examine", "account"):
-        setattr(Series, name, stages.around("verification", getattr(Series, name)))
+        setattr(SymbolPartitions, name, stages.around("verification", getattr(SymbolPartitions, name)))
     archive = BinanceArchive(url) if files else None
     if archive is not None:
         archive.fetch = stages.around("exchange", archive.fetch)  # type: ignore[method-assign]

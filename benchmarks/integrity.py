@@ -21,11 +21,12 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.intervals import DAY_MS, Interval, partition_keys
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.ledger import USUAL, our_clock
 from crypto_assets.quality.gaps.missing import within
 from crypto_assets.quality.verification.examination import QUALITY, Examination, examine
-from crypto_assets.quality.verification.partitions import PARTITIONS_PER_TRANSACTION, Series
+from crypto_assets.quality.verification.partitions import PARTITIONS_PER_TRANSACTION, SymbolPartitions
 
 CHANGED_DAYS = (1, 10)
 _MINUTES_A_DAY = 1440
@@ -82,13 +83,13 @@ def _verify(database: Database, days: int) -> None:
     for entity_id in ENTITIES:
         for first in range(0, len(keys), PARTITIONS_PER_TRANSACTION):
             with database.begin(TABLE, also=[QUALITY]) as connection:
-                series = Series(connection, TABLE, entity_id)
+                series = SymbolPartitions(connection, KDATA_TABLES[TABLE], entity_id)
                 look = series.verify_asked(keys[first : first + PARTITIONS_PER_TRANSACTION], clock)
                 series.account(look, our_clock(), USUAL)
 
 
 def _look(database: Database, partitions: int, rows: int, *, deep: bool = False) -> None:
-    found: Examination = examine(database, TABLE, our_clock(), USUAL, deep=deep)
+    found: Examination = examine(database, KDATA_TABLES[TABLE], our_clock(), USUAL, deep=deep)
     wrong = [each for each in found.findings.values() if each.count] or found.altered
     wrong = wrong or [each for each in found.completeness if each.missing]
     if wrong or (found.looked_at, found.rows) != (partitions, rows):

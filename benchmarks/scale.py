@@ -19,6 +19,7 @@ from crypto_assets.collect.estimate import plan_table
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.definitions import build_definitions
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS, Interval, to_naive
 from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
@@ -47,11 +48,11 @@ def measure(directory: str, symbols: int, partitions: int) -> dict[str, float]:
     today = Span(clock // DAY_MS * DAY_MS, clock // DAY_MS * DAY_MS + DAY_MS)
 
     def check() -> None:
-        said = examine(database, TABLE, now, USUAL)
+        said = examine(database, KDATA_TABLES[TABLE], now, USUAL)
         if said.looked_at or len(said.completeness) != symbols:
             raise RuntimeError(f"{said.looked_at} partitions were looked at, of {len(said.completeness)} symbols")
         record_scores(database, said, now, deep=False)
-        look_for_implausible(database, TABLE, now)
+        look_for_implausible(database, KDATA_TABLES[TABLE], now)
 
     def plan(table: str) -> None:
         plan_table(database, table, names, today, clock + 3_600_000, only_missing=True, has_archive=False)
@@ -59,7 +60,7 @@ def measure(directory: str, symbols: int, partitions: int) -> dict[str, float]:
     of_day = [name for name, (_, interval) in KDATA_TABLES.items() if interval is Interval.M1 and "pair" in name]
     ways: dict[str, Callable[[], Any]] = {
         "an unchanged check of the table": check,
-        "an unchanged check of hours beside it": lambda: compare_hours(database, "cryptopair_1h_kdata", now, 1e-9),
+        "an unchanged check of hours beside it": lambda: compare_hours(database, MarketType.SPOT, now, 1e-9),
         f"a plan of one day of {symbols:,} symbols": lambda: [plan(name) for name in of_day],
         "the report's figures": lambda: quality_figures(database, now.replace(tzinfo=UTC)),
     }

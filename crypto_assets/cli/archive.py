@@ -51,8 +51,8 @@ def archive(context: click.Context, days: int | None, *, dry_run: bool, as_json:
     with _opened() as database:
         if dry_run:
             rows = [
-                {"table": table, "entity_id": entity_id, "month": month}
-                for table, months in plan_retention(database, before, longest_hole).items()
+                {"table": candle_table.name, "entity_id": entity_id, "month": month}
+                for candle_table, months in plan_retention(database, before, longest_hole).items()
                 for entity_id, month in months
             ]
         else:
@@ -66,14 +66,13 @@ def archive(context: click.Context, days: int | None, *, dry_run: bool, as_json:
 def list_months(*, as_json: bool) -> None:
     """Print what is archived."""
     from crypto_assets.database.archive.manifest import archived_months  # noqa: PLC0415
-    from crypto_assets.database.tables import TABLES  # noqa: PLC0415
     from crypto_assets.domain.series import KDATA_TABLES  # noqa: PLC0415
 
     rows = []
     with _opened() as database:
-        for name in KDATA_TABLES:
+        for name, candle_table in KDATA_TABLES.items():
             with database.connect(name) as connection:
-                rows += [_row(month) for month in archived_months(connection, TABLES[name], database.provider)]
+                rows += [_row(month) for month in archived_months(connection, candle_table, database.provider)]
     _show(rows, "nothing is archived", as_json=as_json)
 
 
@@ -98,7 +97,7 @@ def restore(table: str, codes: str | None, start: str | None, end: str | None, *
         span = [None if text is None else parse_time(text) for text in (start, end)]
     with _opened() as database:
         ids = None if texts is None else _archived_ids(database, found, texts)
-        counts = restore_candles(database, load_settings().archive_directory, name, ids, *span)
+        counts = restore_candles(database, load_settings().archive_directory, KDATA_TABLES[name], ids, *span)
     row = {"table": name, "months": counts.months, "restored": counts.restored, "kept": counts.kept}
     _show([row], "", as_json=as_json)
 
@@ -107,9 +106,11 @@ def _archived_ids(database: Database, table: Table, texts: list[str]) -> list[st
     """The entity ids of the symbols that are meant, of those listed and those archived."""
     from crypto_assets.database.archive.manifest import archived_months  # noqa: PLC0415
     from crypto_assets.database.symbols import symbols_meant  # noqa: PLC0415
+    from crypto_assets.domain.series import KDATA_TABLES  # noqa: PLC0415
 
+    candle_table = KDATA_TABLES[table.name]
     with database.connect(table.name) as connection, stating_misuse():
-        archived = [month.entity_id for month in archived_months(connection, table, database.provider)]
+        archived = [month.entity_id for month in archived_months(connection, candle_table, database.provider)]
         return [each.entity_id for each in symbols_meant(connection, table, texts, dict.fromkeys(archived))]
 
 

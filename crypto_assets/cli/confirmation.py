@@ -45,5 +45,5 @@ def confirm_gaps(
 
 def _open_gaps(database: Database) -> list[Gap]:
     with database.connect("crypto_kdata_gap") as connection:
-        of_tables = [load_gaps(connection, *key, statuses=[OPEN]) for key in KDATA_TABLES.values()]
+        of_tables = [load_gaps(connection, candle_table, statuses=[OPEN]) for candle_table in KDATA_TABLES.values()]
     return [gap for of_table in of_tables for gaps in of_table.values() for gap in gaps]

@@ -11,7 +11,7 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import QUALITY
 from crypto_assets.domain.durations import duration
 from crypto_assets.domain.intervals import format_time
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES, CandleTable
 from crypto_assets.quality.gaps.ledger import Gap, Policy
 from crypto_assets.quality.gaps.rows import load_gaps
 
@@ -23,17 +23,17 @@ def gap_rows(database: Database, statuses: list[str], policy: Policy, *, with_ev
     """
     rows = []
     with database.connect(QUALITY) as connection:
-        for table, (market_type, interval) in KDATA_TABLES.items():
-            found = load_gaps(connection, market_type, interval, statuses=statuses)
+        for candle_table in KDATA_TABLES.values():
+            found = load_gaps(connection, candle_table, statuses=statuses)
             for entity_id, gaps in found.items():
-                rows += [_row(table, entity_id, gap, policy, with_evidence=with_evidence) for gap in gaps]
+                rows += [_row(candle_table, entity_id, gap, policy, with_evidence=with_evidence) for gap in gaps]
     return rows
 
 
-def _row(table: str, entity_id: str, gap: Gap, policy: Policy, *, with_evidence: bool) -> dict[str, Any]:
-    interval = KDATA_TABLES[table][1]
+def _row(candle_table: CandleTable, entity_id: str, gap: Gap, policy: Policy, *, with_evidence: bool) -> dict[str, Any]:
+    interval = candle_table.interval
     row = {
-        "table": table,
+        "table": candle_table.name,
         "entity_id": entity_id,
         "first_missing": format_time(gap.span.start),
         "last_missing": format_time(gap.span.end - interval.milliseconds),

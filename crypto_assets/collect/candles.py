@@ -71,23 +71,23 @@ class CandleCollector:
         names = {symbol.entity_id: symbol.name for symbol in symbols}
         chosen = None if spans is None else {each: spans.get(name, ()) for each, name in names.items()}
         plans: dict[str, Plan] = {}
-        for part in in_parts(list(names), self.store.interval.partition_scheme, window):
-            with self.store.database.connect(self.store.table_name) as connection:
-                holdings = Holdings(connection, self.store.table_name, part)
+        for part in in_parts(list(names), self.store.candle_table, window):
+            with self.store.database.connect(self.store.candle_table.name) as connection:
+                holdings = Holdings(connection, self.store.candle_table, part)
                 plans |= plan(holdings, window, self.store.clock, only_missing=only_missing, spans=chosen)
         return {name: plans[each] for each, name in names.items()}
 
     def pages(self, symbol: Symbol, plan: Plan) -> int:
         """How many pages of REST the plan takes, if the archive has the files that can be expected."""
         venue = venue_of(self.store.database.provider)
-        market_type, clock = self.store.market_type, self.store.clock
+        market_type, clock = self.store.candle_table.market_type, self.store.clock
         files = plan.in_archive(venue, market_type, symbol.exchange_id, clock) if self.archive.is_asked else []
         return plan.requests(clock, venue.page_rows[market_type], files)
 
     def still_holds(self, symbol: Symbol, plan: Plan) -> bool:
         """Whether nobody altered, since it was planned, what the plan takes for granted."""
-        with self.store.database.connect(self.store.table_name) as connection:
-            holdings = Holdings(connection, self.store.table_name, [symbol.entity_id])
+        with self.store.database.connect(self.store.candle_table.name) as connection:
+            holdings = Holdings(connection, self.store.candle_table, [symbol.entity_id])
             return holdings.suspects([*plan.partitions, *plan.neighbours])[symbol.entity_id] <= plan.altered
 
     def collect(self, symbol: Symbol, plan: Plan) -> Outcome:
@@ -110,7 +110,7 @@ class CandleCollector:
     def _fetch_and_store(self, symbol: Symbol, plan: Plan, outcome: Outcome) -> Outcome:
         """The outcome so far, and what came of all that the plan asks for."""
         for span in plan.spans:
-            self.store.database.ensure_partitions(self.store.table_name, span)
+            self.store.database.ensure_partitions(self.store.candle_table.name, span)
         for span in plan.fetches:
             outcome = self._collect_span(symbol, plan, span, outcome)
         return outcome
@@ -122,7 +122,7 @@ class CandleCollector:
         """
         clock, interval = self.store.clock, self.store.interval
         context = with_context(span, interval, clock)
-        series = self.store.market_type, symbol.exchange_id, interval
+        series = self.store.candle_table.market_type, symbol.exchange_id, interval
         stored = partial(self.store.stored, symbol)
         for tries_left in reversed(range(_TRIES_FOR_CONTEXT)):
             candles = JudgedCandles(interval, span, context, symbol.circulating_supply, stored)

@@ -20,7 +20,6 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.queries import row_count
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.domain.intervals import partition_keys
 from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span, intersect, subtract
 from crypto_assets.exchange.venue import Venue
@@ -114,14 +113,14 @@ def plan_table(
     `has_archive` says whether the exchange has files of closed months and days. Raises UnknownSymbol, and DatabaseError
     where the database was never migrated.
     """
-    market_type, interval = KDATA_TABLES[table]
+    candle_table = KDATA_TABLES[table]
     venue = venue_of(database.provider)
-    chosen = symbols_to_collect(database, market_type, symbols)
-    keys = partition_keys(interval.partition_scheme, *window)
+    chosen = symbols_to_collect(database, candle_table.market_type, symbols)
+    keys = candle_table.partition_keys(window)
     plans: list[SymbolPlan] = []
-    for part in in_parts([symbol.entity_id for symbol in chosen], interval.partition_scheme, window):
+    for part in in_parts([symbol.entity_id for symbol in chosen], candle_table, window):
         with database.connect(table) as connection:
-            holdings = Holdings(connection, table, part)
+            holdings = Holdings(connection, candle_table, part)
             backfills = plan(holdings, window, clock, only_missing=only_missing, spans=None)
             unread = {each: whole.askable for each, whole in backfills.items() if whole.missing is None}
             missing = {each: list(known.missing or ()) for each, known in backfills.items()} | holdings.missing(unread)

@@ -19,8 +19,8 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.errors import MeansNothing
 from crypto_assets.database.tables import QUALITY
 from crypto_assets.domain.durations import counted, duration
-from crypto_assets.domain.intervals import format_time, parse_time, partition_key, partition_span
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.intervals import format_time, parse_time
+from crypto_assets.domain.series import KDATA_TABLES, CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.venue import Venue
 from crypto_assets.exchange.venues import venue_of
@@ -35,7 +35,7 @@ class PricedHole:
     `requests` are pages of REST, beside `files` of the exchange's archive where it has one.
     """
 
-    table: str
+    candle_table: CandleTable
     symbols: tuple[str, ...]
     span: Span
     state: str
@@ -45,12 +45,11 @@ class PricedHole:
 
     def as_row(self) -> dict[str, Any]:
         """The hole for a table or JSON; its last time is an open time, as a gap's is."""
-        interval = KDATA_TABLES[self.table][1]
         return {
-            "table": self.table,
+            "table": self.candle_table.name,
             "symbols": ", ".join(self.symbols),
             "first": format_time(self.span.start),
-            "last": format_time(self.span.end - interval.milliseconds),
+            "last": format_time(self.span.end - self.candle_table.interval.milliseconds),
             "lasts": duration(self.span.end - self.span.start),
             "state": self.state,
             "candles": self.candles,
@@ -61,19 +60,19 @@ class PricedHole:
 
 def priced(holes: Iterable[Hole], venue: Venue, clock: int, *, has_archive: bool) -> list[PricedHole]:
     """The holes with their price at `clock` (ms UTC), those of equal times as one, newest first."""
-    together: dict[tuple[str, Span, str], list[str]] = {}
+    together: dict[tuple[CandleTable, Span, str], list[str]] = {}
     for hole in holes:
-        together.setdefault((hole.table, hole.span, hole.state), []).append(hole.symbol)
+        together.setdefault((hole.candle_table, hole.span, hole.state), []).append(hole.symbol)
     made = []
-    for (table, span, state), symbols in together.items():
-        market_type, interval = KDATA_TABLES[table]
+    for (candle_table, span, state), symbols in together.items():
+        market_type, interval = candle_table
         expected = venue.bulk_files(market_type, symbols[0], interval, span, clock) if has_archive else []
         files = [file.span for file in expected]
         requests = pages([span], interval, clock, venue.page_rows[market_type], files)
         count = len(symbols)
         made.append(
             PricedHole(
-                table,
+                candle_table,
                 tuple(symbols),
                 span,
                 state,
@@ -82,7 +81,7 @@ def priced(holes: Iterable[Hole], venue: Venue, clock: int, *, has_archive: bool
                 count * len(files),
             )
         )
-    return sorted(made, key=lambda each: (each.table, -each.span.end, each.symbols))
+    return sorted(made, key=lambda each: (each.candle_table.name, -each.span.end, each.symbols))
 
 
 def all_priced(database: Database, policy: Policy, clock: int, *, has_archive: bool) -> list[PricedHole]:
@@ -92,8 +91,8 @@ def all_priced(database: Database, policy: Policy, clock: int, *, has_archive: b
     """
     found: list[Hole] = []
     with database.connect(QUALITY) as connection:
-        for table in KDATA_TABLES:
-            found += holes(connection, table, policy)
+        for candle_table in KDATA_TABLES.values():
+            found += holes(connection, candle_table, policy)
     return priced(found, venue_of(database.provider), clock, has_archive=has_archive)
 
 
@@ -114,14 +113,12 @@ def said_of(holes: Sequence[PricedHole]) -> str:
 
 def commands(holes: Sequence[PricedHole]) -> dict[str, str]:
     """The commands that have holes of one table collected, and that let them be."""
-    table = holes[0].table
-    interval = KDATA_TABLES[table][1]
+    candle_table = holes[0].candle_table
     start = min(hole.span.start for hole in holes)
-    end = max(hole.span.end for hole in holes) - interval.milliseconds
-    scheme = interval.partition_scheme
-    window = f"--start {partition_key(scheme, start)} --end {partition_key(scheme, end)}"
+    end = max(hole.span.end for hole in holes) - candle_table.interval.milliseconds
+    window = f"--start {candle_table.partition_key(start)} --end {candle_table.partition_key(end)}"
     names = sorted({symbol for hole in holes for symbol in hole.symbols})
-    about = f"{table} {window} --symbols {','.join(names)}"
+    about = f"{candle_table.name} {window} --symbols {','.join(names)}"
     return {word: f"crypto-assets gaps {word} {about}" for word in ("collect", "leave")}
 
 
@@ -143,22 +140,25 @@ def decide_by_name(
     whole partitions are meant. Whoever names none of these collects or leaves what waits for a decision: what was
     decided with names holds on. Raises MeansNothing, in one sentence, and UnknownSymbol.
     """
-    if table not in KDATA_TABLES:
-        raise MeansNothing(f"{table!r} is no candle table; there are {', '.join(KDATA_TABLES)}.")
-    within = _window(table, start, end)
-    market_type = KDATA_TABLES[table][0]
+    try:
+        candle_table = CandleTable.named(table)
+    except ValueError as error:
+        raise MeansNothing(str(error)) from None
+    within, market_type = _window(candle_table, start, end), candle_table.market_type
     meant = names_meant(database, market_type, symbols)
     symbols_to_collect(database, market_type, meant)  # raises for one that is not listed
     names = meant if symbols else None
     rest = verdict is not Verdict.UNDO and not (symbols or start or end)
-    return decide(database, table, verdict, now, by, policy, symbols=names, within=within, only_waiting=rest)
+    return decide(database, candle_table, verdict, now, by, policy, symbols=names, within=within, only_waiting=rest)
 
 
-def _window(table: str, start: str, end: str) -> Span:
-    scheme = KDATA_TABLES[table][1].partition_scheme
+def _window(candle_table: CandleTable, start: str, end: str) -> Span:
+    def partition_of(time: str) -> Span:
+        return candle_table.partition_span(candle_table.partition_key(parse_time(time)))
+
     try:
-        first = partition_span(scheme, partition_key(scheme, parse_time(start)))[0] if start else ALWAYS.start
-        last = partition_span(scheme, partition_key(scheme, parse_time(end)))[1] if end else ALWAYS.end
+        first = partition_of(start).start if start else ALWAYS.start
+        last = partition_of(end).end if end else ALWAYS.end
     except ValueError as error:
         raise MeansNothing(str(error)) from None
     if first >= last:
@@ -173,5 +173,5 @@ def rows_of(holes: Sequence[PricedHole], limit: int) -> list[dict[str, Any]]:
 
 def config_of(holes: Sequence[PricedHole]) -> str:
     """What job `decide_holes` takes to have holes of one table collected, as JSON."""
-    config = {"table": holes[0].table, "decision": Verdict.COLLECT.value}
+    config = {"table": holes[0].candle_table.name, "decision": Verdict.COLLECT.value}
     return json.dumps({"ops": {"decide_about_holes": {"config": config}}})

@@ -94,13 +94,14 @@ def collect_table(
     started, asked_before = time.monotonic(), exchange.requests
     files = ArchiveInUse(archive)
     files_before = files.requests
-    market_type, _ = KDATA_TABLES[table]
+    candle_table = KDATA_TABLES[table]
+    market_type = candle_table.market_type
     chosen = symbols_to_collect(database, market_type, symbols)
     clock = exchange.server_time(market_type) if chosen else 0
     tally = Tally(table, {symbol.name: 0 for symbol in chosen}, progress)
     # What closed after this may still change: it is neither asked for nor owed.
     settled = clock - exchange.close_margin_ms
-    collector = CandleCollector(exchange, CandleStore(database, table, settled, policy, now), tally, files)
+    collector = CandleCollector(exchange, CandleStore(database, candle_table, settled, policy, now), tally, files)
 
     def plan(symbols: Sequence[Symbol]) -> dict[str, Plan]:
         return collector.plan(symbols, window, only_missing=only_missing, spans=spans)
@@ -134,10 +135,10 @@ def collect_table(
     asked_for = {symbol.entity_id for symbol in planned}
     with database.connect(table) as connection:
         stored = row_count(connection, TABLES[table])
-        partitions = partition_figures(connection, table, window)
+        partitions = partition_figures(connection, candle_table, window)
         beside = [
             hole
-            for hole in holes(connection, table, policy)
+            for hole in holes(connection, candle_table, policy)
             if hole.state == WAITING and hole.entity_id in asked_for and _touch(hole.span, window)
         ]
     return TableRun(

@@ -22,11 +22,12 @@ from crypto_assets.collect.judge import Batch
 from crypto_assets.collect.outcome import Counts, Outcome, Symbol
 from crypto_assets.collect.plan import Plan
 from crypto_assets.collect.provenance import ARCHIVE, note_provenance, settle_provenance
-from crypto_assets.database.candle_table import OfCandleTable
 from crypto_assets.database.engines import Database
 from crypto_assets.database.expressions import as_written, epoch_milliseconds
+from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import WriteCounts, upsert
-from crypto_assets.domain.intervals import Interval, partition_keys
+from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.frames.candles import CANDLE_COLUMNS, candle_records
 from crypto_assets.quality.conflicts import record_conflicts
@@ -36,13 +37,18 @@ from crypto_assets.quality.gaps.missing import within
 from crypto_assets.quality.rejections import record_rejections
 from crypto_assets.quality.rules.candles import lacks_price
 from crypto_assets.quality.verification.marks import note_unverified
-from crypto_assets.quality.verification.partitions import PARTITIONS_PER_TRANSACTION, Look, Series, merge_looks
+from crypto_assets.quality.verification.partitions import (
+    PARTITIONS_PER_TRANSACTION,
+    Look,
+    SymbolPartitions,
+    merge_looks,
+)
 
 _QUALITY = "crypto_quality"
 
 
 @dataclass(frozen=True)
-class CandleStore(OfCandleTable):
+class CandleStore:
     """Where the candles of one table are kept, as of the exchange's `clock` (ms).
 
     `policy` and `now`, our clock (naive UTC), are the gap ledger's. One symbol is judged and written at a time: whoever
@@ -50,15 +56,25 @@ class CandleStore(OfCandleTable):
     """
 
     database: Database
-    table_name: str
+    candle_table: CandleTable
     clock: int
     policy: Policy
     now: Callable[[], datetime]
     turn: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def table(self) -> Table:
+        """The candle table."""
+        return TABLES[self.candle_table.name]
+
+    @property
+    def interval(self) -> Interval:
+        """Its interval."""
+        return self.candle_table.interval
+
     def stored(self, symbol: Symbol, span: Span) -> pd.DataFrame:
         """The stored candles of a span, as `stored_candles` reads them."""
-        with self.database.connect(self.table_name) as connection:
+        with self.database.connect(self.candle_table.name) as connection:
             return stored_candles(connection, self.table, symbol.entity_id, self.interval, span)
 
     def store(
@@ -72,18 +88,18 @@ class CandleStore(OfCandleTable):
         inside = batch.candles.iloc[first:last]
         outside = [batch.candles.iloc[since:first], batch.candles.iloc[last:]]
         rewritten = frozenset[str]()
-        with self.database.begin(self.table_name, also=[_QUALITY]) as connection:
+        with self.database.begin(self.candle_table.name, also=[_QUALITY]) as connection:
             if batch.is_first:
                 self._claim(connection, symbol, plan)
-            record_rejections(connection, self.table_name, symbol.entity_id, batch.rejections, self.clock)
-            record_conflicts(connection, self.table_name, symbol.entity_id, batch.conflicts, self.clock)
+            record_rejections(connection, self.candle_table.name, symbol.entity_id, batch.rejections, self.clock)
+            record_conflicts(connection, self.candle_table.name, symbol.entity_id, batch.conflicts, self.clock)
             counts = self._upsert(connection, symbol, inside, only_existing=False)
             around = [self._upsert(connection, symbol, part, only_existing=True) for part in outside]
             if counts.written or any(part.written for part in around):
                 rewritten = self._partitions(batch)
                 ours = rewritten - plan.altered
-                unverify(connection, symbol.entity_id, self.interval, ours)
-                note_unverified(connection, self.table_name, symbol.entity_id, ours)
+                unverify(connection, self.candle_table, symbol.entity_id, ours)
+                note_unverified(connection, self.candle_table, symbol.entity_id, ours)
             came = note_provenance(connection, self.interval, symbol, batch, sources, self.now())
         return Outcome(
             Counts(
@@ -111,37 +127,37 @@ class CandleStore(OfCandleTable):
         for first in range(0, len(plan.partitions), PARTITIONS_PER_TRANSACTION):
             keys = plan.partitions[first : first + PARTITIONS_PER_TRANSACTION]
             with self._writing() as connection:
-                series = Series(connection, self.table_name, symbol.entity_id)
+                partitions = SymbolPartitions(connection, self.candle_table, symbol.entity_id)
                 suspects = [key for key in keys if key in plan.suspects]
-                changed = series.changed(suspects) if suspects else set()
-                looks.append(series.verify_asked([key for key in keys if key not in changed], self.clock))
+                changed = partitions.changed(suspects) if suspects else set()
+                looks.append(partitions.verify_asked([key for key in keys if key not in changed], self.clock))
                 altered += sorted(changed)
         if beside := sorted(outcome.rewritten.difference(plan.partitions)):
             with self._writing() as connection:
-                Series(connection, self.table_name, symbol.entity_id).examine(beside)
+                SymbolPartitions(connection, self.candle_table, symbol.entity_id).examine(beside)
         return merge_looks(looks), altered
 
     def account(self, symbol: Symbol, plan: Plan, outcome: Outcome, look: Look) -> None:
         """Brings the gap ledger and the provenance up to date with what came, and with what was seen of it."""
         with self._writing() as connection:
-            series = Series(connection, self.table_name, symbol.entity_id)
-            series.account(look, self.now(), self.policy, outcome.answers)
+            partitions = SymbolPartitions(connection, self.candle_table, symbol.entity_id)
+            partitions.account(look, self.now(), self.policy, outcome.answers)
             settle_provenance(connection, self.interval, symbol, plan, outcome)
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with self.turn, self.database.begin(self.table_name, also=[_QUALITY]) as connection:
+        with self.turn, self.database.begin(self.candle_table.name, also=[_QUALITY]) as connection:
             yield connection
 
     def _claim(self, connection: Connection, symbol: Symbol, plan: Plan) -> None:
-        claimed = claim_coverage(connection, self.entities, symbol.entity_id, self.interval, plan.window, self.clock)
-        note_unverified(connection, self.table_name, symbol.entity_id, claimed)
+        claimed = claim_coverage(connection, self.candle_table, symbol.entity_id, plan.window, self.clock)
+        note_unverified(connection, self.candle_table, symbol.entity_id, claimed)
 
     def _partitions(self, batch: Batch) -> frozenset[str]:
         """The partitions of the candles that are written, at least one: those that open before `since` are not."""
         times = batch.candles["open_time"].to_numpy()
         first, last = max(batch.since, int(times.min())), int(times.max())
-        return frozenset(partition_keys(self.interval.partition_scheme, first, last + 1))
+        return frozenset(self.candle_table.partition_keys(Span(first, last + 1)))
 
     def _upsert(
         self, connection: Connection, symbol: Symbol, candles: pd.DataFrame, *, only_existing: bool

@@ -6,12 +6,17 @@ on every engine. Statements as a whole belong to their callers.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Boolean, ColumnElement, Text, and_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql.base import ReadOnlyColumnCollection
+
+    from crypto_assets.domain.series import CandleTable
 
 
 def of_entity_type(entity_id: ColumnElement[str], entity_type: str) -> ColumnElement[bool]:
@@ -20,6 +25,22 @@ def of_entity_type(entity_id: ColumnElement[str], entity_type: str) -> ColumnEle
     Ids begin with their type and an underscore, after which comes the backquote.
     """
     return and_(entity_id >= f"{entity_type}_", entity_id < f"{entity_type}`")
+
+
+def of_series(
+    columns: ReadOnlyColumnCollection[str, Any],
+    provider: str,
+    candle_table: CandleTable,
+    entity_id: str | None = None,
+) -> list[ColumnElement[bool]]:
+    """The conditions for the rows about one symbol of a candle table, or about all, in a table keyed by entity.
+
+    Its columns are `entity_id`, `provider` and `level`: coverage, gaps, decisions, findings and archived months.
+    """
+    own = [columns.provider == provider, columns.level == candle_table.level]
+    if entity_id is not None:
+        return [*own, columns.entity_id == entity_id]
+    return [*own, of_entity_type(columns.entity_id, candle_table.entity_type)]
 
 
 class epoch_milliseconds(GenericFunction[int]):  # noqa: N801 - an SQL function, named like the others

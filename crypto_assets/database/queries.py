@@ -154,16 +154,17 @@ def _archived(
     options: dict[str, Any],
 ) -> list[ArchivedMonth]:
     """The archived months that a query touches; none for other tables, and where there is no manifest."""
-    if table.name not in KDATA_TABLES or options["limit"] == 0:
+    candle_table = KDATA_TABLES.get(table.name)
+    if candle_table is None or options["limit"] == 0:
         return []
     if codes is not None:
         # By their names: an entity of which everything is archived is not in the table.
-        kind = KDATA_TABLES[table.name][0].entity_type
+        kind = candle_table.entity_type
         with_codes = {entity_id(kind, database.provider, entity_code(code)) for code in codes}
         chosen = sorted(with_codes if chosen is None else with_codes.intersection(chosen))
     span = {"start": options["start"], "end": options["end"]}
     try:
-        return archived_months(connection, table, database.provider, entity_ids=chosen, **span)
+        return archived_months(connection, candle_table, database.provider, entity_ids=chosen, **span)
     except DBAPIError:
         connection.rollback()
         if database.revision(QUALITY) is not None:

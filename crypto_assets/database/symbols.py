@@ -19,7 +19,7 @@ ENTITY_TABLES = ("crypto_asset", "crypto_pair", "crypto_perp")
 
 def listed_symbols(connection: Connection, table: Table) -> list[Listed]:
     """What a table's rows can be of, as the entity tables list it: of candles the symbols of their market."""
-    of_market = [KDATA_TABLES[table.name][0].entity_table] if table.name in KDATA_TABLES else ENTITY_TABLES
+    of_market = [KDATA_TABLES[table.name].entity_table] if table.name in KDATA_TABLES else ENTITY_TABLES
     names = [table.name] if table.name in ENTITY_TABLES else of_market
     columns = [(TABLES[name].c.entity_id, TABLES[name].c.name, TABLES[name].c.code) for name in names]
     return [Listed(*row) for each in columns for row in connection.execute(select(*each))]

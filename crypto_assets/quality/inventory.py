@@ -147,7 +147,7 @@ def _unverified_rows(
         return {}
     table, interval = TABLES[name], KDATA_TABLES[name][1]
     archived: dict[str, list[Span]] = defaultdict(list)
-    for month in archived_months(connection, table, provider):
+    for month in archived_months(connection, KDATA_TABLES[name], provider):
         archived[month.entity_id] += filter(None, [month.continuous_span(interval.milliseconds)])
     rows: dict[str, int] = defaultdict(int)
     sharing: dict[Span, list[str]] = defaultdict(list)

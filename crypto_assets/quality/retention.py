@@ -11,14 +11,14 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, func, select
 
 from crypto_assets.database.archive.manifest import ArchivedMonth, month_span
 from crypto_assets.database.archive.move import archive_candles
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_keys, to_milliseconds
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.intervals import PartitionScheme, partition_keys, to_milliseconds
+from crypto_assets.domain.series import KDATA_TABLES, CandleTable
 from crypto_assets.quality.gaps.coverage import Owed, owed_spans
 from crypto_assets.quality.gaps.holes import LONGEST_HOLE
 from crypto_assets.quality.gaps.missing import count_as_written, missing_spans, within
@@ -26,18 +26,17 @@ from crypto_assets.quality.gaps.missing import count_as_written, missing_spans, 
 
 def plan_retention(
     database: Database, before: int, longest_hole: timedelta = LONGEST_HOLE
-) -> dict[str, list[tuple[str, str]]]:
+) -> dict[CandleTable, list[tuple[str, str]]]:
     """By candle table, the (entity id, month) that may be archived because they end at or before `before`.
 
     `longest_hole` is how long a hole between collected partitions may be to be owed.
     """
     planned = {}
-    for name, (market_type, interval) in KDATA_TABLES.items():
-        with database.connect(name) as connection:
-            entities = TABLES[market_type.entity_table]
-            months = archivable_months(connection, TABLES[name], entities, interval, before, longest_hole)
+    for candle_table in KDATA_TABLES.values():
+        with database.connect(candle_table.name) as connection:
+            months = archivable_months(connection, candle_table, before, longest_hole)
         if months:
-            planned[name] = months
+            planned[candle_table] = months
     return planned
 
 
@@ -49,18 +48,13 @@ def apply_retention(
     Raises DatabaseError where a file cannot be written or read; what was moved before stays archived.
     """
     archived: list[ArchivedMonth] = []
-    for name, months in plan_retention(database, before, longest_hole).items():
-        archived += archive_candles(database, directory, name, months)
+    for candle_table, months in plan_retention(database, before, longest_hole).items():
+        archived += archive_candles(database, directory, candle_table, months)
     return archived
 
 
 def archivable_months(
-    connection: Connection,
-    table: Table,
-    entities: Table,
-    interval: Interval,
-    before: int,
-    longest_hole: timedelta = LONGEST_HOLE,
+    connection: Connection, candle_table: CandleTable, before: int, longest_hole: timedelta = LONGEST_HOLE
 ) -> list[tuple[str, str]]:
     """The (entity id, month such as 2023-03-01) of a candle table that `archive_candles` may move, oldest first.
 
@@ -70,15 +64,16 @@ def archivable_months(
     """
     found = [
         (month, owed.entity_id)
-        for owed in owed_spans(connection, entities, interval, longest_hole=longest_hole)
-        for month in _months_with_rows(connection, table, owed, before)
-        if _is_whole(connection, table, interval, owed, month)
+        for owed in owed_spans(connection, candle_table, longest_hole=longest_hole)
+        for month in _months_with_rows(connection, candle_table, owed, before)
+        if _is_whole(connection, candle_table, owed, month)
     ]
     return [(entity_id, month) for month, entity_id in sorted(found)]
 
 
-def _months_with_rows(connection: Connection, table: Table, owed: Owed, before: int) -> list[str]:
+def _months_with_rows(connection: Connection, candle_table: CandleTable, owed: Owed, before: int) -> list[str]:
     """The months from the entity's first stored row to the last one that is owed and ends at or before `before`."""
+    table = TABLES[candle_table.name]
     first = connection.scalar(select(func.min(table.c.timestamp)).where(table.c.entity_id == owed.entity_id))
     if first is None:
         return []
@@ -87,12 +82,13 @@ def _months_with_rows(connection: Connection, table: Table, owed: Owed, before: 
     return [key for key in keys if month_span(key).end <= before]
 
 
-def _is_whole(connection: Connection, table: Table, interval: Interval, owed: Owed, month: str) -> bool:
+def _is_whole(connection: Connection, candle_table: CandleTable, owed: Owed, month: str) -> bool:
+    table = TABLES[candle_table.name]
     span = month_span(month)
     wanted = owed.within(span)
     rows = select(func.count()).select_from(table).where(*within(table, owed.entity_id, span))
     stored = connection.scalar(rows) or 0
-    written = (count_as_written(connection, table, owed.entity_id, interval, each) for each in wanted)
+    written = (count_as_written(connection, candle_table, owed.entity_id, each) for each in wanted)
     if stored == 0 or stored != sum(written):
         return False
-    return not any(missing_spans(connection, table, owed.entity_id, interval, each) for each in wanted)
+    return not any(missing_spans(connection, candle_table, owed.entity_id, each) for each in wanted)

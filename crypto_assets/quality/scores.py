@@ -18,7 +18,6 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import META, QUALITY, TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.entities import PROVIDER, MarketType
-from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.quality.gaps.missing import Completeness
 from crypto_assets.quality.verification.examination import Examination
 
@@ -32,21 +31,20 @@ _LOG = TABLES["crypto_data_quality_log"]
 _MOMENT = len("_20261128T000000000000")  # at the end of a row's id
 
 
-def score(series: Completeness, offending: int) -> float:
+def score(symbol: Completeness, offending: int) -> float:
     """The share of the candles the exchange has that are stored and sound, 0 to 1."""
-    existing = series.expected - series.absent
-    return max(0.0, 1.0 - (series.missing + offending) / existing) if existing else 1.0
+    existing = symbol.expected - symbol.absent
+    return max(0.0, 1.0 - (symbol.missing + offending) / existing) if existing else 1.0
 
 
 def record_scores(database: Database, said: Examination, now: datetime, *, deep: bool) -> None:
     """Logs an examination, a row for each entity, and updates the scores of the currencies concerned."""
-    rows = [_row(said, series, now, deep=deep) for series in said.completeness]
+    rows = [_row(said, symbol, now, deep=deep) for symbol in said.completeness]
     if not rows:
         return
     with database.begin(QUALITY, also=[META]) as connection:
         upsert(connection, _LOG, pd.DataFrame(rows))
-        market_type, _ = KDATA_TABLES[said.table]
-        markets = _markets(connection, market_type, [row["entity_id"] for row in rows])
+        markets = _markets(connection, said.candle_table.market_type, [row["entity_id"] for row in rows])
         lowest = _lowest_scores(connection, {each for ids in markets.values() for each in ids}, now)
         scored = [
             {"currency": currency, "score": min(scores)}
@@ -90,29 +88,29 @@ def _markets(connection: Any, market_type: MarketType, entity_ids: Iterable[str]
     return found
 
 
-def _row(said: Examination, series: Completeness, now: datetime, *, deep: bool) -> dict[str, Any]:
-    offending = said.offending.get(series.entity_id, 0)
+def _row(said: Examination, symbol: Completeness, now: datetime, *, deep: bool) -> dict[str, Any]:
+    offending = said.offending.get(symbol.entity_id, 0)
     checks = {check: finding.count for check, finding in said.findings.items() if finding.count}
     result = {
-        "table": said.table,
-        "level": KDATA_TABLES[said.table][1].value,
-        "expected": series.expected,
-        "present": series.present,
-        "open": series.missing,
-        "source": series.absent,
+        "table": said.candle_table.name,
+        "level": said.candle_table.level,
+        "expected": symbol.expected,
+        "present": symbol.present,
+        "open": symbol.missing,
+        "source": symbol.absent,
         "offending": offending,
         "checks": checks,
         "deep": deep,
     }
-    issues = [f"{series.missing:,} candles are missing"] if series.missing else []
+    issues = [f"{symbol.missing:,} candles are missing"] if symbol.missing else []
     issues += [f"{offending:,} candles or partitions are not as they should be"] if offending else []
     return {
-        "id": f"{INTEGRITY}_{said.table}_{series.entity_id}_{now:%Y%m%dT%H%M%S%f}",
-        "entity_id": series.entity_id,
+        "id": f"{INTEGRITY}_{said.candle_table.name}_{symbol.entity_id}_{now:%Y%m%dT%H%M%S%f}",
+        "entity_id": symbol.entity_id,
         "provider": PROVIDER,
         "validation_type": INTEGRITY,
         "validation_result": result,
-        "quality_score": score(series, offending),
+        "quality_score": score(symbol, offending),
         "issues_detected": issues,
         "timestamp": now,
     }

@@ -10,7 +10,8 @@ import pytest
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.intervals import Interval, parse_time
+from crypto_assets.domain.intervals import parse_time
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.coverage import claim_coverage
 from crypto_assets_tests.cli.command_runs import run_command, sentence
@@ -34,7 +35,7 @@ def clicked_url(migrated_directory, tmp_path):
             for day in ("2018-01-01", "2023-03-20"):
                 span = Span(parse_time(day), parse_time(day) + DAY_MS)
                 entity = f"cryptopair_binance_{code}usdt"
-                claim_coverage(connection, TABLES["crypto_pair"], entity, Interval.M1, span, parse_time("2023-04-01"))
+                claim_coverage(connection, KDATA_TABLES[TABLE], entity, span, parse_time("2023-04-01"))
     database.dispose()
     return url
 
@@ -115,7 +116,7 @@ def test_partitions_claimed_of_what_is_to_be_collected_stay_when_the_rest_is_lef
     try:
         with database.begin(TABLE, also=["crypto_meta", "crypto_quality"]) as connection:
             span = Span(parse_time("2022-06-01"), parse_time("2022-06-02"))
-            claim_coverage(connection, TABLES["crypto_pair"], BTC, Interval.M1, span, parse_time("2023-04-01"))
+            claim_coverage(connection, KDATA_TABLES[TABLE], BTC, span, parse_time("2023-04-01"))
     finally:
         database.dispose()
     before = uncollected(clicked_url)

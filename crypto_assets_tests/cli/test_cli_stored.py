@@ -107,7 +107,7 @@ def test_archived_candles_of_an_unverified_partition_are_counted_from_their_file
             "0",
         )
         with database.begin(HOURS, also=["crypto_quality"]) as connection:
-            record_month(connection, TABLES[HOURS], "binance", month)
+            record_month(connection, KDATA_TABLES[HOURS], "binance", month)
         copied.sql("crypto_quality", "UPDATE crypto_kdata_coverage SET digest = '', present = 0")
         copied.sql(HOURS, f"DELETE FROM {HOURS} WHERE entity_id = ? AND timestamp < '2023-03-21 04:00'", BTC)
         assert [each.rows for each in stored_series(database, [HOURS])] == [132, 132]

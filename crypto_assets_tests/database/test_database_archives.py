@@ -21,6 +21,7 @@ from crypto_assets.database.errors import DatabaseError
 from crypto_assets.database.queries import query_data
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import parse_time
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets_tests.database.database_frames import CANDLES, assets, candles, pairs
 
@@ -193,7 +194,7 @@ def test_an_archived_table_answers_as_it_did_before_and_restored_it_is_what_it_w
         store(listed, *(frame for frame in (btc, eth) if len(frame)), table=H4)
         rows = stored(listed, H4)
         before = [asked(listed, archive, H4, **question) for question in asking]
-        archive_candles(listed, archive, H4, sorted(months))
+        archive_candles(listed, archive, KDATA_TABLES[H4], sorted(months))
         left = stored(listed, H4)
         assert left == [row for row in rows if (row.entity_id, f"{row.timestamp:%Y-%m-01}") not in months]
         assert len(rows) == len(left) + sum(row.rows for row in manifest(listed))
@@ -201,7 +202,7 @@ def test_an_archived_table_answers_as_it_did_before_and_restored_it_is_what_it_w
             store_again(listed, [row for row in rows if row not in left])
         for question, expected in zip(asking, before, strict=True):
             pd.testing.assert_frame_equal(asked(listed, archive, H4, **question), expected, check_exact=True)
-        restore_candles(listed, archive, H4)
+        restore_candles(listed, archive, KDATA_TABLES[H4])
         assert stored(listed, H4) == rows
         assert (manifest(listed), files(archive)) == ([], [])
 
@@ -214,7 +215,7 @@ def test_generated_columns_of_archived_candles_are_those_of_the_table(listed, ar
     minutes = 1440 if "1d" in table else 1
     store(listed, candles(BTC, "2024-08-01", 20, minutes), table=table)
     before = asked(listed, archive, table)
-    assert archive_candles(listed, archive, table, [(BTC, AUGUST)])
+    assert archive_candles(listed, archive, KDATA_TABLES[table], [(BTC, AUGUST)])
     assert stored(listed, table) == []
     pd.testing.assert_frame_equal(asked(listed, archive, table), before, check_exact=True)
 
@@ -222,12 +223,12 @@ def test_generated_columns_of_archived_candles_are_those_of_the_table(listed, ar
 def test_the_digest_of_the_same_candles_is_the_same_everywhere(listed, archive):
     frame = candles(BTC, "2024-08-01", 3).assign(trade_count=pd.array([1, None, 3], dtype="Int64"), close=0.1)
     store(listed, frame)
-    [archived] = archive_candles(listed, archive, CANDLES, [(BTC, AUGUST)])
+    [archived] = archive_candles(listed, archive, KDATA_TABLES[CANDLES], [(BTC, AUGUST)])
     assert archived.digest == "f0fcca87066262ff5fb80113e8c56f61"
 
 
 def test_the_manifest_says_what_is_in_each_file(filled, archive):
-    archived = archive_candles(filled, archive, CANDLES, MONTHS)
+    archived = archive_candles(filled, archive, KDATA_TABLES[CANDLES], MONTHS)
     rows = manifest(filled)
     assert [(row.entity_id, row.month, row.rows, row.level, row.provider) for row in rows] == [
         (BTC, JULY, 3, "1m", "binance"),
@@ -241,18 +242,18 @@ def test_the_manifest_says_what_is_in_each_file(filled, archive):
     assert [each.path for each in archived] == [row.path for row in rows] == files(archive)
     assert all(row.path.startswith(f"{CANDLES}/{row.entity_id}/{row.entity_id}_{row.month[:7]}.") for row in rows)
     assert all(row.bytes == (archive / row.path).stat().st_size for row in rows)
-    assert archive_candles(filled, archive, CANDLES, MONTHS) == []
+    assert archive_candles(filled, archive, KDATA_TABLES[CANDLES], MONTHS) == []
 
 
 @pytest.mark.parametrize("step", ["written", "compared", "recorded", "deleted"])
 def test_archiving_killed_after_any_step_loses_nothing_and_can_be_run_again(filled, archive, step):
     before = asked(filled, archive)
     with pytest.raises(Killed):
-        archive_candles(filled, archive, CANDLES, MONTHS, observe=killed_after(step))
+        archive_candles(filled, archive, KDATA_TABLES[CANDLES], MONTHS, observe=killed_after(step))
     assert (len(stored(filled)) == 12) == (step != "deleted")
     assert len(manifest(filled)) == (step in ("recorded", "deleted"))
     pd.testing.assert_frame_equal(asked(filled, archive), before, check_exact=True)
-    archive_candles(filled, archive, CANDLES, MONTHS)
+    archive_candles(filled, archive, KDATA_TABLES[CANDLES], MONTHS)
     pd.testing.assert_frame_equal(asked(filled, archive), before, check_exact=True)
     assert stored(filled) == []
     assert files(archive) == [row.path for row in manifest(filled)]
@@ -261,49 +262,49 @@ def test_archiving_killed_after_any_step_loses_nothing_and_can_be_run_again(fill
 @pytest.mark.parametrize("step", ["stored", "removed"])
 def test_restoring_killed_after_any_step_loses_nothing_and_can_be_run_again(filled, archive, step):
     before, rows = asked(filled, archive), stored(filled)
-    archive_candles(filled, archive, CANDLES, MONTHS)
+    archive_candles(filled, archive, KDATA_TABLES[CANDLES], MONTHS)
     with pytest.raises(Killed):
-        restore_candles(filled, archive, CANDLES, observe=killed_after(step))
+        restore_candles(filled, archive, KDATA_TABLES[CANDLES], observe=killed_after(step))
     assert len(manifest(filled)) == (3 if step == "stored" else 2)
     pd.testing.assert_frame_equal(asked(filled, archive), before, check_exact=True)
-    restore_candles(filled, archive, CANDLES)
+    restore_candles(filled, archive, KDATA_TABLES[CANDLES])
     assert (stored(filled), manifest(filled)) == (rows, [])
 
 
 def test_months_are_restored_by_entity_and_range(filled, archive):
     rows = stored(filled)
-    archive_candles(filled, archive, CANDLES, MONTHS)
+    archive_candles(filled, archive, KDATA_TABLES[CANDLES], MONTHS)
     august = parse_time("2024-08-01")
-    assert restore_candles(filled, archive, CANDLES, [ETH]) == RestoreCounts(1, 4, 0)
-    assert restore_candles(filled, archive, CANDLES, end=august) == RestoreCounts(1, 3, 0)
-    assert restore_candles(filled, archive, CANDLES, [BTC], start=august + 5 * 60_000) == RestoreCounts()
+    assert restore_candles(filled, archive, KDATA_TABLES[CANDLES], [ETH]) == RestoreCounts(1, 4, 0)
+    assert restore_candles(filled, archive, KDATA_TABLES[CANDLES], end=august) == RestoreCounts(1, 3, 0)
+    assert restore_candles(filled, archive, KDATA_TABLES[CANDLES], [BTC], start=august + 5 * 60_000) == RestoreCounts()
     store(filled, candles(BTC, "2024-08-01T00:02", 1).assign(close=7.0))
-    assert restore_candles(filled, archive, CANDLES, start=august) == RestoreCounts(1, 4, 1)
+    assert restore_candles(filled, archive, KDATA_TABLES[CANDLES], start=august) == RestoreCounts(1, 4, 1)
     assert len(stored(filled)) == len(rows)
     assert [row.close for row in stored(filled) if row not in rows] == [7.0]
     assert files(archive) == []
 
 
 def test_a_revised_candle_wins_and_is_merged_by_the_next_archiving(filled, archive):
-    archive_candles(filled, archive, CANDLES, MONTHS)
+    archive_candles(filled, archive, KDATA_TABLES[CANDLES], MONTHS)
     old = files(archive)
     store(filled, candles(BTC, "2024-08-01T00:02", 1).assign(close=7.0))
     revised = asked(filled, archive)
     assert revised["close"].eq(7.0).sum() == 1
     assert len(revised) == 12
-    [merged] = archive_candles(filled, archive, CANDLES, MONTHS)
+    [merged] = archive_candles(filled, archive, KDATA_TABLES[CANDLES], MONTHS)
     assert (merged.rows, merged.month, stored(filled)) == (5, AUGUST, [])
     pd.testing.assert_frame_equal(asked(filled, archive), revised, check_exact=True)
     assert len(set(files(archive)) - set(old)) == len(set(old) - set(files(archive))) == 1
 
 
 def test_a_file_that_the_manifest_does_not_name_is_left_alone(filled, archive):
-    archive_candles(filled, archive, CANDLES, MONTHS)
+    archive_candles(filled, archive, KDATA_TABLES[CANDLES], MONTHS)
     kept = files(archive)
     with filled.begin("crypto_quality") as connection:  # as taking revision 0003 back does
         connection.execute(TABLES["crypto_kdata_archive"].delete())
     store(filled, candles(BTC, "2024-08-01T00:02", 1).assign(close=7.0))
-    archive_candles(filled, archive, CANDLES, MONTHS)
+    archive_candles(filled, archive, KDATA_TABLES[CANDLES], MONTHS)
     assert set(kept) < set(files(archive)), "it may be the only copy of these candles"
 
 
@@ -314,7 +315,7 @@ def test_a_candle_revised_before_its_deletion_stays(filled, archive):
                 table = TABLES[CANDLES]
                 connection.execute(table.update().where(table.c.entity_id == ETH).values(close=7.0))
 
-    assert archive_candles(filled, archive, CANDLES, [(ETH, AUGUST)], observe=revise) == []
+    assert archive_candles(filled, archive, KDATA_TABLES[CANDLES], [(ETH, AUGUST)], observe=revise) == []
     assert len(stored(filled)) == 12
     assert asked(filled, archive, codes="ethusdt")["close"].tolist() == [7.0] * 4
 
@@ -337,7 +338,7 @@ def test_a_file_that_does_not_hold_what_was_written_costs_no_row(filled, archive
             self.file.write(content[:40] + bytes([content[40] ^ 1]) + content[41:])
 
     with pytest.raises(DatabaseError, match=r"2024-07 is damaged"):
-        archive_candles(filled, archive, CANDLES, MONTHS, create=Forgetful)
+        archive_candles(filled, archive, KDATA_TABLES[CANDLES], MONTHS, create=Forgetful)
     assert (len(stored(filled)), manifest(filled)) == (12, [])
 
 
@@ -357,13 +358,13 @@ def test_a_full_disk_leaves_the_rows_and_no_half_file(filled, archive):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(DatabaseError, match=r"cannot be written \(No space left on device\); its candles stay"):
-        archive_candles(filled, archive, CANDLES, MONTHS, create=FullDisk)
+        archive_candles(filled, archive, KDATA_TABLES[CANDLES], MONTHS, create=FullDisk)
     assert (len(stored(filled)), manifest(filled), files(archive)) == (12, [], [])
 
 
 @pytest.mark.parametrize("position", [0, 0.2, 0.5, 0.8, 1])
 def test_a_changed_byte_is_noticed_by_queries_and_restoration(filled, archive, position):
-    archived = archive_candles(filled, archive, CANDLES, MONTHS)
+    archived = archive_candles(filled, archive, KDATA_TABLES[CANDLES], MONTHS)
     path = archive / archived[2].path
     content = bytearray(path.read_bytes())
     content[int(position * (len(content) - 1))] ^= 1
@@ -372,13 +373,13 @@ def test_a_changed_byte_is_noticed_by_queries_and_restoration(filled, archive, p
     with pytest.raises(DatabaseError, match=refusal):
         asked(filled, archive)
     with pytest.raises(DatabaseError, match=refusal):
-        restore_candles(filled, archive, CANDLES)
+        restore_candles(filled, archive, KDATA_TABLES[CANDLES])
     assert (stored(filled), len(manifest(filled))) == ([], 3)
     assert len(asked(filled, archive, end_timestamp="2024-07-31T23:59:59")) == 3
 
 
 def test_candles_that_are_not_those_of_the_manifest_are_refused(filled, archive):
-    archive_candles(filled, archive, CANDLES, MONTHS)
+    archive_candles(filled, archive, KDATA_TABLES[CANDLES], MONTHS)
     with filled.begin("crypto_quality") as connection:
         connection.execute(MANIFEST.update().values(digest="0" * 32))
     with pytest.raises(DatabaseError, match="is damaged"):
@@ -386,18 +387,18 @@ def test_candles_that_are_not_those_of_the_manifest_are_refused(filled, archive)
 
 
 def test_a_missing_file_is_named_and_nothing_is_restored(filled, archive):
-    archived = archive_candles(filled, archive, CANDLES, MONTHS)
+    archived = archive_candles(filled, archive, KDATA_TABLES[CANDLES], MONTHS)
     (archive / archived[2].path).unlink()
-    for act in (asked, restore_candles):
+    for act, table in ((asked, CANDLES), (restore_candles, KDATA_TABLES[CANDLES])):
         with pytest.raises(DatabaseError, match=rf"{ETH}_2024-08\S+ of {CANDLES} for 2024-08 cannot be read"):
-            act(filled, archive, CANDLES)
+            act(filled, archive, table)
     assert (stored(filled), len(manifest(filled))) == ([], 3)
 
 
 def test_without_a_directory_only_queries_of_archived_months_are_refused(filled, archive, engine):
     if engine == "sqlite":
         archive = filled.directory / "archive"
-    archive_candles(filled, archive, CANDLES, [(BTC, JULY)])
+    archive_candles(filled, archive, KDATA_TABLES[CANDLES], [(BTC, JULY)])
     assert len(query_data(CANDLES, start_timestamp="2024-08-01", database=filled)) == 9
     assert len(query_data(CANDLES, entity_ids=ETH, database=filled)) == 4
     if engine == "sqlite":
@@ -410,10 +411,10 @@ def test_without_a_directory_only_queries_of_archived_months_are_refused(filled,
 @pytest.mark.parametrize("order", ["asc", "desc"])
 def test_no_file_is_read_for_a_limit_that_nearer_rows_meet(filled, archive, order):
     if order == "asc":
-        archive_candles(filled, archive, CANDLES, [(BTC, AUGUST), (ETH, AUGUST)])
+        archive_candles(filled, archive, KDATA_TABLES[CANDLES], [(BTC, AUGUST), (ETH, AUGUST)])
         store(filled, candles(BTC, "2024-07-01", 2))
     else:
-        archive_candles(filled, archive, CANDLES, [(BTC, JULY)])
+        archive_candles(filled, archive, KDATA_TABLES[CANDLES], [(BTC, JULY)])
     count = len(stored(filled))
     before = asked(filled, archive, order=order)
     shutil.rmtree(archive)
@@ -425,18 +426,18 @@ def test_no_file_is_read_for_a_limit_that_nearer_rows_meet(filled, archive, orde
 
 
 def test_a_candle_of_the_same_time_is_read_from_its_file(filled, archive):
-    archive_candles(filled, archive, CANDLES, [(BTC, AUGUST)])
+    archive_candles(filled, archive, KDATA_TABLES[CANDLES], [(BTC, AUGUST)])
     first = {"start_timestamp": "2024-08-01", "order": "asc", "limit": 1}
     assert asked(filled, archive, **first)["entity_id"].tolist() == [BTC]
     store(filled, candles(BTC, "2024-08-01", 5))
-    archive_candles(filled, archive, CANDLES, [(BTC, AUGUST), (ETH, AUGUST)])
+    archive_candles(filled, archive, KDATA_TABLES[CANDLES], [(BTC, AUGUST), (ETH, AUGUST)])
     store(filled, candles(BTC, "2024-08-01", 4))
     last = {"end_timestamp": "2024-08-01T00:03", "order": "desc", "limit": 1}
     assert asked(filled, archive, **last)["entity_id"].tolist() == [ETH]
 
 
 def test_the_settings_name_the_directory_where_no_database_is_given(filled, database_url, archive, monkeypatch):
-    archive_candles(filled, archive, CANDLES, MONTHS)
+    archive_candles(filled, archive, KDATA_TABLES[CANDLES], MONTHS)
     monkeypatch.setenv("CRYPTO_ASSETS_ENVIRONMENT", "sandbox")
     monkeypatch.setenv("CRYPTO_ASSETS_DATABASE", database_url)
     monkeypatch.setenv("CRYPTO_ASSETS_ARCHIVE_DIRECTORY", str(archive))
@@ -457,16 +458,16 @@ def test_candles_that_move_while_they_are_read_are_read_once(database, database_
     other = open_database(f"sqlite:///{database_directory}", "sandbox")
     archive = database.directory / "archive"
     if act == "restore":
-        archive_candles(other, archive, CANDLES, [(BTC, AUGUST)])
+        archive_candles(other, archive, KDATA_TABLES[CANDLES], [(BTC, AUGUST)])
     moved = []
 
     def move(_connection, _cursor, statement, *_):
         if not moved and "change_pct" in statement:
             moved.append(statement)
             if act == "archive":
-                assert archive_candles(other, archive, CANDLES, [(BTC, AUGUST)])
+                assert archive_candles(other, archive, KDATA_TABLES[CANDLES], [(BTC, AUGUST)])
             else:
-                assert restore_candles(other, archive, CANDLES).restored == 5
+                assert restore_candles(other, archive, KDATA_TABLES[CANDLES]).restored == 5
 
     event.listen(Engine, "before_cursor_execute", move)
     try:
@@ -482,14 +483,12 @@ def database_directory(database) -> Path:
     return database.directory
 
 
-def test_what_is_no_candle_table_month_or_proper_candle_is_refused(database, archive):
-    with pytest.raises(ValueError, match="'crypto_pair' is no candle table"):
-        archive_candles(database, archive, "crypto_pair", [])
+def test_what_is_no_month_or_proper_candle_is_refused(database, archive):
     with pytest.raises(ValueError, match="'2024-08-02' is not the first day of a month"):
-        archive_candles(database, archive, CANDLES, [(BTC, "2024-08-02")])
+        archive_candles(database, archive, KDATA_TABLES[CANDLES], [(BTC, "2024-08-02")])
     store(database, candles("../up", "2024-08-01", 1), candles(BTC, "2024-08-01T00:00:00.001", 1))
     with pytest.raises(DatabaseError, match=r"'\.\./up' cannot be part of a file's name"):
-        archive_candles(database, archive, CANDLES, [("../up", AUGUST)])
+        archive_candles(database, archive, KDATA_TABLES[CANDLES], [("../up", AUGUST)])
     with pytest.raises(DatabaseError, match="2024-08 cannot be archived: a time is off the grid or stored twice"):
-        archive_candles(database, archive, CANDLES, [(BTC, AUGUST)])
+        archive_candles(database, archive, KDATA_TABLES[CANDLES], [(BTC, AUGUST)])
     assert (len(stored(database)), manifest(database)) == (2, [])

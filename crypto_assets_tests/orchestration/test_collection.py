@@ -19,6 +19,7 @@ from crypto_assets.database.engines import open_database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span, merge
 from crypto_assets.exchange.errors import ContractViolation, TransientError, UnknownSymbol
 from crypto_assets.quality.gaps.ledger import Policy
@@ -68,7 +69,7 @@ def contents(database, table=TABLE):
 
 
 def gaps(database):
-    said = examine(database, TABLE, NOW, Policy())
+    said = examine(database, KDATA_TABLES[TABLE], NOW, Policy())
     return {each.entity_id: merge(gap.span for gap in each.gaps) for each in said.completeness}
 
 

@@ -12,6 +12,7 @@ from crypto_assets.collect.symbols import populate_markets, tracked_now
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, to_datetime, to_naive
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span, merge
 from crypto_assets.exchange.errors import UnknownSymbol
 from crypto_assets.quality.gaps.coverage import coverage_row, owed_spans, record_coverage
@@ -54,19 +55,20 @@ def collect(database, exchange, table, span, *symbols: str, only_missing=False):
 
 
 def owed(database, table=MONTHLY, entity=BTC) -> list[Span]:
-    interval = Interval(table.split("_")[1])
     with database.connect(table) as connection:
-        (found,) = owed_spans(connection, TABLES["crypto_pair"], interval, entity)
+        (found,) = owed_spans(connection, KDATA_TABLES[table], entity)
     return found.spans
 
 
 def lacking(database, table, *tracked: str) -> list[tuple[tuple[str, ...], tuple[str, str]]]:
     with database.connect(table) as connection:
-        return [(each.symbols, each.partitions) for each in uncollected_histories(connection, table, tracked)]
+        return [
+            (each.symbols, each.partitions) for each in uncollected_histories(connection, KDATA_TABLES[table], tracked)
+        ]
 
 
 def missing(database, table) -> dict[str, list[Span]]:
-    said = examine(database, table, NOW, Policy())
+    said = examine(database, KDATA_TABLES[table], NOW, Policy())
     assert all(finding.passed for finding in said.findings.values())
     return {each.entity_id: merge(gap.span for gap in each.gaps) for each in said.completeness}
 
@@ -284,7 +286,7 @@ def long_history(database):
 def cover(database, entity: str, span: Span, clock: int) -> None:
     days = [f"{to_datetime(time):%Y-%m-%d}" for time in range(span.start, span.end, 86_400_000)]
     with database.begin("crypto_quality") as connection:
-        record_coverage(connection, [coverage_row(entity, Interval.M5, day, [LONG], clock) for day in days])
+        record_coverage(connection, [coverage_row(KDATA_TABLES[DAILY], entity, day, [LONG], clock) for day in days])
 
 
 def test_symbols_with_the_same_range_are_asked_for_together_in_chunks_and_newest_first(long_history):
@@ -320,10 +322,10 @@ def test_what_nobody_tracks_or_nobody_collected_lacks_nothing(long_history):
 
 def test_each_range_has_a_digest_of_its_own():
     made = [
-        Uncollected(DAILY, ("BTC/USDT",), ("2022-01-01", "2022-01-02")),
-        Uncollected(DAILY, ("BTC/USDT",), ("2022-01-01", "2022-01-03")),
-        Uncollected(DAILY, ("ETH/USDT",), ("2022-01-01", "2022-01-02")),
-        Uncollected(MONTHLY, ("BTC/USDT",), ("2022-01-01", "2022-01-02")),
+        Uncollected(KDATA_TABLES[DAILY], ("BTC/USDT",), ("2022-01-01", "2022-01-02")),
+        Uncollected(KDATA_TABLES[DAILY], ("BTC/USDT",), ("2022-01-01", "2022-01-03")),
+        Uncollected(KDATA_TABLES[DAILY], ("ETH/USDT",), ("2022-01-01", "2022-01-02")),
+        Uncollected(KDATA_TABLES[MONTHLY], ("BTC/USDT",), ("2022-01-01", "2022-01-02")),
     ]
     assert len({each.digest for each in made}) == 4
-    assert made[0].digest == Uncollected(DAILY, ("BTC/USDT",), ("2022-01-01", "2022-01-02")).digest
+    assert made[0].digest == Uncollected(KDATA_TABLES[DAILY], ("BTC/USDT",), ("2022-01-01", "2022-01-02")).digest

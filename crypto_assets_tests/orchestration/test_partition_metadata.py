@@ -15,9 +15,9 @@ def shown(listed_project, sandbox, tmp_path):
     """The metadata of three days of which the second lacks an hour of one of two symbols, and the third is running."""
     sandbox.faults.add("hidden_span:symbol=ETHUSDT,start=2023-03-21T06:00,end=2023-03-21T07:00")
     project = listed_project.copy(tmp_path, url=sandbox.url)
-    result = project.collect(FIVE_MINUTES, "2023-03-20", "2023-03-22")
+    result = project.collect(FIVE_MINUTES.name, "2023-03-20", "2023-03-22")
     assert result.success
-    return partition_figures(result, FIVE_MINUTES)
+    return partition_figures(result, FIVE_MINUTES.name)
 
 
 def test_each_partition_shows_its_own_figures(shown):
@@ -41,10 +41,10 @@ def test_what_belongs_to_the_whole_run_says_so(shown):
 
 def test_refreshed_partitions_show_their_own_figures_too(listed_project, shared_sandbox, tmp_path):
     project = listed_project.copy(tmp_path, perps=())
-    assert project.collect(FIVE_MINUTES, "2023-03-21").success
+    assert project.collect(FIVE_MINUTES.name, "2023-03-21").success
     result = project.run("refresh_kdata")
     assert result.success
-    shown = partition_figures(result, FIVE_MINUTES)
+    shown = partition_figures(result, FIVE_MINUTES.name)
     assert {key: (metadata["rows"], metadata["run_rows_received"]) for key, metadata in shown.items()} == {
         "2023-03-21": (576, 288),
         "2023-03-22": (288, 288),

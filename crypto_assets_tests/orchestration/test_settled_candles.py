@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import format_time
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.ledger import Policy
 from crypto_assets.quality.verification.examination import examine
@@ -51,7 +52,7 @@ def verified(database):
         rows = connection.exec_driver_sql(
             "SELECT partition FROM crypto_kdata_coverage WHERE digest != '' ORDER BY partition"
         ).all()
-    return [row.partition for row in rows], examine(database, TABLE, NOW, Policy(), deep=True).altered
+    return [row.partition for row in rows], examine(database, KDATA_TABLES[TABLE], NOW, Policy(), deep=True).altered
 
 
 ALL_VERIFIED = (["2023-03-20", "2023-03-21", "2023-03-22"], [])

@@ -117,7 +117,7 @@ class World:
 
     def alter(self, table: str, symbol: str, position: int, length: int) -> None:
         # The sensor has looked since a run of ours died there: what is altered before that cannot be told from ours.
-        settle_marks(self.database, table, self.at, self.ledger.policy, 1000)
+        settle_marks(self.database, KDATA_TABLES[table], self.at, self.ledger.policy, 1000)
         rows = _rows(table, symbol, _span(table, position, min(length, 3)))
         close = TABLES[table].c.close
         self._write(TABLES[table].update().where(*rows).values(close=close + 0.01, high=TABLES[table].c.high + 0.01))
@@ -137,7 +137,7 @@ class World:
 
     def revise(self, table: str, symbol: str, position: int, length: int) -> None:
         """The exchange changed its mind, and a user has the partitions collected anew."""
-        book, interval = self._book(table, symbol), KDATA_TABLES[table][1]
+        book, interval = self._book(table, symbol), KDATA_TABLES[table].interval
         span = _span(table, position, length)
         for time in [time for time in book if _within(time, span)]:
             book[time] = candle(time, interval, seed=length)
@@ -159,7 +159,7 @@ class World:
 
     def integrity(self, *, deep: bool) -> None:
         for table in (FIVE_MINUTES, HOURS):
-            examine(self.database, table, self.at, self.ledger.policy, deep=deep)
+            examine(self.database, KDATA_TABLES[table], self.at, self.ledger.policy, deep=deep)
 
     def tick(self, crash: Crash | None = None) -> int:
         """A tick of the sensor, and the runs that it asks for; how many they were."""
@@ -171,7 +171,7 @@ class World:
         for request in asked:
             ((table, op),) = request.run_config["ops"].items()
             first, last = (request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
-            scheme = KDATA_TABLES[table][1].partition_scheme
+            scheme = KDATA_TABLES[table].partition_scheme
             window = Span(partition_span(scheme, first)[0], partition_span(scheme, last)[1])
             spans = parse_spans(op["config"]["spans"], window)
             self._collect(table, window, crash, symbols=list(spans), spans=spans)
@@ -184,14 +184,13 @@ class World:
             return list(connection.exec_driver_sql(f"SELECT * FROM {table} ORDER BY entity_id, timestamp"))
 
     def owed(self, table: str) -> dict[str, list[Span]]:
-        market_type, interval = KDATA_TABLES[table]
         with self.database.connect(table) as connection:
-            owed = owed_spans(connection, TABLES[market_type.entity_table], interval)
+            owed = owed_spans(connection, KDATA_TABLES[table])
         return {each.entity_id: each.spans for each in owed}
 
     def lacking(self, table: str) -> dict[str, list[Span]]:
         """What is owed and the exchange has not."""
-        step, owed = KDATA_TABLES[table][1].milliseconds, self.owed(table)
+        step, owed = KDATA_TABLES[table].interval.milliseconds, self.owed(table)
         return {
             entity: subtract(owed[entity], merge(Span(time, time + step) for time in self._book(table, symbol)))
             for symbol, entity in SYMBOLS.items()
@@ -199,7 +198,7 @@ class World:
 
     def gaps(self, table: str) -> dict[str, list[Gap]]:
         with self.database.connect(table) as connection:
-            found = load_gaps(connection, *KDATA_TABLES[table])
+            found = load_gaps(connection, KDATA_TABLES[table])
         return {entity: found.get(entity, []) for entity in SYMBOLS.values()}
 
     def is_settled(self) -> bool:
@@ -215,7 +214,7 @@ class World:
         times = []
         for table in (FIVE_MINUTES, HOURS):
             with self.database.connect(table) as connection:
-                times.append(outlook(connection, table, self.at, self.ledger.policy).next_due)
+                times.append(outlook(connection, KDATA_TABLES[table], self.at, self.ledger.policy).next_due)
         return min((time for time in times if time), default=None)
 
     def run_dry(self) -> None:
@@ -245,7 +244,7 @@ class World:
             self.exchange.crash = None
 
     def _book(self, table: str, symbol: str) -> dict[int, list[Any]]:
-        return self.exchange.candles[MarketType.SPOT, symbol.replace("/", ""), KDATA_TABLES[table][1]]
+        return self.exchange.candles[MarketType.SPOT, symbol.replace("/", ""), KDATA_TABLES[table].interval]
 
     def _write(self, statement: Any) -> None:
         with self.database.begin(statement.table.name) as connection:
@@ -266,13 +265,13 @@ def _has_neighbours(gap: Gap) -> bool:
 
 def _span(table: str, position: int, length: int) -> Span:
     """A span of so many candles, its place in thousandths of the days."""
-    interval = KDATA_TABLES[table][1]
+    interval = KDATA_TABLES[table].interval
     start = interval.floor(DAYS.start + position * (CLOCK - DAYS.start) // 1000)
     return Span(start, start + length * interval.milliseconds)
 
 
 def _partitions(table: str, span: Span) -> Span:
-    scheme = KDATA_TABLES[table][1].partition_scheme
+    scheme = KDATA_TABLES[table].partition_scheme
     keys = [partition_key(scheme, time) for time in (span.start, span.end - 1)]
     return Span(partition_span(scheme, keys[0])[0], partition_span(scheme, keys[1])[1])
 
@@ -417,7 +416,7 @@ def test_table_and_exchange_agree_and_the_ledger_is_the_difference(collected, in
         world.run_dry()
         assert world.exchange.requests - asked_before < 2000
         for table in (FIVE_MINUTES, HOURS):
-            closed = KDATA_TABLES[table][1].closed_before(CLOCK)
+            closed = KDATA_TABLES[table].interval.closed_before(CLOCK)
             for spans in world.owed(table).values():
                 assert intersect(spans, [Span(DAYS.start, closed)]) == [Span(DAYS.start, closed)]
             stored, published = world.stored(table), as_the_exchange_has_it(world, collected, table)
@@ -425,7 +424,7 @@ def test_table_and_exchange_agree_and_the_ledger_is_the_difference(collected, in
             assert set(stored) <= set(published)
             lacking = world.lacking(table)
             assert {entity: merge(gap.span for gap in gaps) for entity, gaps in world.gaps(table).items()} == lacking
-            said = examine(world.database, table, world.at, world.ledger.policy, deep=True)
+            said = examine(world.database, KDATA_TABLES[table], world.at, world.ledger.policy, deep=True)
             assert all(finding.passed for finding in said.findings.values())
             assert said.altered == []
             assert all(not _has_neighbours(gap) for each in said.completeness for gap in each.gaps)

@@ -14,16 +14,17 @@ from crypto_assets.database.archive.manifest import ArchivedMonth, record_month
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.intervals import Interval, parse_time, partition_keys, partition_span, to_naive
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.intervals import Interval, parse_time, to_naive
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.coverage import claim_coverage
 from crypto_assets.quality.gaps.ledger import Answer, Policy
-from crypto_assets.quality.verification.partitions import Series
+from crypto_assets.quality.verification.partitions import SymbolPartitions
 from crypto_assets_tests.database.database_frames import assets, pairs
 
-FIVE_MINUTES = "cryptopair_5m_kdata"
-TABLE = TABLES[FIVE_MINUTES]
+FIVE_MINUTES = CandleTable(MarketType.SPOT, Interval.M5)
+TABLE = TABLES[FIVE_MINUTES.name]
 PAIRS = TABLES["crypto_pair"]
 BTC, ETH, SOL = (f"cryptopair_binance_{code}usdt" for code in ("btc", "eth", "sol"))
 M5 = Interval.M5
@@ -35,16 +36,16 @@ QUALITY = "crypto_quality"
 
 
 @contextmanager
-def rolled_back(database: Database, table: str = FIVE_MINUTES) -> Iterator[Connection]:
+def rolled_back(database: Database, table: CandleTable = FIVE_MINUTES) -> Iterator[Connection]:
     """A connection whose writes nobody else ever sees."""
-    with database.connect(table) as connection:
+    with database.connect(table.name) as connection:
         yield connection
 
 
 @contextmanager
-def written(database: Database, table: str = FIVE_MINUTES) -> Iterator[Connection]:
+def written(database: Database, table: CandleTable = FIVE_MINUTES) -> Iterator[Connection]:
     """A connection that writes candles and everything about them."""
-    with database.begin(table, also=["crypto_meta", QUALITY]) as connection:
+    with database.begin(table.name, also=["crypto_meta", QUALITY]) as connection:
         yield connection
 
 
@@ -56,7 +57,7 @@ def times_of(span: Span, interval: Interval = M5) -> list[int]:
     return list(range(interval.ceil(span.start), span.end, interval.milliseconds))
 
 
-def store(connection: Connection, times, entity: str = BTC, table: str = FIVE_MINUTES, **values: Any) -> None:
+def store(connection: Connection, times, entity: str = BTC, table: CandleTable = FIVE_MINUTES, **values: Any) -> None:
     """A candle at each of `times`, all alike but for `values`."""
     rows = [
         {
@@ -71,7 +72,7 @@ def store(connection: Connection, times, entity: str = BTC, table: str = FIVE_MI
         for time in times
     ]
     if rows:
-        connection.execute(TABLES[table].insert(), rows)
+        connection.execute(TABLES[table.name].insert(), rows)
 
 
 def list_pairs(connection: Connection, *bases: str, listed: int | None = None, ended: int | None = None) -> None:
@@ -92,35 +93,39 @@ def list_again(connection: Connection, *spans: tuple[int, int | None], entity: s
 
 
 def collected(
-    connection: Connection, span: Span, clock: int | None = None, *, entity: str = BTC, table: str = FIVE_MINUTES
-) -> Series:
+    connection: Connection,
+    span: Span,
+    clock: int | None = None,
+    *,
+    entity: str = BTC,
+    table: CandleTable = FIVE_MINUTES,
+) -> SymbolPartitions:
     """Notes whole partitions as collected and verified at `clock`, with the gaps that are in them."""
-    series = Series(connection, table, entity)
+    partitions = SymbolPartitions(connection, table, entity)
     clock = span.end if clock is None else clock
-    claim_coverage(connection, series.entities, entity, series.interval, span, clock)
-    look = series.verify_asked(partition_keys(series.interval.partition_scheme, *span), clock)
-    series.account(look, NOW, Policy())
-    return series
+    claim_coverage(connection, table, entity, span, clock)
+    look = partitions.verify_asked(table.partition_keys(span), clock)
+    partitions.account(look, NOW, Policy())
+    return partitions
 
 
-def asked_in_vain(connection: Connection, span: Span, *, table: str = FIVE_MINUTES) -> None:
+def asked_in_vain(connection: Connection, span: Span, *, table: CandleTable = FIVE_MINUTES) -> None:
     """Notes that the exchange had no candle in `span`, which one answer is enough for."""
-    series = Series(connection, table, BTC)
-    scheme = series.interval.partition_scheme
-    keys = partition_keys(scheme, *span)
-    look = series.verify_asked(keys, partition_span(scheme, keys[-1])[1])
-    series.account(look, NOW, Policy(answers=1), [Answer(span, NOW, NOW, 0, "")])
+    partitions = SymbolPartitions(connection, table, BTC)
+    keys = table.partition_keys(span)
+    look = partitions.verify_asked(keys, table.partition_span(keys[-1]).end)
+    partitions.account(look, NOW, Policy(answers=1), [Answer(span, NOW, NOW, 0, "")])
 
 
-def archived(connection: Connection, span: Span, rows: int | None = None, *, table: str = FIVE_MINUTES) -> None:
+def archived(connection: Connection, span: Span, rows: int | None = None, *, table: CandleTable = FIVE_MINUTES) -> None:
     """Notes the candles of `span` as those of an archived month."""
-    interval = KDATA_TABLES[table][1]
+    interval = table.interval
     count = interval.count(*span) if rows is None else rows
     month = f"{naive(span.start):%Y-%m-01}"
     last = naive(span.end - interval.milliseconds)
     record_month(
         connection,
-        TABLES[table],
+        table,
         "binance",
         ArchivedMonth(BTC, month, "x", count, 1, naive(span.start), last, "x"),
     )

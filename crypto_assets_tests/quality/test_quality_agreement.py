@@ -11,7 +11,9 @@ from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.removal.rollback import Depth, carry_out
 from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS, Interval, parse_time, to_milliseconds
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.rules.agreement import compare_hours
 from crypto_assets_tests.counted_work import counted
@@ -28,7 +30,7 @@ from crypto_assets_tests.quality.stored_candles import (
     written,
 )
 
-HOURS, MINUTES = "cryptopair_1h_kdata", "cryptopair_1m_kdata"
+HOURS, MINUTES = (CandleTable(MarketType.SPOT, each) for each in (Interval.H1, Interval.M1))
 H1, M1 = Interval.H1, Interval.M1
 MONTH = Span(parse_time("2023-03-01"), parse_time("2023-04-01"))
 TWO_HOURS = Span(START, START + 2 * H1.milliseconds)
@@ -63,12 +65,12 @@ def agreeing_files(tmp_path, migrated_directory):
 
 
 def compare(database, tolerance=1e-9):
-    return {each.entity_id: each.found for each in compare_hours(database, HOURS, NOW, tolerance)}
+    return {each.entity_id: each.found for each in compare_hours(database, MarketType.SPOT, NOW, tolerance)}
 
 
 def change(database, table, time, **values):
     """Changes a candle as a run would that asks for it again a minute later."""
-    candles = TABLES[table]
+    candles = TABLES[table.name]
     with written(database, table) as connection:
         connection.execute(update(candles).where(candles.c.timestamp == naive(time)).values(**values))
         last = connection.scalar(select(func.max(TABLES["crypto_kdata_coverage"].c.verified_at)))
@@ -110,7 +112,7 @@ def test_the_tolerance_is_a_share_of_the_larger_value(agreeing):
 def test_an_hour_that_lacks_a_minute_is_not_compared(agreeing):
     change(agreeing, HOURS, START, volume=7.0)
     with written(agreeing, MINUTES) as connection:
-        minutes = TABLES[MINUTES]
+        minutes = TABLES[MINUTES.name]
         connection.execute(delete(minutes).where(minutes.c.timestamp == naive(START + 60_000)))
     assert compare(agreeing) == {}
 
@@ -119,7 +121,7 @@ def test_what_is_found_stands_until_either_table_is_collected_again(agreeing):
     change(agreeing, HOURS, START, volume=7.0)
     found = {BTC: {"2023-03-01": {"count": 1, "first": "2023-03-20 00:00", "fields": ["volume"]}}}
     assert compare(agreeing) == found
-    hours = TABLES[HOURS]
+    hours = TABLES[HOURS.name]
     with written(agreeing, HOURS) as connection:
         connection.execute(update(hours).where(hours.c.timestamp == naive(START)).values(volume=60.0))
     assert compare(agreeing) == found  # nobody verified what was written
@@ -139,15 +141,15 @@ def test_a_revised_minute_is_seen_as_well(agreeing):
 def test_what_was_found_goes_with_the_candles_of_either_table_and_comes_back_with_them(agreeing_files, table):
     change(agreeing_files, HOURS, START, volume=7.0)
     found = compare(agreeing_files)
-    carry_out(agreeing_files, Depth.PROVIDER, "binance", [table])
+    carry_out(agreeing_files, Depth.PROVIDER, "binance", [table.name])
     assert compare(agreeing_files) == {}
     interval, collected_span = (H1, MONTH) if table == HOURS else (M1, DAY)
     values = OF_SIXTY if table == HOURS else {}
     with written(agreeing_files, table) as connection:
         store(connection, times_of(TWO_HOURS, interval), table=table, **values)
         if table == HOURS:
-            first = TABLES[HOURS].c.timestamp == naive(START)
-            connection.execute(update(TABLES[HOURS]).where(first).values(volume=7.0))
+            first = TABLES[HOURS.name].c.timestamp == naive(START)
+            connection.execute(update(TABLES[HOURS.name]).where(first).values(volume=7.0))
         collected(connection, collected_span, TWO_HOURS.end, table=table)
     assert compare(agreeing_files) == found
 
@@ -163,7 +165,7 @@ def test_a_new_day_reads_its_own_minutes_and_no_others(agreeing_files):
         collected(connection, MONTH, next_day.end, table=HOURS)
     with counted() as work:
         assert compare(agreeing_files)[BTC]["2023-03-01"]["first"] == "2023-03-21 00:00"
-    minutes = [statement for statement in work.statements if MINUTES in statement]
+    minutes = [statement for statement in work.statements if MINUTES.name in statement]
     assert len(minutes) == 1
     assert work.rows < 60 + 24 + 20
     with counted() as work:
@@ -182,16 +184,16 @@ def test_a_symbol_with_hours_alone_or_nothing_at_all_is_not_compared(partitioned
 
 def test_minutes_that_were_never_migrated_are_not_there(tmp_path):
     database = open_database(f"sqlite:///{tmp_path}", "sandbox")
-    migrate(database, ["crypto_meta", "crypto_quality", HOURS])
+    migrate(database, ["crypto_meta", "crypto_quality", HOURS.name])
     assert compare(database) == {}
     database.dispose()
 
 
 def test_a_time_that_is_none_is_passed_over(agreeing_files):
     for table in (HOURS, MINUTES):
-        with agreeing_files.begin(table) as connection:
+        with agreeing_files.begin(table.name) as connection:
             connection.exec_driver_sql(
-                f"INSERT INTO {table} (entity_id, timestamp, provider, name, open)"
+                f"INSERT INTO {table.name} (entity_id, timestamp, provider, name, open)"
                 f" VALUES ('{BTC}', '2023-03-20 noon', 'binance', 'BTC/USDT', 1.0)"
             )
     assert compare(agreeing_files) == {}

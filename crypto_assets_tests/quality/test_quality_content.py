@@ -6,7 +6,9 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, parse_time
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, intersect, merge
 from crypto_assets.quality.verification.content import EMPTY, read_content
 from crypto_assets_tests.quality.stored_candles import (
@@ -120,12 +122,12 @@ def test_nothing_stored_is_empty_and_clean(partitioned_database):
 
 
 def test_a_month_of_half_hours_is_read_whole(partitioned_database):
-    table, interval = "cryptopair_30m_kdata", Interval.M30
+    table, interval = CandleTable(MarketType.SPOT, Interval.M30), Interval.M30
     month = Span(parse_time("2023-03-01"), parse_time("2023-04-01"))
     with rolled_back(partitioned_database, table) as connection:
         list_pairs(connection)
         store(connection, times_of(month, interval), table=table)
-        found = read_content(connection, TABLES[table], BTC, month)
+        found = read_content(connection, TABLES[table.name], BTC, month)
     assert len(found.times.split(",")) == 1488
     assert found.missing(interval, month, [month]) == []
     assert found.is_clean(interval, month)
@@ -170,7 +172,7 @@ def test_a_row_that_breaks_a_rule_or_is_written_otherwise_is_not_clean(quality_d
         with rolled_back(quality_database) as connection:
             store(connection, [START, START + STEP])
             where = f"timestamp = '{naive(START + STEP)}.000000'"
-            changed = connection.exec_driver_sql(f"UPDATE {FIVE_MINUTES} SET {column} = {value} WHERE {where}")
+            changed = connection.exec_driver_sql(f"UPDATE {FIVE_MINUTES.name} SET {column} = {value} WHERE {where}")
             assert changed.rowcount == 1
             said[column, value] = read_content(connection, TABLE, BTC, DAY).is_clean(M5, DAY)
     assert set(said.values()) == {False}

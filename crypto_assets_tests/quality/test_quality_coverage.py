@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, parse_time
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.coverage import (
     claim_coverage,
@@ -21,8 +22,6 @@ from crypto_assets_tests.quality.stored_candles import (
     DAY,
     ETH,
     FIVE_MINUTES,
-    M5,
-    PAIRS,
     START,
     STEP,
     TABLE,
@@ -46,7 +45,7 @@ def owed(database, *, partitions, clock, listed=None, ended=None, again=()):
             list_again(connection, *again)
         for partition in partitions:
             collected(connection, Span(parse_time(partition), parse_time(partition) + ONE_DAY), clock)
-        return [(each.entity_id, each.spans) for each in owed_spans(connection, PAIRS, M5)]
+        return [(each.entity_id, each.spans) for each in owed_spans(connection, FIVE_MINUTES)]
 
 
 def test_nothing_collected_owes_nothing(quality_database):
@@ -66,7 +65,7 @@ def test_one_old_partition_owes_itself_and_the_years_between_wait_for_a_decision
         collected(connection, Span(START, START + 3 * ONE_DAY), parse_time("2023-03-22T12:00"))
         old = parse_time("2018-01-01")
         collected(connection, Span(old, old + ONE_DAY), parse_time("2023-03-22T12:30"))
-        [found] = owed_spans(connection, PAIRS, M5)
+        [found] = owed_spans(connection, FIVE_MINUTES)
     # Each run ends at the clock of its own last partition.
     assert found.spans == [Span(old, old + ONE_DAY), Span(START, parse_time("2023-03-22T12:00"))]
     assert found.waiting == [Span(old + ONE_DAY, START)]
@@ -79,8 +78,8 @@ def test_a_hole_as_long_as_the_setting_is_owed_and_a_longer_one_waits(quality_da
         for day in (0, 4):
             start = START + day * ONE_DAY
             collected(connection, Span(start, start + ONE_DAY), parse_time("2023-06-01"))
-        [owed_by_itself] = owed_spans(connection, PAIRS, M5, longest_hole=timedelta(days=3))
-        [waits] = owed_spans(connection, PAIRS, M5, longest_hole=timedelta(days=3) - timedelta(milliseconds=1))
+        [owed_by_itself] = owed_spans(connection, FIVE_MINUTES, longest_hole=timedelta(days=3))
+        [waits] = owed_spans(connection, FIVE_MINUTES, longest_hole=timedelta(days=3) - timedelta(milliseconds=1))
     assert owed_by_itself.spans == [Span(START, START + 5 * ONE_DAY)]
     assert waits.waiting == [Span(START + ONE_DAY, START + 4 * ONE_DAY)]
 
@@ -91,7 +90,7 @@ def test_a_partition_asked_for_while_it_ran_ends_its_run_there_before_a_long_hol
         collected(connection, DAY, parse_time("2023-03-20T06:00"))
         late = parse_time("2023-06-01")
         collected(connection, Span(late, late + ONE_DAY), late + ONE_DAY)
-        [found] = owed_spans(connection, PAIRS, M5)
+        [found] = owed_spans(connection, FIVE_MINUTES)
     assert found.spans == [Span(START, parse_time("2023-03-20T06:00")), Span(late, late + ONE_DAY)]
     assert found.waiting == [Span(parse_time("2023-03-20T06:00"), late)]
 
@@ -103,7 +102,7 @@ def test_a_partition_that_has_not_come_owes_nothing_and_opens_no_hole_beyond_the
         collected(connection, DAY, clock)
         far = parse_time("2030-01-01")
         collected(connection, Span(far, far + ONE_DAY), clock)
-        [found] = owed_spans(connection, PAIRS, M5)
+        [found] = owed_spans(connection, FIVE_MINUTES)
     assert (found.spans, found.waiting) == ([Span(START, clock)], [])
 
 
@@ -112,8 +111,8 @@ def test_months_are_neighbours_as_days_are(quality_database):
         list_pairs(connection)
         for first, end in (("2022-11-01", "2023-02-01"), ("2023-05-01", "2023-06-01")):
             span = Span(parse_time(first), parse_time(end))
-            claim_coverage(connection, PAIRS, BTC, Interval.H1, span, parse_time("2023-06-15"))
-        [found] = owed_spans(connection, PAIRS, Interval.H1)
+            claim_coverage(connection, CandleTable(MarketType.SPOT, Interval.H1), BTC, span, parse_time("2023-06-15"))
+        [found] = owed_spans(connection, CandleTable(MarketType.SPOT, Interval.H1))
     assert found.waiting == [Span(parse_time("2023-02-01"), parse_time("2023-05-01"))]
 
 
@@ -125,7 +124,7 @@ def test_what_is_owed_does_not_depend_on_the_order_of_collection(quality_databas
             list_pairs(connection)
             for start in order:
                 collected(connection, Span(start, start + ONE_DAY), parse_time("2023-06-01"))
-            found += owed_spans(connection, PAIRS, M5)
+            found += owed_spans(connection, FIVE_MINUTES)
     assert found[0].spans == [
         Span(START, START + 6 * ONE_DAY),
         *(Span(START + first * ONE_DAY, START + end * ONE_DAY) for first, end in ((20, 22), (40, 41))),
@@ -143,7 +142,7 @@ def test_what_all_symbols_owe_takes_as_many_statements_as_what_one_owes(quality_
                     entity = f"cryptopair_binance_{base.lower()}usdt"
                     collected(connection, Span(start, start + ONE_DAY), parse_time("2023-06-01"), entity=entity)
             with counted() as work:
-                assert len(owed_spans(connection, PAIRS, M5)) == len(bases)
+                assert len(owed_spans(connection, FIVE_MINUTES)) == len(bases)
         return len(work.statements)
 
     assert statements(["BTC"]) == statements(["BTC", "ETH", "SOL", "XRP"])
@@ -161,7 +160,7 @@ def test_asking_for_an_old_day_again_says_nothing_about_the_last(quality_databas
         list_pairs(connection)
         collected(connection, Span(DAY.start, DAY.end + ONE_DAY), parse_time("2023-03-21T12:00"))
         collected(connection, DAY, parse_time("2023-03-21T18:00"))
-        [found] = owed_spans(connection, PAIRS, M5)
+        [found] = owed_spans(connection, FIVE_MINUTES)
     assert found.spans == [Span(START, parse_time("2023-03-21T12:00"))]
 
 
@@ -197,15 +196,15 @@ def test_listings_that_overlap_within_a_candle_are_one(quality_database):
     with rolled_back(quality_database) as connection:
         list_pairs(connection)
         list_again(connection, (START, START + 2 * STEP + 1), (START + 2 * STEP + 2, None))
-        listed = listed_spans(connection, PAIRS, [BTC], M5)[BTC]
-        daily = listed_spans(connection, PAIRS, [BTC], Interval.D1)[BTC]
+        listed = listed_spans(connection, FIVE_MINUTES, [BTC])[BTC]
+        daily = listed_spans(connection, CandleTable(MarketType.SPOT, Interval.D1), [BTC])[BTC]
     assert [span.start for span in listed] == [span.start for span in daily] == [START]
 
 
 def test_an_entity_without_dates_is_listed_always(quality_database):
     with rolled_back(quality_database) as connection:
         list_pairs(connection, "ETH")
-        listed = listed_spans(connection, PAIRS, [BTC, ETH], M5)
+        listed = listed_spans(connection, FIVE_MINUTES, [BTC, ETH])
     assert sorted(listed) == [BTC, ETH]
     for [span] in listed.values():
         assert span.start == 0
@@ -241,11 +240,11 @@ def test_what_is_claimed_is_owed_before_it_is_stored_and_known_partitions_keep_w
         store(connection, times_of(DAY))
         collected(connection, DAY)
         before = connection.execute(COVERAGE.select()).one()
-        claim_coverage(connection, PAIRS, BTC, M5, two_days, two_days.end)
+        claim_coverage(connection, FIVE_MINUTES, BTC, two_days, two_days.end)
         known, claimed = connection.execute(COVERAGE.select().order_by(COVERAGE.c.partition)).all()
         assert known == before
         assert (claimed.expected, claimed.present, claimed.digest) == (288, 0, "")
-        assert [each.spans for each in owed_spans(connection, PAIRS, M5)] == [[two_days]]
+        assert [each.spans for each in owed_spans(connection, FIVE_MINUTES)] == [[two_days]]
 
 
 def test_candles_without_coverage_and_symbols_of_other_kinds_are_no_coverage(quality_database):
@@ -255,8 +254,8 @@ def test_candles_without_coverage_and_symbols_of_other_kinds_are_no_coverage(qua
         collected(connection, DAY)
         perp = connection.execute(COVERAGE.select()).one()._asdict() | {"entity_id": "cryptoperp_binance_btcusdt"}
         connection.execute(COVERAGE.insert(), perp)
-        assert [each.entity_id for each in owed_spans(connection, PAIRS, M5)] == [BTC]
-        assert owed_spans(connection, PAIRS, Interval.M1) == []
+        assert [each.entity_id for each in owed_spans(connection, FIVE_MINUTES)] == [BTC]
+        assert owed_spans(connection, CandleTable(MarketType.SPOT, Interval.M1)) == []
 
 
 def test_unverified_are_the_named_partitions_of_the_one_series(quality_database):
@@ -266,7 +265,7 @@ def test_unverified_are_the_named_partitions_of_the_one_series(quality_database)
         for entity in (BTC, ETH):
             store(connection, times_of(two_days), entity)
             collected(connection, two_days, entity=entity)
-        unverify(connection, BTC, M5, ["2023-03-21"])
-        found = covered_partitions(connection, KDATA_TABLES[FIVE_MINUTES][0], M5)
+        unverify(connection, FIVE_MINUTES, BTC, ["2023-03-21"])
+        found = covered_partitions(connection, FIVE_MINUTES)
     blank = [(entity, key) for entity, rows in found.items() for key, row in rows.items() if not row.digest]
     assert blank == [(BTC, "2023-03-21")]

@@ -16,7 +16,7 @@ from crypto_assets.quality.gaps.due import outlook
 from crypto_assets.quality.gaps.ledger import OPEN, Gap, Policy
 from crypto_assets.quality.gaps.rows import load_gaps, store_gaps
 from crypto_assets.quality.verification.examination import examine, settle_ledger
-from crypto_assets.quality.verification.partitions import Series
+from crypto_assets.quality.verification.partitions import SymbolPartitions
 from crypto_assets_tests.quality.stored_candles import (
     BTC,
     DAY,
@@ -36,7 +36,7 @@ from crypto_assets_tests.quality.stored_candles import (
 OLD = Span(parse_time("2018-01-01"), parse_time("2018-01-02"))
 HOLE = Span(OLD.end, DAY.start)
 POLICY = Policy()
-MARKET = KDATA_TABLES[FIVE_MINUTES][0]
+MARKET = KDATA_TABLES[FIVE_MINUTES.name][0]
 ALL = {"crypto_kdata_gap", "crypto_kdata_coverage", "crypto_kdata_decision"}
 
 
@@ -58,13 +58,13 @@ def clicked(quality_database):
 
 
 def states(database, entity=BTC):
-    with database.connect(FIVE_MINUTES) as connection:
+    with database.connect(FIVE_MINUTES.name) as connection:
         return [(hole.state, hole.span) for hole in holes(connection, FIVE_MINUTES, POLICY) if hole.entity_id == entity]
 
 
 def gaps(database, entity=BTC):
-    with database.connect(FIVE_MINUTES) as connection:
-        return [gap.span for gap in load_gaps(connection, MARKET, M5).get(entity, [])]
+    with database.connect(FIVE_MINUTES.name) as connection:
+        return [gap.span for gap in load_gaps(connection, FIVE_MINUTES).get(entity, [])]
 
 
 def say(database, verdict, **options):
@@ -72,7 +72,7 @@ def say(database, verdict, **options):
 
 
 def repairs(database):
-    with database.connect(FIVE_MINUTES) as connection:
+    with database.connect(FIVE_MINUTES.name) as connection:
         return outlook(connection, FIVE_MINUTES, NOW, POLICY).repairs
 
 
@@ -98,7 +98,7 @@ def test_what_was_to_be_collected_and_is_taken_back_is_asked_for_no_more(clicked
     assert [hole.span for hole in say(clicked, Verdict.UNDO)] == [HOLE, HOLE]
     assert states(clicked) == states(clicked, ETH) == [("waiting", HOLE)]
     assert (gaps(clicked), repairs(clicked)) == ([], [])
-    with clicked.connect(FIVE_MINUTES) as connection:
+    with clicked.connect(FIVE_MINUTES.name) as connection:
         assert connection.scalar(select(func.count()).select_from(TABLES["crypto_kdata_decision"])) == 0
 
 
@@ -136,15 +136,15 @@ def test_partitions_that_an_ended_run_claimed_are_owed_no_more_and_those_it_got_
     say(clicked, Verdict.COLLECT, symbols=["BTC/USDT"])
     window = Span(parse_time("2023-03-01"), HOLE.end)
     with written(clicked) as connection:
-        claim_coverage(connection, PAIRS, BTC, M5, window, parse_time("2023-03-22"))
+        claim_coverage(connection, FIVE_MINUTES, BTC, window, parse_time("2023-03-22"))
         got = Span(parse_time("2023-03-10"), parse_time("2023-03-11"))
         store(connection, times_of(got))
         coverage = TABLES["crypto_kdata_coverage"]
         connection.execute(coverage.update().where(coverage.c.partition == "2023-03-10").values(source="rest"))
     say(clicked, Verdict.UNDO)
-    with clicked.connect(FIVE_MINUTES) as connection:
-        kept = covered_partitions(connection, MARKET, M5, BTC)[BTC]
-        [owed, _] = owed_spans(connection, PAIRS, M5)
+    with clicked.connect(FIVE_MINUTES.name) as connection:
+        kept = covered_partitions(connection, FIVE_MINUTES, BTC)[BTC]
+        [owed, _] = owed_spans(connection, FIVE_MINUTES)
     assert sorted(kept) == ["2018-01-01", "2023-03-10", "2023-03-20"]
     assert owed.spans == [OLD, got, DAY]
 
@@ -152,7 +152,7 @@ def test_partitions_that_an_ended_run_claimed_are_owed_no_more_and_those_it_got_
 def test_gaps_that_nobody_owes_any_more_leave_the_ledger_without_a_look_at_their_days(clicked):
     examine(clicked, FIVE_MINUTES, NOW, POLICY)
     with written(clicked) as connection:
-        store_gaps(connection, BTC, M5, [], [Gap(HOLE, OPEN, 3, NOW)])  # owed by an older version
+        store_gaps(connection, FIVE_MINUTES, BTC, [], [Gap(HOLE, OPEN, 3, NOW)])  # owed by an older version
     said = examine(clicked, FIVE_MINUTES, NOW, POLICY)
     assert (said.looked_at, gaps(clicked)) == (0, [])
 
@@ -160,17 +160,17 @@ def test_gaps_that_nobody_owes_any_more_leave_the_ledger_without_a_look_at_their
 def test_a_gap_that_is_owed_in_part_keeps_that_part_and_its_history(clicked):
     over = Span(OLD.end - M5.milliseconds * 3, HOLE.end)
     with written(clicked) as connection:
-        store_gaps(connection, BTC, M5, [], [Gap(over, OPEN, 3, NOW)])
+        store_gaps(connection, FIVE_MINUTES, BTC, [], [Gap(over, OPEN, 3, NOW)])
     settle_ledger(clicked, FIVE_MINUTES, NOW, POLICY)
-    with clicked.connect(FIVE_MINUTES) as connection:
-        [gap] = load_gaps(connection, MARKET, M5)[BTC]
+    with clicked.connect(FIVE_MINUTES.name) as connection:
+        [gap] = load_gaps(connection, FIVE_MINUTES)[BTC]
     assert (gap.span, gap.attempts) == (Span(over.start, OLD.end), 3)
 
 
 def test_a_longer_setting_owes_the_hole_and_its_days_are_found_missing(clicked):
     policy = Policy(longest_hole=POLICY.longest_hole * 1000)
     with written(clicked) as connection:
-        series = Series(connection, FIVE_MINUTES, BTC)
+        series = SymbolPartitions(connection, FIVE_MINUTES, BTC)
         assert series.owed(policy.longest_hole).spans == [Span(OLD.start, DAY.end)]
 
 
@@ -179,7 +179,7 @@ def test_who_decided_and_where_is_kept_and_survives_a_decision_about_another_par
     part = Span(parse_time("2022-01-01"), parse_time("2023-01-01"))
     decide(clicked, FIVE_MINUTES, Verdict.COLLECT, NOW, "x" * 300, POLICY, symbols=["BTC/USDT"], within=part)
     c = TABLES["crypto_kdata_decision"].c
-    with clicked.connect(FIVE_MINUTES) as connection:
+    with clicked.connect(FIVE_MINUTES.name) as connection:
         rows = connection.execute(select(c.decision, c.decided_at, c.decided_by).order_by(c.start)).all()
     assert rows == [("leave", NOW, "the test"), ("collect", NOW, "x" * 255), ("leave", NOW, "the test")]
 
@@ -189,12 +189,12 @@ def test_decisions_hold_on_every_engine(any_database):
     with written(any_database) as connection:
         list_pairs(connection)
         for span in days:
-            claim_coverage(connection, PAIRS, BTC, M5, span, parse_time("2023-03-22"))
+            claim_coverage(connection, FIVE_MINUTES, BTC, span, parse_time("2023-03-22"))
     for verdict, state in ((Verdict.COLLECT, "collect"), (Verdict.LEAVE, "leave"), (Verdict.UNDO, "waiting")):
         say(any_database, verdict)
         assert states(any_database) == [(state, HOLE)]
-    with any_database.connect(FIVE_MINUTES) as connection:
-        [found] = owed_spans(connection, PAIRS, M5)
+    with any_database.connect(FIVE_MINUTES.name) as connection:
+        [found] = owed_spans(connection, FIVE_MINUTES)
     assert found.spans == days
 
 
@@ -208,9 +208,11 @@ def test_of_two_symbols_with_one_name_the_hole_of_the_one_that_was_meant_is_deci
         for entity, exchange_id in ((BTC, "BTCUSDT"), (ETH, "ETHUSDT")):
             named = {"name": "BTC/USDT", "exchange_id": exchange_id}
             connection.execute(update(PAIRS).where(PAIRS.c.id == entity).values(named))
-    decided = decide_by_name(clicked, FIVE_MINUTES, Verdict.LEAVE, NOW, "the test", POLICY, symbols=[written_as])
+    decided = decide_by_name(clicked, FIVE_MINUTES.name, Verdict.LEAVE, NOW, "the test", POLICY, symbols=[written_as])
     assert {hole.entity_id for hole in decided} == {meant}
     assert states(clicked, meant) == [("leave", HOLE)]
     assert states(clicked, other) == [("waiting", HOLE)]
-    decided = decide_by_name(clicked, FIVE_MINUTES, Verdict.UNDO, NOW, "the test", POLICY, symbols=[decided[0].symbol])
+    decided = decide_by_name(
+        clicked, FIVE_MINUTES.name, Verdict.UNDO, NOW, "the test", POLICY, symbols=[decided[0].symbol]
+    )
     assert {hole.entity_id for hole in decided} == {meant}

@@ -21,10 +21,8 @@ from crypto_assets_tests.quality.stored_candles import (
     ETH,
     FIVE_MINUTES,
     M5,
-    PAIRS,
     START,
     STEP,
-    TABLE,
     archived,
     asked_in_vain,
     collected,
@@ -40,7 +38,7 @@ numbers = st.integers(-20, 60)
 
 
 def missing_times(connection, span=DAY):
-    return [time for gap in missing_spans(connection, TABLE, BTC, M5, span) for time in times_of(gap)]
+    return [time for gap in missing_spans(connection, FIVE_MINUTES, BTC, span) for time in times_of(gap)]
 
 
 @AT_LEISURE
@@ -51,7 +49,7 @@ def test_missing_spans_are_the_grid_points_without_a_candle(quality_database, st
         store(connection, [START + number * STEP for number in stored])
         # Another symbol's candles fill no gap.
         store(connection, [START + number * STEP for number in range(-20, 60)], ETH)
-        found = missing_spans(connection, TABLE, BTC, M5, span)
+        found = missing_spans(connection, FIVE_MINUTES, BTC, span)
         times = missing_times(connection, span)
     owed = range(M5.ceil(span.start), M5.ceil(span.end), STEP)
     assert times == [time for time in owed if (time - START) // STEP not in stored]
@@ -66,8 +64,8 @@ def test_completeness_counts_owed_stored_and_missing_candles(quality_database, r
         store(connection, [START + number * STEP for number in range(288) if number not in removed])
         store(connection, [START + number * STEP + 1 for number in off_grid])
         collected(connection, DAY)
-        [found] = completeness(connection, FIVE_MINUTES, PAIRS)
-        assert merge(gap.span for gap in found.gaps) == missing_spans(connection, TABLE, BTC, M5, DAY)
+        [found] = completeness(connection, FIVE_MINUTES)
+        assert merge(gap.span for gap in found.gaps) == missing_spans(connection, FIVE_MINUTES, BTC, DAY)
     assert (found.entity_id, found.expected, found.present) == (BTC, 288, 288 - len(removed))
     assert found.missing == len(removed) == sum(M5.count(*gap.span) for gap in found.gaps)
     assert (found.absent, found.source) == (0, [])
@@ -80,7 +78,7 @@ def test_what_the_exchange_has_none_of_lowers_no_percentage(quality_database):
         store(connection, [time for time in times_of(DAY) if not hole.start <= time < hole.end and time != START])
         collected(connection, DAY)
         asked_in_vain(connection, hole)
-        [found] = completeness(connection, FIVE_MINUTES, PAIRS)
+        [found] = completeness(connection, FIVE_MINUTES)
     assert [(gap.span, gap.status) for gap in found.source] == [(hole, SOURCE)]
     assert [gap.span for gap in found.gaps] == [Span(START, START + STEP)]
     assert (found.expected, found.present, found.missing, found.absent) == (288, 267, 1, 20)
@@ -91,7 +89,7 @@ def test_nothing_existing_is_complete(quality_database):
     with rolled_back(quality_database) as connection:
         list_pairs(connection, listed=parse_time("2023-04-01"))
         collected(connection, DAY)
-        [found] = completeness(connection, FIVE_MINUTES, PAIRS)
+        [found] = completeness(connection, FIVE_MINUTES)
     assert (found.expected, found.owed, found.percent) == (0, [], 100.0)
 
 
@@ -104,8 +102,8 @@ def test_one_instant_written_twice_counts_once(quality_database):
             f" VALUES ('{BTC}', 'binance', 'BTC/USDT', '2023-03-20T10:00:00.000000', 1.0)"
         )
         collected(connection, DAY)
-        [found] = completeness(connection, FIVE_MINUTES, PAIRS)
-        assert count_as_written(connection, TABLE, BTC, M5, DAY) == 287
+        [found] = completeness(connection, FIVE_MINUTES)
+        assert count_as_written(connection, FIVE_MINUTES, BTC, DAY) == 287
     assert (found.present, found.missing) == (287, 1)
     assert [gap.span for gap in found.gaps] == [Span(START + 287 * STEP, DAY.end)]
 
@@ -119,7 +117,7 @@ def test_archived_candles_are_present(quality_database, removed, first, length):
         store(connection, [START + number * STEP for number in range(288) if number not in removed])
         archived(connection, Span(START + in_archive.start * STEP, START + in_archive.stop * STEP))
         collected(connection, DAY)
-        [found] = completeness(connection, FIVE_MINUTES, PAIRS)
+        [found] = completeness(connection, FIVE_MINUTES)
         times = missing_times(connection)
     lacking = sorted(removed - set(in_archive))
     assert [(time - START) // STEP for time in times] == lacking
@@ -130,23 +128,23 @@ def test_archived_candles_are_present(quality_database, removed, first, length):
 def test_an_archived_month_that_lacks_a_candle_is_asked_for_again(quality_database):
     with rolled_back(quality_database) as connection:
         archived(connection, DAY, rows=287)
-        assert missing_spans(connection, TABLE, BTC, M5, DAY) == [DAY]
+        assert missing_spans(connection, FIVE_MINUTES, BTC, DAY) == [DAY]
 
 
 def test_what_was_archived_is_neither_missing_nor_archivable_again(tmp_path):
     database = open_database(f"sqlite:///{tmp_path}", "testnet")
-    migrate(database, ["crypto_meta", "crypto_quality", FIVE_MINUTES])
+    migrate(database, ["crypto_meta", "crypto_quality", FIVE_MINUTES.name])
     days = Span(parse_time("2023-02-26"), parse_time("2023-04-03"))
     with written(database) as connection:
         list_pairs(connection)
         store(connection, times_of(days))
         collected(connection, days)
-    with database.connect(FIVE_MINUTES) as connection:
-        months = archivable_months(connection, TABLE, PAIRS, M5, days.end)
+    with database.connect(FIVE_MINUTES.name) as connection:
+        months = archivable_months(connection, FIVE_MINUTES, days.end)
     assert len(archive_candles(database, tmp_path / "archive", FIVE_MINUTES, months)) == 2
-    with database.connect(FIVE_MINUTES) as connection:
-        [found] = completeness(connection, FIVE_MINUTES, PAIRS)
+    with database.connect(FIVE_MINUTES.name) as connection:
+        [found] = completeness(connection, FIVE_MINUTES)
         assert (found.expected, found.missing) == (36 * 288, 0)
-        assert [missing_spans(connection, TABLE, BTC, M5, each) for each in found.owed] == [[]]
-        assert archivable_months(connection, TABLE, PAIRS, M5, days.end) == []
+        assert [missing_spans(connection, FIVE_MINUTES, BTC, each) for each in found.owed] == [[]]
+        assert archivable_months(connection, FIVE_MINUTES, days.end) == []
     database.dispose()

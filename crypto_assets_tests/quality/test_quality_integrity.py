@@ -15,13 +15,15 @@ from crypto_assets.database.archive.move import archive_candles, restore_candles
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.errors import DatabaseError
 from crypto_assets.database.tables import CHANGES, TABLES
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, parse_time, partition_key
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, merge
 from crypto_assets.quality.gaps.coverage import claim_coverage, unverify
 from crypto_assets.quality.gaps.ledger import Policy
 from crypto_assets.quality.verification.examination import examine, settle_marks
 from crypto_assets.quality.verification.marks import clear_marks, marks, note_found
-from crypto_assets.quality.verification.partitions import PARTITIONS_PER_TRANSACTION, Series
+from crypto_assets.quality.verification.partitions import PARTITIONS_PER_TRANSACTION, SymbolPartitions
 from crypto_assets_tests.quality.stored_candles import (
     BTC,
     DAY,
@@ -37,8 +39,8 @@ from crypto_assets_tests.quality.stored_candles import (
     written,
 )
 
-DAILY = "cryptopair_1d_kdata"
-CANDLES = TABLES[DAILY]
+DAILY = CandleTable(MarketType.SPOT, Interval.D1)
+CANDLES = TABLES[DAILY.name]
 D1 = Interval.D1
 MONTHS = Span(parse_time("2023-02-01"), parse_time("2023-05-01"))
 LEDGERS = ("crypto_kdata_gap", "crypto_kdata_coverage")
@@ -66,7 +68,7 @@ def verified(database):
 
 def state(database, table=DAILY):
     """All that an examination may write."""
-    with database.connect(table) as connection:
+    with database.connect(table.name) as connection:
         ledgers = [
             connection.execute(select(TABLES[name]).order_by(*TABLES[name].primary_key.columns)).all()
             for name in LEDGERS
@@ -129,7 +131,7 @@ def disturbed(database, done):
     """The partitions that statements touch, each in a transaction of its own."""
     touched = set()
     for statement in done:
-        with database.begin(DAILY) as connection:
+        with database.begin(DAILY.name) as connection:
             touched |= apply(connection, statement)
     return touched
 
@@ -147,14 +149,14 @@ def test_the_six_hourly_run_finds_what_a_deep_one_finds_at_the_cost_of_what_chan
 
     verified(any_database)
     disturbed(any_database, done)
-    with any_database.begin(DAILY) as connection:
+    with any_database.begin(DAILY.name) as connection:
         connection.execute(CHANGES.delete())  # as if there were no triggers
     deep = examine(any_database, DAILY, NOW, POLICY, deep=True)
     assert replace(deep, looked_at=0) == replace(said, looked_at=0)
     assert state(any_database) == found
 
     owed = set(times_of(MONTHS, D1))
-    with any_database.connect(DAILY) as connection:
+    with any_database.connect(DAILY.name) as connection:
         rows = connection.execute(select(CANDLES.c.entity_id, CANDLES.c.timestamp)).all()
     for series in said.completeness:
         there = {row.timestamp for row in rows if row.entity_id == series.entity_id}
@@ -180,7 +182,7 @@ def test_a_deep_run_looks_at_everything_and_changes_nothing(any_database):
 def test_a_row_changed_without_triggers_is_found_by_the_deep_run_alone(any_database):
     verified(any_database)
     disturbed(any_database, [("update", BTC, 40, "sound"), ("update", ETH, 3, "unsound")])
-    with any_database.begin(DAILY) as connection:
+    with any_database.begin(DAILY.name) as connection:
         connection.execute(CHANGES.delete())
     assert examine(any_database, DAILY, NOW, POLICY).looked_at == 0
     said = examine(any_database, DAILY, NOW, POLICY, deep=True)
@@ -213,7 +215,7 @@ def test_what_we_were_changing_ourselves_is_verified_not_suspected(any_database)
     verified(any_database)
     with written(any_database, DAILY) as connection:
         connection.execute(update(CANDLES).where(*row_of(BTC, 40)).values(volume=2.0))
-        unverify(connection, BTC, D1, ["2023-03-01"])
+        unverify(connection, DAILY, BTC, ["2023-03-01"])
         connection.execute(CHANGES.delete())  # a killed run leaves a blank checksum, with a mark or without
     said = examine(any_database, DAILY, NOW, POLICY)
     assert (said.looked_at, said.altered) == (1, [])
@@ -248,7 +250,7 @@ def test_a_gap_longer_than_what_is_looked_at_in_one_transaction_is_one_gap(any_d
     span = Span(DAY.start, DAY.start + 2 * PARTITIONS_PER_TRANSACTION * (DAY.end - DAY.start))
     with written(any_database) as connection:
         list_pairs(connection)
-        claim_coverage(connection, TABLES["crypto_pair"], BTC, Interval.M5, span, span.end)
+        claim_coverage(connection, CandleTable(MarketType.SPOT, Interval.M5), BTC, span, span.end)
     [series] = examine(any_database, FIVE_MINUTES, NOW, POLICY).completeness
     assert [gap.span for gap in series.gaps] == [span]
 
@@ -257,8 +259,8 @@ def test_a_candle_whose_time_is_written_otherwise_is_missing_and_offends_nothing
     shutil.copytree(migrated_directory, tmp_path / "data")
     database = open_database(f"sqlite:///{tmp_path}/data", "sandbox")
     verified(database)
-    with database.begin(DAILY) as connection:
-        changed = f"UPDATE {DAILY} SET timestamp = replace(timestamp, ' ', 'T') WHERE timestamp LIKE '2023-03-05%'"
+    with database.begin(DAILY.name) as connection:
+        changed = f"UPDATE {DAILY.name} SET timestamp = replace(timestamp, ' ', 'T') WHERE timestamp LIKE '2023-03-05%'"
         assert connection.exec_driver_sql(changed).rowcount == 2
     said = examine(database, DAILY, NOW, POLICY)
     assert ([each.missing for each in said.completeness], said.altered, said.offending) == ([1, 1], [], {})
@@ -317,7 +319,7 @@ def test_an_unsound_row_where_nothing_was_collected_is_found(any_database):
     verified(any_database)
     disturbed(any_database, [("insert", BTC, -5, 0), ("update", BTC, -5, "unsound"), ("insert", ETH, 100, 1000)])
     found = [examine(any_database, DAILY, NOW, POLICY)]
-    with any_database.begin(DAILY) as connection:
+    with any_database.begin(DAILY.name) as connection:
         connection.execute(CHANGES.delete())
     found.append(examine(any_database, DAILY, NOW, POLICY, deep=True))
     for said in found:
@@ -357,7 +359,7 @@ class TestArchivedMonths:
 
     def test_one_that_cannot_be_verified_is_looked_at_when_it_is_restored(self, any_database, archive):
         with written(any_database, DAILY) as connection:
-            unverify(connection, BTC, D1, ["2023-03-01"])
+            unverify(connection, DAILY, BTC, ["2023-03-01"])
         examine(any_database, DAILY, NOW, POLICY)
         assert examine(any_database, DAILY, NOW, POLICY).looked_at == 0
         restore_candles(any_database, archive, DAILY)
@@ -366,8 +368,8 @@ class TestArchivedMonths:
 
     @pytest.mark.usefixtures("archive")
     def test_neighbours_are_the_nearest_candles_wherever_they_are(self, any_database):
-        with any_database.connect(DAILY) as connection:
-            series = Series(connection, DAILY, BTC)
+        with any_database.connect(DAILY.name) as connection:
+            series = SymbolPartitions(connection, DAILY, BTC)
             assert series.neighbours(Span(day(60), day(61))) == (
                 naive(day(58)) + (naive(day(1)) - naive(day(0))),
                 naive(day(61)),
@@ -396,21 +398,22 @@ def test_a_time_that_is_none_is_named_and_stops_nothing(tmp_path, migrated_direc
         collected(connection, span, table=table)
         columns = "entity_id, provider, name, open, high, low, close, volume, volume_quote, trade_count"
         connection.exec_driver_sql(
-            f"INSERT INTO {table} (timestamp, {columns}) SELECT ?, {columns} FROM {table} LIMIT 1", ("a row too many",)
+            f"INSERT INTO {table.name} (timestamp, {columns}) SELECT ?, {columns} FROM {table.name} LIMIT 1",
+            ("a row too many",),
         )
         # Only what is changed or deleted is marked (docs/decisions/0014).
-        connection.exec_driver_sql(f"UPDATE {table} SET timestamp = ? WHERE timestamp = 'a row too many'", (text,))
+        connection.exec_driver_sql(f"UPDATE {table.name} SET timestamp = ? WHERE timestamp = 'a row too many'", (text,))
         connection.execute(CHANGES.delete().where(CHANGES.c.partition.like("a row%")))
     assert settle_marks(database, table, NOW, POLICY, 10) == 1
     for deep in (False, True, False):
         said = examine(database, table, NOW, POLICY, deep=deep)
         assert said.findings["on_grid"].count == 1
         assert (said.completeness[0].missing, said.altered) == (0, [])
-    with database.begin(table) as connection:
+    with database.begin(table.name) as connection:
         connection.execute(CHANGES.delete())
     assert examine(database, table, NOW, POLICY, deep=True).findings["on_grid"].count == 1
-    with database.begin(table) as connection:
-        connection.exec_driver_sql(f"DELETE FROM {table} WHERE timestamp = ?", (text,))
+    with database.begin(table.name) as connection:
+        connection.exec_driver_sql(f"DELETE FROM {table.name} WHERE timestamp = ?", (text,))
     assert examine(database, table, NOW, POLICY).offending == {}
     assert state(database, table)[1] == []
     database.dispose()
@@ -421,7 +424,7 @@ def test_values_no_exchange_sends_stop_nothing(any_database):
     for number, values in enumerate(
         [{"trade_count": 2**31 - 1}, {"volume": 1e308}, {"close": -1e308, "change_pct": 1e300}, {"volume_quote": 1e18}]
     ):
-        with any_database.begin(DAILY) as connection:
+        with any_database.begin(DAILY.name) as connection:
             connection.execute(update(CANDLES).where(*row_of(BTC, number)).values(**values))
     said = examine(any_database, DAILY, NOW, POLICY)
     assert (said.looked_at, said.findings["valid_ohlc"].count) == (1, 1)
@@ -431,7 +434,7 @@ def test_a_mark_waits_for_the_change_that_it_stands_for(any_database):
     """Or it would be cleared before the change can be seen, and nothing would tell of it afterwards."""
     verified(any_database)
     disturbed(any_database, [("update", BTC, 40, "sound")])
-    with any_database.connect(DAILY) as somebody, any_database.connect(DAILY) as another:
+    with any_database.connect(DAILY.name) as somebody, any_database.connect(DAILY.name) as another:
         somebody.execute(update(CANDLES).where(*row_of(BTC, 41)).values(volume=3.0))
         if any_database.engine == "sqlite":
             another.exec_driver_sql("PRAGMA busy_timeout = 0")
@@ -443,9 +446,9 @@ def test_a_mark_waits_for_the_change_that_it_stands_for(any_database):
 
 def test_a_mark_set_while_a_partition_was_looked_at_is_kept(any_database):
     verified(any_database)
-    with any_database.begin(DAILY) as connection:
+    with any_database.begin(DAILY.name) as connection:
         clear_marks(connection, DAILY, BTC, ["2023-03-01"])
-        connection.execute(insert(CHANGES), {"candles": DAILY, "entity_id": BTC, "partition": "2023-03-01"})
+        connection.execute(insert(CHANGES), {"candles": DAILY.name, "entity_id": BTC, "partition": "2023-03-01"})
         note_found(connection, DAILY, BTC, [("2023-03-01", "digest"), ("2023-04-01", "digest")])
         assert [mark.found for mark in marks(connection, DAILY)] == [None, "digest"]
 

@@ -10,7 +10,9 @@ from sqlalchemy import select, update
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.removal.rollback import Depth, carry_out
 from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, parse_time
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.coverage import unverify
 from crypto_assets.quality.rules.plausibility import look_for_implausible
@@ -77,7 +79,7 @@ def test_a_market_that_nobody_trades_on_is_not_stuck(partitioned_database):
 
 
 def test_a_day_may_do_what_five_minutes_may_not(any_database):
-    table, month = "cryptopair_1d_kdata", Span(parse_time("2023-03-01"), parse_time("2023-04-01"))
+    table, month = CandleTable(MarketType.SPOT, Interval.D1), Span(parse_time("2023-03-01"), parse_time("2023-04-01"))
     with written(any_database, table) as connection:
         list_pairs(connection)
         for number, time in enumerate(times_of(month, Interval.D1)):
@@ -110,7 +112,7 @@ def test_what_is_not_verified_waits(sqlite_files):
         list_pairs(connection)
         day_of(connection, BTC, {7: {"change_pct": 0.51}})
         series = collected(connection, DAY)
-        unverify(connection, BTC, series.interval, ["2023-03-20"])
+        unverify(connection, series.candle_table, BTC, ["2023-03-20"])
     assert look(sqlite_files) == {}
     with written(sqlite_files) as connection:
         collected(connection, DAY)
@@ -126,7 +128,7 @@ def test_a_partition_that_nobody_changed_keeps_what_was_found_and_costs_no_candl
     with counted() as work:
         assert look(sqlite_files) == found
     assert work.rows == 1
-    assert not any(FIVE_MINUTES in statement for statement in work.statements)
+    assert not any(FIVE_MINUTES.name in statement for statement in work.statements)
 
 
 def test_what_was_found_goes_with_its_candles(any_database):
@@ -135,7 +137,7 @@ def test_what_was_found_goes_with_its_candles(any_database):
         day_of(connection, BTC, {7: {"change_pct": 0.51}})
         collected(connection, DAY)
     assert look(any_database)
-    carry_out(any_database, Depth.PROVIDER, "binance", [FIVE_MINUTES])
+    carry_out(any_database, Depth.PROVIDER, "binance", [FIVE_MINUTES.name])
     assert look(any_database) == {}
     with any_database.connect(QUALITY) as connection:
         assert connection.execute(select(TABLES["crypto_kdata_finding"])).all() == []

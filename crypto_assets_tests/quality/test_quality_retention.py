@@ -7,8 +7,8 @@ from crypto_assets.domain.spans import Span
 from crypto_assets.quality.retention import archivable_months
 from crypto_assets_tests.quality.stored_candles import (
     BTC,
+    FIVE_MINUTES,
     M5,
-    PAIRS,
     TABLE,
     archived,
     asked_in_vain,
@@ -22,7 +22,7 @@ from crypto_assets_tests.quality.stored_candles import (
 
 
 def archivable(connection, before):
-    return archivable_months(connection, TABLE, PAIRS, M5, parse_time(before))
+    return archivable_months(connection, FIVE_MINUTES, parse_time(before))
 
 
 def stored_and_collected(connection, first, end, *, removed=(), listed=None):

@@ -12,7 +12,9 @@ from benchmarks.synthetic_history import entity, fill, symbol
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.intervals import to_naive
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.intervals import Interval, to_naive
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.quality.gaps.due import outlook
 from crypto_assets.quality.gaps.ledger import USUAL
 from crypto_assets.quality.gaps.uncollected import uncollected_histories
@@ -20,7 +22,7 @@ from crypto_assets.quality.scores import record_scores
 from crypto_assets.quality.verification.examination import examine, settle_ledger, settle_marks
 from crypto_assets_tests.counted_work import counted
 
-MINUTES = "cryptopair_1m_kdata"
+MINUTES = CandleTable(MarketType.SPOT, Interval.M1)
 SYMBOLS, DAYS = 500, 3000
 A_FEW = 10  # rows for each symbol
 COVERAGE = TABLES["crypto_kdata_coverage"]
@@ -30,8 +32,8 @@ COVERAGE = TABLES["crypto_kdata_coverage"]
 def filled(directory, symbols, days):
     """Minutes of so many symbols and days, as coverage has them, and the moment of the last collection."""
     database = open_database(f"sqlite:///{directory}", "sandbox")
-    migrate(database, ["crypto_meta", "crypto_quality", MINUTES])
-    clock = fill(database, MINUTES, symbols, days)
+    migrate(database, ["crypto_meta", "crypto_quality", MINUTES.name])
+    clock = fill(database, MINUTES.name, symbols, days)
     yield database, to_naive(clock)
     database.dispose()
 
@@ -84,7 +86,7 @@ def test_what_ticks_read_does_not_grow_with_partitions(years):
     with counted() as work:
         assert settle_marks(database, MINUTES, now, USUAL, 64) == 0
         settle_ledger(database, MINUTES, now, USUAL)
-        with database.connect(MINUTES) as connection:
+        with database.connect(MINUTES.name) as connection:
             assert outlook(connection, MINUTES, now, USUAL).repairs == []
             assert uncollected_histories(connection, MINUTES, tracked, USUAL.longest_hole) == []
     assert len(work.statements) < 20

@@ -8,7 +8,9 @@ import pytest
 from sqlalchemy import select
 
 from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, parse_time
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.ledger import Policy
 from crypto_assets.quality.gaps.missing import Completeness
@@ -20,7 +22,8 @@ from crypto_assets_tests.quality.stored_candles import BTC, ETH, NOW, QUALITY, c
 
 LOG = TABLES["crypto_data_quality_log"]
 ASSETS = TABLES["crypto_asset"]
-HOURS, DAYS, PERPS = "cryptopair_1h_kdata", "cryptopair_1d_kdata", "cryptoperp_1h_kdata"
+HOURS, DAYS = (CandleTable(MarketType.SPOT, each) for each in (Interval.H1, Interval.D1))
+PERPS = CandleTable(MarketType.SWAP, Interval.H1)
 BTC_PERP = "cryptoperp_binance_btcusdt"
 
 
@@ -67,7 +70,7 @@ def test_every_series_is_a_row_of_the_log(any_database):
     with any_database.connect(QUALITY) as connection:
         btc, eth = connection.execute(select(LOG).order_by(LOG.c.entity_id)).all()
     assert btc.validation_result == {
-        "table": HOURS,
+        "table": HOURS.name,
         "level": "1h",
         "expected": 2000,
         "present": 797,

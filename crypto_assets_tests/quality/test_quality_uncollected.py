@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.intervals import PartitionScheme, parse_time, partition_keys
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.intervals import Interval, PartitionScheme, parse_time, partition_keys
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.uncollected import PARTITIONS_PER_RUN, Uncollected, uncollected_histories
 from crypto_assets_tests.quality.stored_candles import (
@@ -35,7 +37,7 @@ def lacking(database, collected_days, *, listings=None, tracked=TRACKED):
         for entity, span in collected_days:
             collected(connection, span, entity=entity)
         found = uncollected_histories(connection, FIVE_MINUTES, tracked)
-    assert all(each.table == FIVE_MINUTES for each in found)
+    assert all(each.candle_table == FIVE_MINUTES for each in found)
     return [(each.symbols, each.partitions) for each in found]
 
 
@@ -113,12 +115,12 @@ def test_untracked_symbols_neither_reach_nor_lack(quality_database):
 def test_uncollected_histories_are_told_apart_by_all_that_they_are():
     one = Uncollected(FIVE_MINUTES, ("BTC/USDT",), ("2023-03-01", "2023-03-02"))
     others = [
-        Uncollected("cryptopair_1m_kdata", one.symbols, one.partitions),
-        Uncollected(one.table, ("ETH/USDT",), one.partitions),
-        Uncollected(one.table, one.symbols, ("2023-03-01", "2023-03-03")),
+        Uncollected(CandleTable(MarketType.SPOT, Interval.M1), one.symbols, one.partitions),
+        Uncollected(one.candle_table, ("ETH/USDT",), one.partitions),
+        Uncollected(one.candle_table, one.symbols, ("2023-03-01", "2023-03-03")),
     ]
     assert len({each.digest for each in (one, *others)}) == 4
-    assert one.digest == Uncollected(one.table, one.symbols, one.partitions).digest
+    assert one.digest == Uncollected(one.candle_table, one.symbols, one.partitions).digest
 
 
 def long_coverage(connection, symbols: int, count: int) -> list[str]:

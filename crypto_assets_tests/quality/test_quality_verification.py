@@ -16,7 +16,6 @@ from crypto_assets_tests.counted_work import counted
 from crypto_assets_tests.quality.stored_candles import (
     BTC,
     FIVE_MINUTES,
-    M5,
     START,
     STEP,
     TABLE,
@@ -70,7 +69,7 @@ def test_it_is_what_a_look_at_every_candle_finds(quality_database, never, delete
             connection.execute(
                 TABLE.update().where(TABLE.c.timestamp == naive(time)).values(timestamp=naive(time + 1000))
             )
-        expected = [gap for span in wanted for gap in missing_spans(connection, TABLE, BTC, M5, span)]
+        expected = [gap for span in wanted for gap in missing_spans(connection, FIVE_MINUTES, BTC, span)]
         assert [time for gap in missing(connection, wanted) for time in times_of(gap)] == [
             time for gap in expected for time in times_of(gap)
         ]
@@ -98,5 +97,5 @@ def test_what_was_moved_into_files_is_not_missing(partitioned_database, tmp_path
         store(connection, times_of(Span(month.start, month.end + DAY_MS)))
         collected(connection, Span(month.start, month.end + DAY_MS))
     assert len(archive_candles(partitioned_database, tmp_path, FIVE_MINUTES, [(BTC, "2023-03-01")])) == 1
-    with partitioned_database.connect(FIVE_MINUTES) as connection:
+    with partitioned_database.connect(FIVE_MINUTES.name) as connection:
         assert missing(connection, [Span(month.start, month.end + DAY_MS)]) == []

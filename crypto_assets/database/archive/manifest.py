@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, literal, select
+from sqlalchemy import Connection, delete, insert, literal, select
 
-from crypto_assets.database.expressions import of_entity_type
+from crypto_assets.database.expressions import of_series
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import PartitionScheme, partition_span, to_milliseconds
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 
 _MANIFEST = TABLES["crypto_kdata_archive"]
@@ -57,7 +56,7 @@ def month_span(month: str) -> Span:
 
 def archived_months(
     connection: Connection,
-    table: Table,
+    candle_table: CandleTable,
     provider: str,
     *,
     entity_ids: Sequence[str] | None = None,
@@ -70,13 +69,11 @@ def archived_months(
     """
     if connection.scalar(_ANYTHING) is None:
         return []
-    market_type, interval = KDATA_TABLES[table.name]
     c = _MANIFEST.c
-    conditions: list[Any] = [c.provider == provider, c.level == interval.value]
     if entity_ids is None:
-        conditions.append(of_entity_type(c.entity_id, market_type.entity_type))
+        conditions = of_series(c, provider, candle_table)
     else:
-        conditions.append(c.entity_id.in_(entity_ids))
+        conditions = [c.provider == provider, c.level == candle_table.level, c.entity_id.in_(entity_ids)]
     if start is not None:
         conditions.append(c.last_timestamp >= start)
     if end is not None:
@@ -87,30 +84,24 @@ def archived_months(
 
 
 def archived_month(
-    connection: Connection, table: Table, provider: str, entity_id: str, month: str
+    connection: Connection, candle_table: CandleTable, provider: str, entity_id: str, month: str
 ) -> ArchivedMonth | None:
     """One entity's archived month; None if it is not archived."""
-    found = archived_months(connection, table, provider, entity_ids=[entity_id])
+    found = archived_months(connection, candle_table, provider, entity_ids=[entity_id])
     return next((each for each in found if each.month == month), None)
 
 
-def record_month(connection: Connection, table: Table, provider: str, archived: ArchivedMonth) -> None:
+def record_month(connection: Connection, candle_table: CandleTable, provider: str, archived: ArchivedMonth) -> None:
     """Writes a month into the manifest, in place of what was there."""
-    forget_month(connection, table, provider, archived)
+    forget_month(connection, candle_table, provider, archived)
     values = {name: getattr(archived, name) for name in ArchivedMonth.__dataclass_fields__}
     now = datetime.now(UTC).replace(tzinfo=None)
-    level = KDATA_TABLES[table.name][1].value
-    connection.execute(insert(_MANIFEST), values | {"provider": provider, "level": level, "archived_at": now})
+    key = {"provider": provider, "level": candle_table.level}
+    connection.execute(insert(_MANIFEST), values | key | {"archived_at": now})
 
 
-def forget_month(connection: Connection, table: Table, provider: str, archived: ArchivedMonth) -> None:
+def forget_month(connection: Connection, candle_table: CandleTable, provider: str, archived: ArchivedMonth) -> None:
     """Removes a month from the manifest."""
     c = _MANIFEST.c
-    connection.execute(
-        delete(_MANIFEST).where(
-            c.entity_id == archived.entity_id,
-            c.provider == provider,
-            c.level == KDATA_TABLES[table.name][1].value,
-            c.month == archived.month,
-        )
-    )
+    own = of_series(c, provider, candle_table, archived.entity_id)
+    connection.execute(delete(_MANIFEST).where(*own, c.month == archived.month))

@@ -63,7 +63,7 @@ from crypto_assets.database.result_frames import read_frame
 from crypto_assets.database.tables import QUALITY, TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.intervals import to_datetime, to_naive
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class RestoreCounts:
 def archive_candles(
     database: Database,
     directory: Path,
-    table_name: str,
+    candle_table: CandleTable,
     months: Iterable[tuple[str, str]],
     *,
     create: Create = create_file,
@@ -94,11 +94,11 @@ def archive_candles(
     """Moves the stored rows of each (entity id, month such as 2023-03-01) into files; the months that were moved.
 
     Months without stored rows are passed over, and so are rows that are revised meanwhile. Raises ValueError for what
-    is no candle table or month, DatabaseError where a file cannot be written or read, or a candle cannot be archived;
+    is no month, DatabaseError where a file cannot be written or read, or a candle cannot be archived;
     months before it stay archived, its own rows stay stored.
     """
     wanted = [(entity_id, month, month_span(month)) for entity_id, month in months]
-    archive = _Archive(database, directory, _candle_table(table_name), create, observe)
+    archive = _Archive(database, directory, candle_table, create, observe)
     moved = (archive.move(*each) for each in wanted)
     return [archived for archived in moved if archived is not None]
 
@@ -106,7 +106,7 @@ def archive_candles(
 def restore_candles(
     database: Database,
     directory: Path,
-    table_name: str,
+    candle_table: CandleTable,
     entity_ids: Sequence[str] | None = None,
     start: int | None = None,
     end: int | None = None,
@@ -115,16 +115,15 @@ def restore_candles(
 ) -> RestoreCounts:
     """Puts archived months back into the table: those with a candle in [start, end), in milliseconds, each as a whole.
 
-    Rows that are stored win. Raises ValueError for what is no candle table, DatabaseError for a file that is missing or
-    damaged; then nothing was changed.
+    Rows that are stored win. Raises DatabaseError for a file that is missing or damaged; then nothing was changed.
     """
-    archive = _Archive(database, directory, _candle_table(table_name), create_file, observe)
+    archive = _Archive(database, directory, candle_table, create_file, observe)
     bounds = {
         "start": None if start is None else to_naive(start),
         "end": None if end is None else to_naive(end - 1),
     }
-    with database.connect(table_name) as connection:
-        found = archived_months(connection, archive.table, database.provider, entity_ids=entity_ids, **bounds)
+    with database.connect(candle_table.name) as connection:
+        found = archived_months(connection, candle_table, database.provider, entity_ids=entity_ids, **bounds)
     for month in found:
         archive.rows_of(month)
     restored = [archive.put_back(month) for month in found]
@@ -137,9 +136,13 @@ class _Archive:
 
     database: Database
     directory: Path
-    table: Table
+    candle_table: CandleTable
     create: Create
     observe: Observe
+
+    @property
+    def table(self) -> Table:
+        return TABLES[self.candle_table.name]
 
     def move(self, entity_id: str, month: str, span: Span) -> ArchivedMonth | None:
         """Archives a month's stored rows and deletes them; None where there are none, or they changed meanwhile."""
@@ -147,15 +150,15 @@ class _Archive:
             stored = self._stored_rows(connection, entity_id, span)
             if len(stored) == 0:
                 return None
-            before = archived_month(connection, self.table, self.database.provider, entity_id, month)
+            before = archived_month(connection, self.candle_table, self.database.provider, entity_id, month)
             rows = stored if before is None else _merged(self.rows_of(before), stored)
             archived = self._write(entity_id, month, rows)
             # The only thing this transaction changes, so that on SQLite it is in one file, and there or not.
-            record_month(connection, self.table, self.database.provider, archived)
+            record_month(connection, self.candle_table, self.database.provider, archived)
         self._settle(QUALITY)
         self.observe("recorded")
         with self._writing() as connection:
-            if archived != archived_month(connection, self.table, self.database.provider, entity_id, month):
+            if archived != archived_month(connection, self.candle_table, self.database.provider, entity_id, month):
                 return None
             if not same_rows(stored, self._stored_rows(connection, entity_id, span)):
                 return None
@@ -180,14 +183,16 @@ class _Archive:
         self._settle(self.table.name)
         self.observe("stored")
         with self._writing() as connection:
-            known = archived_month(connection, self.table, self.database.provider, archived.entity_id, archived.month)
+            known = archived_month(
+                connection, self.candle_table, self.database.provider, archived.entity_id, archived.month
+            )
             stored = self._stored_times(connection, archived.entity_id, span)
             if known != archived or not np.isin(_times(rows), stored).all():
                 raise DatabaseError(
                     f"The candles of {archived.entity_id} for {archived.month[:7]} are being archived or restored by"
                     " another process; try again when it is done."
                 )
-            forget_month(connection, self.table, self.database.provider, archived)
+            forget_month(connection, self.candle_table, self.database.provider, archived)
         self._settle(QUALITY)
         self.observe("removed")
         self._remove_file(archived.entity_id, archived.month, archived.path)
@@ -224,7 +229,7 @@ class _Archive:
         except (TypeError, ValueError) as error:
             raise DatabaseError(f"{where}: {error}.") from error
         times = _times(rows)
-        step = KDATA_TABLES[self.table.name][1].milliseconds * 1000
+        step = self.candle_table.interval.milliseconds * 1000
         if (times % step).any() or (np.diff(times) <= 0).any():
             raise DatabaseError(f"{where}: a time is off the grid or stored twice.")
         return rows
@@ -259,18 +264,12 @@ class _Archive:
         A month's file without a name goes with it. Nobody else is writing one meanwhile.
         """
         with self._writing() as connection:
-            named = archived_month(connection, self.table, self.database.provider, entity_id, month)
+            named = archived_month(connection, self.candle_table, self.database.provider, entity_id, month)
             for each in (path, f"{self._stem(entity_id, month)}.partial"):
                 if each is not None and (named is None or each != named.path):
                     # One that cannot be removed now is in nobody's way.
                     with suppress(OSError):
                         (self.directory / each).unlink(missing_ok=True)
-
-
-def _candle_table(name: str) -> Table:
-    if name not in KDATA_TABLES:
-        raise ValueError(f"{name!r} is no candle table; only those are archived")
-    return TABLES[name]
 
 
 def _merged(archived: pa.Table, stored: pa.Table) -> pa.Table:

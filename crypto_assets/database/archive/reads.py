@@ -90,7 +90,7 @@ def _archived_rows(months: Sequence[ArchivedMonth], directory: Path, table: Tabl
             time = rows["timestamp"]
             lower = time >= (time.min() if part.start is None else part.start)
             chosen = rows[lower & (time <= (time.max() if part.end is None else part.end))]
-            frames.append(_with_generated_columns(chosen, KDATA_TABLES[table.name][1]))
+            frames.append(_with_generated_columns(chosen, KDATA_TABLES[table.name].interval))
     return pd.concat(frames, ignore_index=True)
 
 

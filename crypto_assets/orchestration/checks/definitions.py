@@ -64,7 +64,8 @@ ENTITY_CHECKS = {
 
 def build_kdata_checks(table: str) -> dg.AssetChecksDefinition:
     """The checks of a candle table: one examination, of which each check shows its part."""
-    descriptions = KDATA_CHECKS | (HOURLY_CHECKS if KDATA_TABLES[table][1] is Interval.H1 else {})
+    candle_table = KDATA_TABLES[table]
+    descriptions = KDATA_CHECKS | (HOURLY_CHECKS if candle_table.interval is Interval.H1 else {})
 
     @dg.multi_asset_check(name=f"{table}_checks", specs=_specs(table, descriptions), can_subset=True)
     def checks(
@@ -78,15 +79,15 @@ def build_kdata_checks(table: str) -> dg.AssetChecksDefinition:
         asked = partition_window(context) if in_partitions else None
         deep, now = context.run.tags.get(DEEP) == "true", ledger.now()
         with stating_user_errors(), database.open() as opened:
-            examination = examine(opened, table, now, ledger.policy, deep=deep)
+            examination = examine(opened, candle_table, now, ledger.policy, deep=deep)
             record_scores(opened, examination, now, deep=deep)
             with opened.connect(table) as connection:
-                named = NamedExamination.of(connection, table, examination)
-            findings = {PLAUSIBLE: look_for_implausible(opened, table, now)}
+                named = NamedExamination.of(connection, examination)
+            findings = {PLAUSIBLE: look_for_implausible(opened, candle_table, now)}
             if AGREES in descriptions:
-                findings[AGREES] = compare_hours(opened, table, now, ledger.agreement_tolerance)
+                findings[AGREES] = compare_hours(opened, candle_table.market_type, now, ledger.agreement_tolerance)
         holes = priced(
-            holes_of(table, examination.owed, named.symbols),
+            holes_of(candle_table, examination.owed, named.symbols),
             archive.venue,
             to_milliseconds(now),
             has_archive=archive.is_there,

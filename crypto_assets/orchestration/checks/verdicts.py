@@ -18,8 +18,8 @@ from crypto_assets.collect.holes import PricedHole, said_of, waiting
 from crypto_assets.database.entity_names import spellings
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.durations import duration
-from crypto_assets.domain.intervals import Interval, format_time, parse_time, partition_key, partition_span
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.intervals import Interval, format_time, parse_time
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, subtract
 from crypto_assets.orchestration.metadata import hole_metadata, table_value
 from crypto_assets.quality.gaps.ledger import Gap
@@ -42,29 +42,34 @@ class NamedExamination:
     name_in_sql: str
 
     @classmethod
-    def of(cls, connection: Connection, table: str, examination: Examination) -> NamedExamination:
+    def of(cls, connection: Connection, examination: Examination) -> NamedExamination:
         """The examination of a candle table, with the names that its verdicts need."""
-        entities = TABLES[KDATA_TABLES[table][0].entity_table]
-        name = table
+        candle_table = examination.candle_table
+        entities, name = TABLES[candle_table.entity_table], candle_table.name
         if connection.dialect.name != "sqlite":  # there a table is a file of its own
             schemas: Any = connection.get_execution_options().get("schema_translate_map") or {}
-            schema = TABLES[table].schema
-            name = f"{schemas.get(schema, schema)}.{table}"
+            schema = TABLES[name].schema
+            name = f"{schemas.get(schema, schema)}.{name}"
         return cls(examination, spellings(connection, entities), name)
 
     @property
-    def table(self) -> str:
+    def candle_table(self) -> CandleTable:
         """The candle table."""
-        return self.examination.table
+        return self.examination.candle_table
+
+    @property
+    def table(self) -> str:
+        """Its name, which is the asset's key."""
+        return self.candle_table.name
 
     @property
     def interval(self) -> Interval:
         """Its interval."""
-        return KDATA_TABLES[self.table][1]
+        return self.candle_table.interval
 
     def repair(self, times: Sequence[int], entity_ids: Iterable[str]) -> str:
         """The command that asks for the partitions around `times` again."""
-        start, end = (partition_key(self.interval.partition_scheme, time) for time in (min(times), max(times)))
+        start, end = (self.candle_table.partition_key(time) for time in (min(times), max(times)))
         partitions = f"--partition {start}" if start == end else f"--partition-range {start}...{end}"
         names = sorted(self.symbols.get(entity_id, entity_id) for entity_id in set(entity_ids))
         config = json.dumps({"ops": {self.table: {"config": {"symbols": names}}}}, ensure_ascii=False)
@@ -90,8 +95,7 @@ def altered_verdict(named: NamedExamination) -> dg.AssetCheckResult:
         metadata["sample"] = table_value(
             [{"entity_id": each.entity_id, "partition": each.partition} for each in altered[:SAMPLE_SIZE]]
         )
-        scheme = named.interval.partition_scheme
-        times = [partition_span(scheme, each.partition)[0] for each in altered]
+        times = [named.candle_table.partition_span(each.partition).start for each in altered]
         metadata["repair"] = named.repair(times, (each.entity_id for each in altered))
     return dg.AssetCheckResult(
         asset_key=named.table,
@@ -124,7 +128,7 @@ def _findings_verdict(
         metadata["sample"] = table_value(
             [{"entity_id": entity_id, "partition": key, **what} for entity_id, key, what in found[:SAMPLE_SIZE]]
         )
-        times = [partition_span(named.interval.partition_scheme, key)[0] for _, key, _ in found]
+        times = [named.candle_table.partition_span(key).start for _, key, _ in found]
         metadata["repair"] = named.repair(times, (entity_id for entity_id, _, _ in found))
     return dg.AssetCheckResult(
         asset_key=named.table,

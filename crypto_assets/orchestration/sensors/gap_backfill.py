@@ -16,7 +16,6 @@ import dagster as dg
 from crypto_assets.collect.spans_in_config import span_text
 from crypto_assets.database.engines import Database
 from crypto_assets.database.errors import DatabaseNotReady
-from crypto_assets.domain.intervals import partition_span
 from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.orchestration.jobs.assets import backfills
 from crypto_assets.orchestration.partitions import first_partition
@@ -69,20 +68,20 @@ def requests(
     busy = tables_under_way(instance, now)
     repairs: list[Repair] = []
     waiting, next_due = 0, []
-    for table in KDATA_TABLES:
+    for table, candle_table in KDATA_TABLES.items():
         try:
             if table not in busy:
-                settle_marks(database, table, now, policy, PARTITIONS_PER_TICK)
-            settle_ledger(database, table, now, policy)
+                settle_marks(database, candle_table, now, policy, PARTITIONS_PER_TICK)
+            settle_ledger(database, candle_table, now, policy)
             with database.connect(table) as connection:
-                seen = outlook(connection, table, now, policy)
+                seen = outlook(connection, candle_table, now, policy)
         except DatabaseNotReady:
             continue  # not migrated, or not by this version: job bootstrap says more
         waiting += seen.open_gaps
         next_due += [seen.next_due] if seen.next_due else []
         repairs += [] if table in busy else seen.repairs
     possible = [_since(start, repair) for repair in repairs]
-    cut = [repair.table for repair, kept in zip(repairs, possible, strict=True) if kept != repair]
+    cut = [repair.candle_table.name for repair, kept in zip(repairs, possible, strict=True) if kept != repair]
     repairs = [repair for repair in possible if repair is not None]
     asked = 0
     for repair in sorted(repairs, key=lambda each: each.newest, reverse=True):
@@ -96,14 +95,14 @@ def requests(
 
 
 def _since(start: date, repair: Repair) -> Repair | None:
-    first = first_partition(repair.interval, start)
-    return repair.since(partition_span(repair.interval.partition_scheme, first)[0])
+    first = first_partition(repair.candle_table.interval, start)
+    return repair.since(repair.candle_table.partition_span(first).start)
 
 
 def _request(repair: Repair, run_key: str) -> dg.RunRequest:
     spans = {symbol: [span_text(span) for span in spans] for symbol, spans in repair.spans.items()}
     return collection_request(
-        repair.table, repair.partitions, {"spans": spans}, "gap_backfill_sensor", repair.digest, run_key
+        repair.candle_table, repair.partitions, {"spans": spans}, "gap_backfill_sensor", repair.digest, run_key
     )
 
 

@@ -92,8 +92,8 @@ def requests(
             tags = {REQUEST: digest, **BOUNDED}
             yield dg.RunRequest(run_key=run_key, job_name=list_symbols.name, tags=tags)
     lacking = _uncollected(instance, database, tracked, ledger)
-    possible = [each.since(first_partition(KDATA_TABLES[each.table][1], start)) for each in lacking]
-    cut = [each.table for each, kept in zip(lacking, possible, strict=True) if kept != each]
+    possible = [each.since(first_partition(each.candle_table.interval, start)) for each in lacking]
+    cut = [each.candle_table.name for each, kept in zip(lacking, possible, strict=True) if kept != each]
     owing = [each for each in possible if each is not None]
     for each in owing:
         if asked == REQUESTS_PER_TICK:
@@ -102,7 +102,9 @@ def requests(
         if run_key is not None:
             asked += 1
             config = {"symbols": list(each.symbols), "only_missing": True}
-            yield collection_request(each.table, each.partitions, config, "new_listing_sensor", each.digest, run_key)
+            yield collection_request(
+                each.candle_table, each.partitions, config, "new_listing_sensor", each.digest, run_key
+            )
     if not asked:
         when = f"at {due:%Y-%m-%d %H:%M} UTC" if due > now else "now, or that failed a short time ago"
         missing = f" No candle is known of {', '.join(unknown)}." if unknown else ""
@@ -119,12 +121,15 @@ def _uncollected(
     busy = tables_under_way(instance, ledger.now())
     found = []
     symbols = {market_type: tracked_now(database, market_type, tracked[market_type]) for market_type in tracked}
-    for table, (market_type, _) in KDATA_TABLES.items():
+    for table, candle_table in KDATA_TABLES.items():
+        market_type = candle_table.market_type
         if table in busy or not tracked[market_type]:
             continue
         try:
             with database.connect(table) as connection:
-                found += uncollected_histories(connection, table, symbols[market_type], ledger.policy.longest_hole)
+                found += uncollected_histories(
+                    connection, candle_table, symbols[market_type], ledger.policy.longest_hole
+                )
         except DatabaseNotReady:
             continue  # not migrated: job bootstrap says more
     return sorted(found, key=lambda each: each.partitions[1], reverse=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES, CandleTable
 from crypto_assets.orchestration.jobs.assets import backfills
 from crypto_assets.orchestration.partitions import first_partition
 
@@ -39,15 +39,21 @@ _REMEMBERED = 20
 
 
 def collection_request(
-    table: str, partitions: tuple[str, str], config: dict[str, Any], sensor: str, digest: str, run_key: str
+    candle_table: CandleTable,
+    partitions: tuple[str, str],
+    config: dict[str, Any],
+    sensor: str,
+    digest: str,
+    run_key: str,
 ) -> dg.RunRequest:
     """A run over a range of partitions of one candle table; `config` is the asset's, `run_key` what `next_try` said.
 
     Without the table's checks: they judge all of it, and a run fails for what it was asked to do alone.
     """
+    table = candle_table.name
     return dg.RunRequest(
         run_key=run_key,
-        job_name=backfill_of(table),
+        job_name=backfill_of(candle_table),
         asset_selection=[dg.AssetKey(table)],
         asset_check_keys=[],  # a selection of assets brings their checks along, though the job has none
         run_config={"ops": {table: {"config": config}}},
@@ -66,16 +72,16 @@ def left_before(start: date, tables: Iterable[str]) -> str:
     names = sorted(set(tables))
     if not names:
         return ""
-    firsts = dict.fromkeys(first_partition(KDATA_TABLES[table][1], start) for table in names)
+    firsts = dict.fromkeys(first_partition(KDATA_TABLES[table].interval, start) for table in names)
     return (
         f" What is due of {', '.join(names)} before {' and '.join(sorted(firsts))} is left: CRYPTO_ASSETS_START is"
         f" {start} here, so there are no partitions of it. All processes of one database need the same."
     )
 
 
-def backfill_of(table: str) -> str:
+def backfill_of(candle_table: CandleTable) -> str:
     """The job that collects a candle table."""
-    return str(backfills[KDATA_TABLES[table][1].partition_scheme].name)
+    return str(backfills[candle_table.partition_scheme].name)
 
 
 def tables_under_way(instance: dg.DagsterInstance, now: datetime) -> set[str]:
@@ -89,7 +95,7 @@ def tables_under_way(instance: dg.DagsterInstance, now: datetime) -> set[str]:
         elif run.job_name == "refresh_kdata":
             busy |= set(KDATA_TABLES)
         else:
-            busy |= {table for table in KDATA_TABLES if run.job_name == backfill_of(table)}
+            busy |= {name for name, each in KDATA_TABLES.items() if run.job_name == backfill_of(each)}
     return busy & set(KDATA_TABLES)
 
 

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from typing import Any
 
 from sqlalchemy import Connection, select
 
-from crypto_assets.database.expressions import of_entity_type, texts_in_order
+from crypto_assets.database.expressions import of_series, texts_in_order
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import PROVIDER
-from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_span, to_milliseconds
+from crypto_assets.domain.intervals import PartitionScheme, to_milliseconds
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 
 _COVERAGE = TABLES["crypto_kdata_coverage"]
@@ -34,28 +34,28 @@ class CollectedRun:
     last: str
     clock: int
 
-    def closed(self, interval: Interval) -> Span:
+    def closed(self, candle_table: CandleTable) -> Span:
         """From the start of the first partition to the last candle that had closed when the last one was asked for.
 
         A later request for an earlier partition says nothing about the last one, so only the clock of the last counts.
         """
-        scheme, closed = interval.partition_scheme, interval.closed_before(self.clock)
-        start, end = partition_span(scheme, self.first)[0], partition_span(scheme, self.last)[1]
+        closed = candle_table.interval.closed_before(self.clock)
+        start, end = candle_table.partition_span(self.first).start, candle_table.partition_span(self.last).end
         return Span(min(start, closed), min(end, closed))
 
 
 def collected_runs(
-    connection: Connection, entity_type: str, interval: Interval, entity_id: str | None = None
+    connection: Connection, candle_table: CandleTable, entity_id: str | None = None
 ) -> dict[str, list[CollectedRun]]:
-    """The runs of one symbol, or of all symbols of a type, at `interval`: by entity id in order, each in order of time.
+    """The runs of one symbol of a candle table, or of all: by entity id in order, each in order of time.
 
     One statement reads all partition keys of each symbol as one text: that is quicker than finding the first and the
     last in SQL. Another statement reads the clocks.
     """
     c = _COVERAGE.c
     texts = select(c.entity_id, texts_in_order(c.partition, c.partition).label("keys"))
-    texts = texts.where(*of_series(interval, entity_type, entity_id)).group_by(c.entity_id).order_by(c.entity_id)
-    ends = {row.entity_id: _neighbours(interval.partition_scheme, row.keys) for row in connection.execute(texts)}
+    texts = texts.where(*of_series(c, PROVIDER, candle_table, entity_id)).group_by(c.entity_id).order_by(c.entity_id)
+    ends = {row.entity_id: _neighbours(candle_table.partition_scheme, row.keys) for row in connection.execute(texts)}
     # In order of the key, so that each statement names few keys: SQLite looks up every pair of an entity and a key.
     lasts = sorted((last, each) for each, runs in ends.items() for _, last in runs)
     clocks: dict[tuple[str, str], int] = {}
@@ -63,7 +63,7 @@ def collected_runs(
         keys, ids = (set(names) for names in zip(*lasts[start : start + _RUNS_PER_STATEMENT], strict=True))
         asked = select(c.entity_id, c.partition, c.verified_at).where(
             c.provider == PROVIDER,
-            c.level == interval.value,
+            c.level == candle_table.level,
             c.entity_id.in_(sorted(ids)),
             c.partition.in_(sorted(keys)),
         )
@@ -74,15 +74,6 @@ def collected_runs(
         each: [CollectedRun(first, last, clocks[each, last]) for first, last in runs if (each, last) in clocks]
         for each, runs in ends.items()
     }
-
-
-def of_series(interval: Interval, entity_type: str, entity_id: str | None) -> list[Any]:
-    """The conditions for the coverage rows of one symbol, or of all symbols of a type, at `interval`."""
-    c = _COVERAGE.c
-    own = [c.provider == PROVIDER, c.level == interval.value]
-    if entity_id is not None:
-        return [*own, c.entity_id == entity_id]
-    return [*own, of_entity_type(c.entity_id, entity_type)]
 
 
 @lru_cache(maxsize=32)  # the symbols of a table were mostly collected together

@@ -15,14 +15,16 @@ from datetime import timedelta
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Row, Table, case, func, or_, select, update
+from sqlalchemy import Connection, Row, case, func, or_, select, update
 
+from crypto_assets.database.expressions import of_series
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.entities import PROVIDER, MarketType
-from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_milliseconds, to_naive
+from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.intervals import Interval, to_milliseconds, to_naive
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, intersect, merge
-from crypto_assets.quality.gaps.collected_runs import collected_runs, of_series
+from crypto_assets.quality.gaps.collected_runs import collected_runs
 from crypto_assets.quality.gaps.decisions import decisions
 from crypto_assets.quality.gaps.holes import LONGEST_HOLE, meant
 
@@ -51,12 +53,13 @@ class Owed:
 
 
 def listed_spans(
-    connection: Connection, entities: Table, entity_ids: Collection[str], interval: Interval
+    connection: Connection, candle_table: CandleTable, entity_ids: Collection[str]
 ) -> dict[str, list[Span]]:
-    """When candles of this interval can open, by entity id: from a listing's first candle to its end.
+    """When candles of this table can open, by entity id: from a listing's first candle to its end.
 
     An entity that was listed more than once has several spans; one whose dates are unknown is listed always.
     """
+    entities, interval = TABLES[candle_table.entity_table], candle_table.interval
     dates = select(entities.c.id, entities.c.list_date, entities.c.end_date).where(entities.c.id.in_(entity_ids))
     spans = {
         row.id: [_listed(row.list_date, row.end_date, interval)] for row in connection.execute(dates.order_by("id"))
@@ -75,22 +78,21 @@ def _listed(start: Any, end: Any, interval: Interval) -> Span:
 
 def owed_spans(
     connection: Connection,
-    entities: Table,
-    interval: Interval,
+    candle_table: CandleTable,
     entity_id: str | None = None,
     *,
     longest_hole: timedelta = LONGEST_HOLE,
 ) -> list[Owed]:
-    """What is owed of every collected entity of the entity table `entities` at `interval`, by entity id.
+    """What is owed of every collected entity of a candle table, by entity id.
 
     `longest_hole` is how long a hole between collected partitions may be to be owed without a decision.
     """
-    decided = decisions(connection, _kind(entities), interval, entity_id)
-    collected = collected_runs(connection, _kind(entities), interval, entity_id)
-    listed = listed_spans(connection, entities, list(collected), interval)
+    decided = decisions(connection, candle_table, entity_id)
+    collected = collected_runs(connection, candle_table, entity_id)
+    listed = listed_spans(connection, candle_table, list(collected))
     owed = []
     for each, runs in collected.items():
-        closed = [run.closed(interval) for run in runs]
+        closed = [run.closed(candle_table) for run in runs]
         found = meant(closed, listed[each], decided.get(each, ()), longest_hole)
         owed.append(Owed(each, found.owed, found.chosen, found.waiting, found.left))
     return owed
@@ -98,22 +100,19 @@ def owed_spans(
 
 def covered_partitions(
     connection: Connection,
-    market_type: MarketType,
-    interval: Interval,
+    candle_table: CandleTable,
     entity_id: str | None = None,
     partitions: Collection[str] | None = None,
 ) -> dict[str, dict[str, Row[Any]]]:
     """The rows of the coverage table by entity id and partition key: expected, present, verified_at, digest."""
     c = _COVERAGE.c
-    own = [] if entity_id is None else [c.entity_id == entity_id]
     chosen = [] if partitions is None else [c.partition.in_(partitions)]
-    return _rows_by_entity(connection, interval, market_type.entity_type, *own, *chosen)
+    return _rows_by_entity(connection, *of_series(c, PROVIDER, candle_table, entity_id), *chosen)
 
 
 def covered_between(
     connection: Connection,
-    market_type: MarketType,
-    interval: Interval,
+    candle_table: CandleTable,
     entity_ids: Collection[str],
     first: str,
     last: str,
@@ -121,44 +120,39 @@ def covered_between(
     """The same of many entities for all partitions from the first to the last: one range of the key for each."""
     c = _COVERAGE.c
     own = (c.entity_id.in_(entity_ids), c.partition >= first, c.partition <= last)
-    return _rows_by_entity(connection, interval, market_type.entity_type, *own)
+    return _rows_by_entity(connection, *of_series(c, PROVIDER, candle_table), *own)
 
 
-def _rows_by_entity(
-    connection: Connection, interval: Interval, entity_type: str, *where: Any
-) -> dict[str, dict[str, Row[Any]]]:
+def _rows_by_entity(connection: Connection, *where: Any) -> dict[str, dict[str, Row[Any]]]:
     c = _COVERAGE.c
     columns = (c.entity_id, c.partition, c.expected, c.present, c.verified_at, c.digest)
     found: dict[str, dict[str, Row[Any]]] = {}
-    statement: Any = select(*columns).where(*of_series(interval, entity_type, None), *where)
+    statement: Any = select(*columns).where(*where)
     for row in connection.execute(statement).all():
         found.setdefault(row.entity_id, {})[row.partition] = row
     return found
 
 
-def uneven_partitions(
-    connection: Connection, market_type: MarketType, interval: Interval
-) -> dict[str, dict[str, Row[Any]]]:
+def uneven_partitions(connection: Connection, candle_table: CandleTable) -> dict[str, dict[str, Row[Any]]]:
     """The rows of the coverage table, as `covered_partitions` has them, that are unverified or lack candles."""
     c = _COVERAGE.c
-    return _rows_by_entity(connection, interval, market_type.entity_type, or_(c.digest == "", c.present != c.expected))
+    uneven = or_(c.digest == "", c.present != c.expected)
+    return _rows_by_entity(connection, *of_series(c, PROVIDER, candle_table), uneven)
 
 
-def verified_totals(connection: Connection, market_type: MarketType, interval: Interval) -> dict[str, int]:
+def verified_totals(connection: Connection, candle_table: CandleTable) -> dict[str, int]:
     """How many candles the verified partitions of each collected entity have together, by entity id.
 
     The database adds them up: there are too many coverage rows to read them all.
     """
     c = _COVERAGE.c
     total = func.sum(case((c.digest != "", c.present), else_=0))
-    statement = (
-        select(c.entity_id, total).where(*of_series(interval, market_type.entity_type, None)).group_by(c.entity_id)
-    )
+    statement = select(c.entity_id, total).where(*of_series(c, PROVIDER, candle_table)).group_by(c.entity_id)
     return {entity_id: int(present) for entity_id, present in connection.execute(statement).all()}
 
 
 def claim_coverage(
-    connection: Connection, entities: Table, entity_id: str, interval: Interval, window: Span, clock: int
+    connection: Connection, candle_table: CandleTable, entity_id: str, window: Span, clock: int
 ) -> list[str]:
     """Claims the partitions of `window` that were never collected: they are in the coverage before their candles are.
 
@@ -166,24 +160,29 @@ def claim_coverage(
     table would look whole. Returns the keys of the claimed partitions.
     """
     c = _COVERAGE.c
-    known = set(connection.scalars(select(c.partition).where(*of_series(interval, "", entity_id))))
-    listed = listed_spans(connection, entities, [entity_id], interval)[entity_id]
-    keys = partition_keys(interval.partition_scheme, window.start, window.end)
-    claimed = [key for key in keys if key not in known]
-    rows = [coverage_row(entity_id, interval, key, listed, clock) | {"source": ""} for key in claimed]
+    known = set(connection.scalars(select(c.partition).where(*of_series(c, PROVIDER, candle_table, entity_id))))
+    listed = listed_spans(connection, candle_table, [entity_id])[entity_id]
+    claimed = [key for key in candle_table.partition_keys(window) if key not in known]
+    rows = [coverage_row(candle_table, entity_id, key, listed, clock) | {"source": ""} for key in claimed]
     record_coverage(connection, rows)
     return claimed
 
 
 def coverage_row(
-    entity_id: str, interval: Interval, key: str, listed: Iterable[Span], clock: int, present: int = 0, digest: str = ""
+    candle_table: CandleTable,
+    entity_id: str,
+    key: str,
+    listed: Iterable[Span],
+    clock: int,
+    present: int = 0,
+    digest: str = "",
 ) -> dict[str, Any]:
     """A row of the coverage table for a partition that was asked for at `clock`; unverified without a digest."""
-    span = partition_span(interval.partition_scheme, key)
+    interval, span = candle_table.interval, candle_table.partition_span(key)
     return {
         "entity_id": entity_id,
         "provider": PROVIDER,
-        "level": interval.value,
+        "level": candle_table.level,
         "partition": key,
         "expected": sum(interval.count(*each) for each in askable(interval, span, listed, clock)),
         "present": present,
@@ -203,12 +202,9 @@ def record_coverage(connection: Connection, rows: list[dict[str, Any]]) -> None:
         upsert(connection, _COVERAGE, pd.DataFrame(rows))
 
 
-def unverify(connection: Connection, entity_id: str, interval: Interval, partitions: Collection[str]) -> None:
+def unverify(connection: Connection, candle_table: CandleTable, entity_id: str, partitions: Collection[str]) -> None:
     """Clears the checksums of these partitions, whose candles we are changing. Verifying sets the next one."""
     if partitions:
-        where = (*of_series(interval, "", entity_id), _COVERAGE.c.partition.in_(partitions))
+        c = _COVERAGE.c
+        where = (*of_series(c, PROVIDER, candle_table, entity_id), c.partition.in_(partitions))
         connection.execute(update(_COVERAGE).where(*where).values(digest=""))
-
-
-def _kind(entities: Table) -> str:
-    return entities.name.replace("_", "")

@@ -17,18 +17,18 @@ from sqlalchemy import Connection, delete
 
 from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import spellings
+from crypto_assets.database.expressions import of_series
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.intervals import partition_keys
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
-from crypto_assets.quality.gaps.collected_runs import of_series
 from crypto_assets.quality.gaps.coverage import Owed, owed_spans
 from crypto_assets.quality.gaps.decisions import decisions, replace_decisions
 from crypto_assets.quality.gaps.holes import COLLECT, LEAVE, Decision
 from crypto_assets.quality.gaps.ledger import Policy
 from crypto_assets.quality.gaps.missing import missing_spans
 from crypto_assets.quality.gaps.rows import load_gaps
-from crypto_assets.quality.verification.partitions import Look, Series
+from crypto_assets.quality.verification.partitions import Look, SymbolPartitions
 
 _COVERAGE = TABLES["crypto_kdata_coverage"]
 _QUALITY = "crypto_quality"
@@ -51,7 +51,7 @@ class Hole:
     not known.
     """
 
-    table: str
+    candle_table: CandleTable
     entity_id: str
     symbol: str
     span: Span
@@ -61,21 +61,19 @@ class Hole:
 WAITING = "waiting"
 
 
-def holes(connection: Connection, table_name: str, policy: Policy) -> list[Hole]:
+def holes(connection: Connection, candle_table: CandleTable, policy: Policy) -> list[Hole]:
     """The long holes of a candle table that wait for a decision or had one, by symbol and time."""
-    market_type, interval = KDATA_TABLES[table_name]
-    entities = TABLES[market_type.entity_table]
-    owed = owed_spans(connection, entities, interval, longest_hole=policy.longest_hole)
+    owed = owed_spans(connection, candle_table, longest_hole=policy.longest_hole)
     if not any(each.waiting or each.chosen or each.left for each in owed):
         return []
-    return holes_of(table_name, owed, spellings(connection, entities))
+    return holes_of(candle_table, owed, spellings(connection, TABLES[candle_table.entity_table]))
 
 
-def holes_of(table_name: str, owed: Iterable[Owed], names: Mapping[str, str]) -> list[Hole]:
+def holes_of(candle_table: CandleTable, owed: Iterable[Owed], names: Mapping[str, str]) -> list[Hole]:
     """The same of what is owed already known; `names` are what symbols are asked for by, by entity id."""
     return sorted(
         (
-            Hole(table_name, each.entity_id, names.get(each.entity_id, each.entity_id), span, state)
+            Hole(candle_table, each.entity_id, names.get(each.entity_id, each.entity_id), span, state)
             for each in owed
             for state, spans in ((WAITING, each.waiting), (COLLECT, each.chosen), (LEAVE, each.left))
             for span in spans
@@ -86,7 +84,7 @@ def holes_of(table_name: str, owed: Iterable[Owed], names: Mapping[str, str]) ->
 
 def decide(
     database: Database,
-    table_name: str,
+    candle_table: CandleTable,
     verdict: Verdict,
     now: datetime,
     by: str,
@@ -104,21 +102,21 @@ def decide(
     """
     about_states = (WAITING,) if only_waiting else _ABOUT[verdict]
     if COLLECT in about_states:
-        _release_claims(database, table_name, symbols, within)
-    with database.connect(table_name) as connection:
-        found = [hole for hole in holes(connection, table_name, policy) if symbols is None or hole.symbol in symbols]
+        _release_claims(database, candle_table, symbols, within)
+    with database.connect(candle_table.name) as connection:
+        found = [hole for hole in holes(connection, candle_table, policy) if symbols is None or hole.symbol in symbols]
     changed: list[Hole] = []
     for entity_id in sorted({hole.entity_id for hole in found}):
         about = [
-            Hole(hole.table, entity_id, hole.symbol, span, hole.state)
+            Hole(candle_table, entity_id, hole.symbol, span, hole.state)
             for hole in found
             if hole.entity_id == entity_id and hole.state in about_states
             for span in intersect([hole.span], [within])
         ]
         if about:
-            with database.begin(table_name, also=[_QUALITY]) as connection:
-                series = Series(connection, table_name, entity_id)
-                _decide(series, verdict, merge(hole.span for hole in about), now, by, policy)
+            with database.begin(candle_table.name, also=[_QUALITY]) as connection:
+                stored = SymbolPartitions(connection, candle_table, entity_id)
+                _decide(stored, verdict, merge(hole.span for hole in about), now, by, policy)
             changed += about
     return changed
 
@@ -130,44 +128,49 @@ _ABOUT = {
 }
 
 
-def _decide(series: Series, verdict: Verdict, spans: list[Span], now: datetime, by: str, policy: Policy) -> None:
-    connection, interval, entity_id = series.connection, series.interval, series.entity_id
+def _decide(
+    stored: SymbolPartitions, verdict: Verdict, spans: list[Span], now: datetime, by: str, policy: Policy
+) -> None:
+    of_symbol = stored.connection, stored.candle_table, stored.entity_id
     made = [] if verdict is Verdict.UNDO else [Decision(span, verdict.value, now, by) for span in spans]
-    replace_decisions(connection, entity_id, interval, spans, made)
+    replace_decisions(*of_symbol, spans, made)
     missing: list[Span] = []
     if verdict is Verdict.COLLECT:
         for span in spans:
-            missing += missing_spans(connection, series.table, entity_id, interval, span)
-    series.account(Look(spans, missing), now, policy)
+            missing += missing_spans(*of_symbol, span)
+    stored.account(Look(spans, missing), now, policy)
 
 
-def _release_claims(database: Database, table_name: str, symbols: Collection[str] | None, within: Span) -> None:
+def _release_claims(
+    database: Database, candle_table: CandleTable, symbols: Collection[str] | None, within: Span
+) -> None:
     """Takes back the claims on partitions of holes to be collected of which no candle ever came.
 
     A run that was ended leaves up to a hundred claimed partitions. They would stay owed, and be asked for again.
     """
-    market_type, interval = KDATA_TABLES[table_name]
-    entities, c = TABLES[market_type.entity_table], _COVERAGE.c
-    with database.connect(table_name) as connection:
-        decided = decisions(connection, market_type.entity_type, interval)
-        names = spellings(connection, entities, list(decided))
+    c = _COVERAGE.c
+    with database.connect(candle_table.name) as connection:
+        decided = decisions(connection, candle_table)
+        names = spellings(connection, TABLES[candle_table.entity_table], list(decided))
     for entity_id, known in decided.items():
         if symbols is not None and names.get(entity_id, entity_id) not in symbols:
             continue
         spans = intersect([each.span for each in known if each.decision == COLLECT], [within])
-        keys = [key for span in spans for key in partition_keys(interval.partition_scheme, *span)]
+        keys = [key for span in spans for key in candle_table.partition_keys(span)]
         if keys:
-            with database.begin(table_name, also=[_QUALITY]) as connection:
-                claimed = (*of_series(interval, "", entity_id), c.partition.in_(keys), c.source == "")
-                connection.execute(delete(_COVERAGE).where(*claimed))
+            with database.begin(candle_table.name, also=[_QUALITY]) as connection:
+                own = of_series(c, PROVIDER, candle_table, entity_id)
+                connection.execute(delete(_COVERAGE).where(*own, c.partition.in_(keys), c.source == ""))
 
 
-def close_disowned(database: Database, table_name: str, owed: Sequence[Owed], now: datetime, policy: Policy) -> None:
+def close_disowned(
+    database: Database, candle_table: CandleTable, owed: Sequence[Owed], now: datetime, policy: Policy
+) -> None:
     """Takes gaps that are no longer `owed` out of the ledger, as after a setting changed; nearly always none."""
     spans = {each.entity_id: each.spans for each in owed}
-    with database.connect(table_name) as connection:
-        gaps = load_gaps(connection, *KDATA_TABLES[table_name])
+    with database.connect(candle_table.name) as connection:
+        gaps = load_gaps(connection, candle_table)
     for entity_id, known in gaps.items():
         if subtract([gap.span for gap in known], spans.get(entity_id, [])):
-            with database.begin(table_name, also=[_QUALITY]) as connection:
-                Series(connection, table_name, entity_id).account(Look([], []), now, policy)
+            with database.begin(candle_table.name, also=[_QUALITY]) as connection:
+                SymbolPartitions(connection, candle_table, entity_id).account(Look([], []), now, policy)

@@ -16,8 +16,7 @@ from sqlalchemy import Connection
 
 from crypto_assets.database.entity_names import spellings
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.intervals import Interval, partition_key, partition_keys, partition_span
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, intersect, merge
 from crypto_assets.quality.gaps.coverage import covered_partitions
 from crypto_assets.quality.gaps.ledger import Policy
@@ -41,20 +40,14 @@ class Due:
 class Repair:
     """Spans of one candle table that one run asks for together: their partitions are neighbours."""
 
-    table: str
+    candle_table: CandleTable
     due: tuple[Due, ...]
-
-    @property
-    def interval(self) -> Interval:
-        """The table's interval."""
-        return KDATA_TABLES[self.table][1]
 
     @property
     def partitions(self) -> tuple[str, str]:
         """The first and the last partition concerned."""
         times = [time for each in self.due for time in (each.span.start, each.span.end - 1)]
-        scheme = self.interval.partition_scheme
-        return partition_key(scheme, min(times)), partition_key(scheme, max(times))
+        return self.candle_table.partition_key(min(times)), self.candle_table.partition_key(max(times))
 
     @property
     def newest(self) -> int:
@@ -72,7 +65,7 @@ class Repair:
     @property
     def digest(self) -> str:
         """A hash of the spans and their evidence: another one for a later attempt at the same spans."""
-        text = repr((self.table, sorted((each.symbol, each.span, each.evidence) for each in self.due)))
+        text = repr((self.candle_table.name, sorted((each.symbol, each.span, each.evidence) for each in self.due)))
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def since(self, time: int) -> Repair | None:
@@ -82,7 +75,7 @@ class Repair:
             for each in self.due
             if each.span.end > time
         )
-        return Repair(self.table, kept) if kept else None
+        return Repair(self.candle_table, kept) if kept else None
 
 
 @dataclass(frozen=True)
@@ -94,14 +87,13 @@ class Outlook:
     next_due: datetime | None
 
 
-def outlook(connection: Connection, table_name: str, now: datetime, policy: Policy) -> Outlook:
+def outlook(connection: Connection, candle_table: CandleTable, now: datetime, policy: Policy) -> Outlook:
     """The repairs of a candle table that are due at `now` (our clock, naive UTC), and when later ones fall due."""
-    market_type, interval = KDATA_TABLES[table_name]
-    entities = TABLES[market_type.entity_table]
+    entities = TABLES[candle_table.entity_table]
     due, later = [], []
     open_spans: dict[str, list[Span]] = {}
-    known = load_gaps(connection, market_type, interval)
-    altered = _altered(connection, table_name)
+    known = load_gaps(connection, candle_table)
+    altered = _altered(connection, candle_table)
     symbols = spellings(connection, entities, {*known, *(entity_id for entity_id, _, _ in altered)})
     for entity_id, gaps in known.items():
         for gap in gaps:
@@ -114,7 +106,7 @@ def outlook(connection: Connection, table_name: str, now: datetime, policy: Poli
     for entity_id, span, found in altered:
         if entity_id in symbols and not intersect([span], open_spans.get(entity_id, [])):
             due.append(Due(symbols[entity_id], span, found))
-    repairs = [Repair(table_name, each) for each in _together(interval, due)]
+    repairs = [Repair(candle_table, each) for each in _together(candle_table, due)]
     return Outlook(
         sorted(repairs, key=lambda repair: repair.newest, reverse=True),
         sum(map(len, open_spans.values())),
@@ -122,31 +114,28 @@ def outlook(connection: Connection, table_name: str, now: datetime, policy: Poli
     )
 
 
-def _altered(connection: Connection, table_name: str) -> list[tuple[str, Span, str]]:
+def _altered(connection: Connection, candle_table: CandleTable) -> list[tuple[str, Span, str]]:
     """Partitions that an examination found to differ from their checksum: entity, span, checksum of what is stored."""
-    market_type, interval = KDATA_TABLES[table_name]
     altered = []
-    for mark in marks(connection, table_name):
+    for mark in marks(connection, candle_table):
         if mark.found is None:
             continue
-        covered = covered_partitions(connection, market_type, interval, mark.entity_id, [mark.partition])
+        covered = covered_partitions(connection, candle_table, mark.entity_id, [mark.partition])
         row = covered.get(mark.entity_id, {}).get(mark.partition)
         if row is not None and row.digest not in ("", mark.found):
-            span = partition_span(interval.partition_scheme, mark.partition)
-            altered.append((mark.entity_id, span, mark.found))
+            altered.append((mark.entity_id, candle_table.partition_span(mark.partition), mark.found))
     return altered
 
 
-def _together(interval: Interval, due: Sequence[Due]) -> Iterable[tuple[Due, ...]]:
+def _together(candle_table: CandleTable, due: Sequence[Due]) -> Iterable[tuple[Due, ...]]:
     """The spans in groups of neighbouring partitions, each of at most so many partitions as one run takes."""
-    scheme = interval.partition_scheme
-    pieces = sorted((piece for each in due for piece in _pieces(interval, each)), key=lambda each: each.span)
+    pieces = sorted((piece for each in due for piece in _pieces(candle_table, each)), key=lambda each: each.span)
     group: list[Due] = []
     keys: set[str] = set()
     reached = 0
     for piece in pieces:
-        key = partition_key(scheme, piece.span.start)
-        start, end = partition_span(scheme, key)
+        key = candle_table.partition_key(piece.span.start)
+        start, end = candle_table.partition_span(key)
         if group and (start > reached or (key not in keys and len(keys) >= PARTITIONS_PER_REPAIR)):
             yield tuple(_rejoined(group))
             group, keys = [], set()
@@ -157,11 +146,10 @@ def _together(interval: Interval, due: Sequence[Due]) -> Iterable[tuple[Due, ...
         yield tuple(_rejoined(group))
 
 
-def _pieces(interval: Interval, due: Due) -> Iterable[Due]:
+def _pieces(candle_table: CandleTable, due: Due) -> Iterable[Due]:
     """The span cut where partitions meet."""
-    scheme = interval.partition_scheme
-    for key in partition_keys(scheme, *due.span):
-        yield Due(due.symbol, due.span.intersect(partition_span(scheme, key)), due.evidence)
+    for key in candle_table.partition_keys(due.span):
+        yield Due(due.symbol, due.span.intersect(candle_table.partition_span(key)), due.evidence)
 
 
 def _rejoined(pieces: Iterable[Due]) -> list[Due]:

@@ -14,8 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
-from crypto_assets.database.candle_table import OfCandleTable
-from crypto_assets.domain.intervals import PartitionScheme, partition_keys, partition_span, to_milliseconds, to_naive
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.intervals import Interval, to_milliseconds, to_naive
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.quality.gaps.coverage import askable, covered_between, covered_partitions, listed_spans
 from crypto_assets.quality.gaps.ledger import SOURCE
@@ -29,32 +30,37 @@ Spans = dict[str, list[Span]]
 
 
 @dataclass(frozen=True)
-class Holdings(OfCandleTable):
+class Holdings:
     """What one candle table has of the entities `entity_ids`, seen through one connection."""
 
     connection: Connection
-    table_name: str
+    candle_table: CandleTable
     entity_ids: Sequence[str]
+
+    @property
+    def interval(self) -> Interval:
+        """The table's interval."""
+        return self.candle_table.interval
 
     @cached_property
     def listed(self) -> Spans:
         """When each entity was listed."""
-        return listed_spans(self.connection, self.entities, self.entity_ids, self.interval)
+        return listed_spans(self.connection, self.candle_table, self.entity_ids)
 
     @cached_property
     def source_gaps(self) -> Spans:
         """The spans of which the ledger says that the exchange has no candles, by entity."""
-        gaps = load_gaps(self.connection, self.market_type, self.interval, entity_id=self._only, statuses=[SOURCE])
+        gaps = load_gaps(self.connection, self.candle_table, entity_id=self._only, statuses=[SOURCE])
         return {entity_id: merge(gap.span for gap in each) for entity_id, each in gaps.items()}
 
     @cached_property
     def _archived(self) -> Spans:
-        return archived_spans(self.connection, self.table, self.interval, list(self.entity_ids))
+        return archived_spans(self.connection, self.candle_table, list(self.entity_ids))
 
     @cached_property
     def _marked(self) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
-        for mark in marks(self.connection, self.table_name, self._only):
+        for mark in marks(self.connection, self.candle_table, self._only):
             found.setdefault(mark.entity_id, set()).add(mark.partition)
         return found
 
@@ -63,14 +69,14 @@ class Holdings(OfCandleTable):
         if not partitions:
             return {}
         ends = min(partitions), max(partitions)
-        return covered_between(self.connection, self.market_type, self.interval, self.entity_ids, *ends)
+        return covered_between(self.connection, self.candle_table, self.entity_ids, *ends)
 
     def suspects(self, partitions: Collection[str]) -> dict[str, set[str]]:
         """Those of `partitions` that carry a mark and differ from the checksum they were verified with, by entity."""
         found: dict[str, set[str]] = {entity_id: set() for entity_id in self.entity_ids}
         for entity_id in self.entity_ids:
             if keys := self._marked.get(entity_id, set()).intersection(partitions):
-                rows = covered_partitions(self.connection, self.market_type, self.interval, entity_id, keys)
+                rows = covered_partitions(self.connection, self.candle_table, entity_id, keys)
                 found[entity_id] = {
                     key
                     for key, row in rows.get(entity_id, {}).items()
@@ -104,17 +110,16 @@ class Holdings(OfCandleTable):
                 if count == 0:
                     found[entity_id].append(Span(self.interval.ceil(span.start), self.interval.ceil(span.end)))
                 elif count != self.interval.count(*span) or span not in known[entity_id]:
-                    found[entity_id] += missing_spans(self.connection, self.table, entity_id, self.interval, span)
+                    found[entity_id] += missing_spans(self.connection, self.candle_table, entity_id, span)
         return {entity_id: merge(spans) for entity_id, spans in found.items()}
 
     def _verified(self, spans: Sequence[Span]) -> Spans:
         """Of the partitions that `spans` touch, the spans that were verified to lack no candle and carry no mark."""
         if not spans:
             return {}
-        scheme = self.interval.partition_scheme
-        window = min(spans).start, max(span.end for span in spans)
+        window = Span(min(spans).start, max(span.end for span in spans))
         found: Spans = {}
-        for entity_id, rows in self.covered(partition_keys(scheme, *window)).items():
+        for entity_id, rows in self.covered(self.candle_table.partition_keys(window)).items():
             marked, listed = self._marked.get(entity_id, set()), self.listed[entity_id]
             whole: list[Span] = []
             for key, row in rows.items():
@@ -125,7 +130,7 @@ class Holdings(OfCandleTable):
 
     def _whole(self, key: str, row: Row[Any], listed: Sequence[Span]) -> list[Span]:
         """What is stored of a partition that lacks nothing: all of it, or the listed part that had closed by then."""
-        span = self._span(key)
+        span = self.candle_table.partition_span(key)
         if row.present == self.interval.count(*span):
             return [span]
         owed = askable(self.interval, span, listed, to_milliseconds(row.verified_at))
@@ -133,7 +138,7 @@ class Holdings(OfCandleTable):
 
     def _count(self, entity_ids: Collection[str], span: Span) -> dict[str, int]:
         """How many rows of each of these entities are stored in `span`, where there are any."""
-        c = self.table.c
+        c = TABLES[self.candle_table.name].c
         start, end = (to_naive(time) for time in span)
         counted = select(c.entity_id, func.count()).where(c.timestamp >= start, c.timestamp < end)
         rows = self.connection.execute(counted.where(c.entity_id.in_(entity_ids)).group_by(c.entity_id)).all()
@@ -144,17 +149,16 @@ class Holdings(OfCandleTable):
         return self.entity_ids[0] if len(self.entity_ids) == 1 else None
 
     def _digest(self, entity_id: str, key: str) -> str:
-        return read_digest(self.connection, self.table, entity_id, self._span(key))
-
-    def _span(self, key: str) -> Span:
-        return partition_span(self.interval.partition_scheme, key)
+        return read_digest(
+            self.connection, TABLES[self.candle_table.name], entity_id, self.candle_table.partition_span(key)
+        )
 
 
 _ROWS_AT_ONCE = 200_000
 
 
-def in_parts(entity_ids: Sequence[str], scheme: PartitionScheme, window: Span) -> list[Sequence[str]]:
+def in_parts(entity_ids: Sequence[str], candle_table: CandleTable, window: Span) -> list[Sequence[str]]:
     """The entities in parts of which one can hold all partitions of `window` in memory at once."""
-    partitions = len(partition_keys(scheme, *window))
+    partitions = len(candle_table.partition_keys(window))
     size = max(1, _ROWS_AT_ONCE // max(1, partitions))
     return [entity_ids[first : first + size] for first in range(0, len(entity_ids), size)]

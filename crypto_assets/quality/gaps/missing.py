@@ -17,9 +17,10 @@ from sqlalchemy import Connection, Table, func, select
 
 from crypto_assets.database.archive.manifest import archived_months
 from crypto_assets.database.expressions import as_written, epoch_milliseconds, written_text
+from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import PROVIDER
-from crypto_assets.domain.intervals import Interval, PartitionScheme, to_naive
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.intervals import PartitionScheme, to_naive
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, SpanIndex, intersect, merge, subtract
 from crypto_assets.quality.gaps.coverage import Owed, owed_spans
 from crypto_assets.quality.gaps.holes import LONGEST_HOLE
@@ -57,19 +58,17 @@ class Completeness:
 
 
 def completeness(
-    connection: Connection, table_name: str, entities: Table, longest_hole: timedelta = LONGEST_HOLE
+    connection: Connection, candle_table: CandleTable, longest_hole: timedelta = LONGEST_HOLE
 ) -> list[Completeness]:
     """What the ledger says of every collected entity of a candle table, by entity id; no candle is read."""
-    interval = KDATA_TABLES[table_name][1]
-    return completeness_of(
-        connection, table_name, owed_spans(connection, entities, interval, longest_hole=longest_hole)
-    )
+    return completeness_of(connection, candle_table, owed_spans(connection, candle_table, longest_hole=longest_hole))
 
 
-def completeness_of(connection: Connection, table_name: str, every_owed: Iterable[Owed]) -> list[Completeness]:
+def completeness_of(
+    connection: Connection, candle_table: CandleTable, every_owed: Iterable[Owed]
+) -> list[Completeness]:
     """The same for a caller who knows what is owed."""
-    market_type, interval = KDATA_TABLES[table_name]
-    known = load_gaps(connection, market_type, interval)
+    interval, known = candle_table.interval, load_gaps(connection, candle_table)
     result = []
     for owed in every_owed:
         gaps, due = known.get(owed.entity_id, []), SpanIndex(owed.spans)
@@ -89,25 +88,26 @@ def completeness_of(connection: Connection, table_name: str, every_owed: Iterabl
 
 
 def archived_spans(
-    connection: Connection, table: Table, interval: Interval, entity_ids: list[str] | None = None
+    connection: Connection, candle_table: CandleTable, entity_ids: list[str] | None = None
 ) -> dict[str, list[Span]]:
     """The archived candles of a table by entity, as merged spans from the first to the end of the last."""
     found: dict[str, list[Span]] = {}
-    for month in archived_months(connection, table, PROVIDER, entity_ids=entity_ids):
-        span = month.continuous_span(interval.milliseconds)
+    for month in archived_months(connection, candle_table, PROVIDER, entity_ids=entity_ids):
+        span = month.continuous_span(candle_table.interval.milliseconds)
         if span is not None:
             found.setdefault(month.entity_id, []).append(span)
     return {entity_id: merge(spans) for entity_id, spans in found.items()}
 
 
-def missing_spans(connection: Connection, table: Table, entity_id: str, interval: Interval, span: Span) -> list[Span]:
+def missing_spans(connection: Connection, candle_table: CandleTable, entity_id: str, span: Span) -> list[Span]:
     """The parts of `span` whose grid points have no candle, in order: [first missing, next present)."""
-    archived = archived_spans(connection, table, interval, [entity_id])
-    return subtract(_not_stored(connection, table, entity_id, interval, span), archived.get(entity_id, []))
+    archived = archived_spans(connection, candle_table, [entity_id])
+    return subtract(_not_stored(connection, candle_table, entity_id, span), archived.get(entity_id, []))
 
 
-def _not_stored(connection: Connection, table: Table, entity_id: str, interval: Interval, span: Span) -> list[Span]:
+def _not_stored(connection: Connection, candle_table: CandleTable, entity_id: str, span: Span) -> list[Span]:
     """The same of what is stored alone."""
+    table, interval = TABLES[candle_table.name], candle_table.interval
     step = interval.milliseconds
     start, end = interval.ceil(span.start), interval.ceil(span.end)
     if start >= end:
@@ -141,15 +141,17 @@ def within(table: Table, entity_id: str, span: Span) -> list[Any]:
     ]
 
 
-def written_within(table: Table, entity_id: str, interval: Interval, key: str) -> list[Any]:
+def written_within(candle_table: CandleTable, entity_id: str, key: str) -> list[Any]:
     """The conditions for an entity's rows in whose times triggers see the partition `key`, which need be none."""
-    length, part = (10, key) if interval.partition_scheme is PartitionScheme.DAILY else (7, key.removesuffix("-01"))
+    table, is_daily = TABLES[candle_table.name], candle_table.partition_scheme is PartitionScheme.DAILY
+    length, part = (10, key) if is_daily else (7, key.removesuffix("-01"))
     return [table.c.entity_id == entity_id, func.substr(written_text(table.c.timestamp), 1, length) == part]
 
 
-def count_as_written(connection: Connection, table: Table, entity_id: str, interval: Interval, span: Span) -> int:
+def count_as_written(connection: Connection, candle_table: CandleTable, entity_id: str, span: Span) -> int:
     """The candles on the grid whose time is written as we write it: by the key no two of them share an instant."""
+    table = TABLES[candle_table.name]
     instant = epoch_milliseconds(table.c.timestamp)
-    on_grid = (instant % interval.milliseconds == 0, as_written(table.c.timestamp))
+    on_grid = (instant % candle_table.interval.milliseconds == 0, as_written(table.c.timestamp))
     counted = select(func.count()).select_from(table).where(*within(table, entity_id, span), *on_grid)
     return connection.scalar(counted) or 0

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from crypto_assets.database.expressions import of_series
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.intervals import Interval, partition_key, partition_keys, partition_span
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
-from crypto_assets.quality.gaps.collected_runs import of_series
 from crypto_assets.quality.gaps.ledger import OPEN, SOURCE
 from crypto_assets.quality.gaps.rows import load_gaps
 
@@ -36,15 +36,14 @@ class PartitionFigures:
     sources: frozenset[str] = frozenset()
 
 
-def partition_figures(connection: Connection, table_name: str, window: Span) -> dict[str, PartitionFigures]:
+def partition_figures(connection: Connection, candle_table: CandleTable, window: Span) -> dict[str, PartitionFigures]:
     """The figures of every partition of `window` (whole partitions), by key; two statements, however many there are."""
-    market_type, interval = KDATA_TABLES[table_name]
-    keys = partition_keys(interval.partition_scheme, *window)
+    keys = candle_table.partition_keys(window)
     c = _COVERAGE.c
     rows, expected = func.sum(c.present).label("rows"), func.sum(c.expected).label("expected")
     counted = (
         select(c.partition, c.source, rows, expected)
-        .where(*of_series(interval, market_type.entity_type, None), c.partition.between(keys[0], keys[-1]))
+        .where(*of_series(c, PROVIDER, candle_table), c.partition.between(keys[0], keys[-1]))
         .group_by(c.partition, c.source)
     )
     found: dict[str, list[PartitionFigures]] = {}
@@ -52,25 +51,25 @@ def partition_figures(connection: Connection, table_name: str, window: Span) -> 
         sources = frozenset(filter(None, row.source.split("+")))
         one = PartitionFigures(int(row.rows), int(row.expected), sources=sources)
         found.setdefault(row.partition, []).append(one)
-    gaps = load_gaps(connection, market_type, interval)
+    gaps = load_gaps(connection, candle_table)
     lacking = {
         status: _by_partition(
-            interval, window, (gap.span for each in gaps.values() for gap in each if gap.status == status)
+            candle_table, window, (gap.span for each in gaps.values() for gap in each if gap.status == status)
         )
         for status in (OPEN, SOURCE)
     }
     return {key: _together(found.get(key, []), lacking[OPEN][key], lacking[SOURCE][key]) for key in keys}
 
 
-def _by_partition(interval: Interval, window: Span, spans: Iterable[Span]) -> Counter[str]:
+def _by_partition(candle_table: CandleTable, window: Span, spans: Iterable[Span]) -> Counter[str]:
     """How many candles the spans hold in each partition of the window."""
     counted = Counter[str]()
     for span in spans:
         inside = span.intersect(window)
         while inside.start < inside.end:
-            key = partition_key(interval.partition_scheme, inside.start)
-            end = min(inside.end, partition_span(interval.partition_scheme, key)[1])
-            counted[key] += interval.count(inside.start, end)
+            key = candle_table.partition_key(inside.start)
+            end = min(inside.end, candle_table.partition_span(key).end)
+            counted[key] += candle_table.interval.count(inside.start, end)
             inside = Span(end, inside.end)
     return counted
 

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from crypto_assets.database.entity_names import entities_called
+from crypto_assets.database.expressions import of_series
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import PROVIDER
-from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_milliseconds
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.intervals import to_milliseconds
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, intersect, merge
 from crypto_assets.quality.gaps.collected_runs import collected_runs
 from crypto_assets.quality.gaps.coverage import listed_spans, owed_spans
@@ -35,24 +36,25 @@ _COVERAGE = TABLES["crypto_kdata_coverage"]
 class Uncollected:
     """A range of partitions of one candle table in which these ccxt symbols were listed and never collected."""
 
-    table: str
+    candle_table: CandleTable
     symbols: tuple[str, ...]
     partitions: tuple[str, str]
 
     @property
     def digest(self) -> str:
         """What tells this range of these symbols from any other."""
-        text = repr((self.table, self.symbols, self.partitions))
+        text = repr((self.candle_table.name, self.symbols, self.partitions))
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def since(self, partition: str) -> Uncollected | None:
         """The same without the partitions before this one; None where none is left."""
         first, last = self.partitions
-        return Uncollected(self.table, self.symbols, (max(first, partition), last)) if last >= partition else None
+        kept = max(first, partition), last
+        return Uncollected(self.candle_table, self.symbols, kept) if last >= partition else None
 
 
 def uncollected_histories(
-    connection: Connection, table_name: str, tracked: Collection[str], longest_hole: timedelta = LONGEST_HOLE
+    connection: Connection, candle_table: CandleTable, tracked: Collection[str], longest_hole: timedelta = LONGEST_HOLE
 ) -> list[Uncollected]:
     """The partitions of the table that any of the `tracked` symbols has or owes and others lack; newest first.
 
@@ -61,48 +63,45 @@ def uncollected_histories(
     A table that was never collected lacks nothing. Neither does a symbol without a first candle, which does not trade
     yet, nor one that the exchange knows no more, in its listing or in its klines: it cannot be asked for.
     """
-    market_type, interval = KDATA_TABLES[table_name]
-    entities = TABLES[market_type.entity_table]
+    entities = TABLES[candle_table.entity_table]
     # Of entities that share a name, the one that is meant by it.
     called = {row.id: name for name, row in entities_called(connection, entities, tracked).items()}
-    symbols = _symbols(connection, entities, interval, called)
+    symbols = _symbols(connection, candle_table, called)
     collected = [symbol for symbol in symbols if symbol.first is not None]
     if not collected:
         return []
-    scheme = interval.partition_scheme
     last = max(symbol.last for symbol in collected)
-    start, end = partition_span(scheme, min(symbol.first for symbol in collected))[0], partition_span(scheme, last)[1]
-    reached = partition_keys(scheme, start, end)
+    start = candle_table.partition_span(min(symbol.first for symbol in collected)).start
+    history = Span(start, candle_table.partition_span(last).end)
+    reached = candle_table.partition_keys(history)
     position = {key: number for number, key in enumerate(reached)}
-    edges = [*(partition_span(scheme, key)[0] for key in reached), end]
-    listed = listed_spans(connection, entities, [symbol.id for symbol in symbols], interval)
+    edges = [*(candle_table.partition_span(key).start for key in reached), history.end]
+    listed = listed_spans(connection, candle_table, [symbol.id for symbol in symbols])
     lacking: dict[tuple[str, str], set[str]] = {}
     meant: list[Span] | None = None
     for symbol in symbols:
         outside = [range(len(reached))]
         if symbol.first is not None:
-            ends_too_soon = _ends_too_soon(interval, symbol.last, symbol.asked_at, listed[symbol.id], last)
+            ends_too_soon = _ends_too_soon(candle_table, symbol.last, symbol.asked_at, listed[symbol.id], last)
             outside = [range(position[symbol.first]), range(position[symbol.last] + (not ends_too_soon), len(reached))]
         within = _listed_within(outside, listed[symbol.id], edges)
         if within and meant is None:  # nearly always nothing is lacking
-            is_whole = _is_collected_whole(connection, interval, collected, reached)
-            spans = [Span(start, end)] if is_whole else _meant(connection, entities, interval, symbols, longest_hole)
+            is_whole = _is_collected_whole(connection, candle_table, collected, reached)
+            spans = [history] if is_whole else _meant(connection, candle_table, symbols, longest_hole)
             meant = _partitions_of(spans, edges)
         for chunk in _chunks(intersect(within, meant or [])):
             lacking.setdefault((reached[chunk[0]], reached[chunk[-1]]), set()).add(called[symbol.id])
-    found = [Uncollected(table_name, tuple(sorted(names)), partitions) for partitions, names in lacking.items()]
+    found = [Uncollected(candle_table, tuple(sorted(names)), partitions) for partitions, names in lacking.items()]
     return sorted(found, key=lambda each: each.partitions, reverse=True)
 
 
-def _symbols(
-    connection: Connection, entities: Table, interval: Interval, entity_ids: Collection[str]
-) -> Sequence[Row[Any]]:
+def _symbols(connection: Connection, candle_table: CandleTable, entity_ids: Collection[str]) -> Sequence[Row[Any]]:
     """The symbols that the exchange still knows, with their first and last collected partition and when it was asked.
 
     Three lookups in the key of the coverage table each, however long the history: a minimum of a group reads all of it.
     """
-    c = _COVERAGE.c
-    own = (c.entity_id == entities.c.id, c.provider == PROVIDER, c.level == interval.value)
+    c, entities = _COVERAGE.c, TABLES[candle_table.entity_table]
+    own = (c.entity_id == entities.c.id, c.provider == PROVIDER, c.level == candle_table.level)
     first = select(c.partition).where(*own).order_by(c.partition).limit(1).scalar_subquery()
     last = select(c.partition).where(*own).order_by(c.partition.desc()).limit(1).scalar_subquery()
     asked_at = select(c.verified_at).where(*own).order_by(c.partition.desc()).limit(1).scalar_subquery()
@@ -117,14 +116,14 @@ def _symbols(
     return connection.execute(select(*columns).where(*chosen)).all()
 
 
-def _ends_too_soon(interval: Interval, key: str, asked_at: datetime, listed: Sequence[Span], last: str) -> bool:
+def _ends_too_soon(candle_table: CandleTable, key: str, asked_at: datetime, listed: Sequence[Span], last: str) -> bool:
     """Whether the last partition of a symbol was asked for before it had ended, and would not be asked for again.
 
     The table's `last` partition still grows, and is asked for again anyway, unless the symbol ended within it.
     """
-    scheme = interval.partition_scheme
-    rest = Span(interval.closed_before(to_milliseconds(asked_at)), partition_span(scheme, key)[1])
-    is_final = key != last or listed[-1].end <= partition_span(scheme, last)[1]
+    closed = candle_table.interval.closed_before(to_milliseconds(asked_at))
+    rest = Span(closed, candle_table.partition_span(key).end)
+    is_final = key != last or listed[-1].end <= candle_table.partition_span(last).end
     return is_final and bool(intersect([rest], listed))
 
 
@@ -139,13 +138,13 @@ def _partitions_of(spans: Iterable[Span], edges: Sequence[int]) -> list[Span]:
 
 
 def _is_collected_whole(
-    connection: Connection, interval: Interval, collected: Iterable[Row[Any]], reached: Sequence[str]
+    connection: Connection, candle_table: CandleTable, collected: Iterable[Row[Any]], reached: Sequence[str]
 ) -> bool:
     """Whether a symbol was collected in all the partitions that the table reached: a few are counted, none is read."""
     c = _COVERAGE.c
     ends = reached[0], reached[-1]
     for symbol in [each for each in collected if (each.first, each.last) == ends][:_COUNTED]:
-        own = (c.entity_id == symbol.id, c.provider == PROVIDER, c.level == interval.value)
+        own = of_series(c, PROVIDER, candle_table, symbol.id)
         if connection.scalar(select(func.count()).select_from(_COVERAGE).where(*own)) == len(reached):
             return True
     return False
@@ -153,20 +152,19 @@ def _is_collected_whole(
 
 def _meant(
     connection: Connection,
-    entities: Table,
-    interval: Interval,
+    candle_table: CandleTable,
     symbols: Iterable[Row[Any]],
     longest_hole: timedelta,
 ) -> list[Span]:
     """What was collected of any of these symbols, listed then or not, and what is owed of them."""
-    ids, scheme = {symbol.id for symbol in symbols}, interval.partition_scheme
+    ids = {symbol.id for symbol in symbols}
     collected = (
-        Span(partition_span(scheme, run.first)[0], partition_span(scheme, run.last)[1])
-        for entity_id, runs in collected_runs(connection, entities.name.replace("_", ""), interval).items()
+        Span(candle_table.partition_span(run.first).start, candle_table.partition_span(run.last).end)
+        for entity_id, runs in collected_runs(connection, candle_table).items()
         for run in runs
         if entity_id in ids
     )
-    owed = owed_spans(connection, entities, interval, longest_hole=longest_hole)
+    owed = owed_spans(connection, candle_table, longest_hole=longest_hole)
     return merge([*collected, *(span for each in owed if each.entity_id in ids for span in each.spans)])
 
 

@@ -25,8 +25,8 @@ from crypto_assets.database.errors import DatabaseNotReady
 from crypto_assets.database.expressions import epoch_milliseconds
 from crypto_assets.database.tables import QUALITY, TABLES
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.domain.intervals import Interval, PartitionScheme, format_time, partition_keys, partition_span
-from crypto_assets.domain.series import KDATA_TABLES, CandleTable
+from crypto_assets.domain.intervals import Interval, format_time
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, SpanIndex
 from crypto_assets.quality.gaps.coverage import covered_partitions
 from crypto_assets.quality.gaps.missing import archived_spans, within
@@ -59,53 +59,52 @@ class _Tables:
     tolerance: float
 
     @property
-    def hours(self) -> str:
-        return CandleTable(self.market_type, Interval.H1).name
+    def hours(self) -> CandleTable:
+        return CandleTable(self.market_type, Interval.H1)
 
     @property
-    def minutes(self) -> str:
-        return CandleTable(self.market_type, Interval.M1).name
+    def minutes(self) -> CandleTable:
+        return CandleTable(self.market_type, Interval.M1)
 
 
-def compare_hours(database: Database, table_name: str, now: datetime, tolerance: float) -> list[SymbolFindings]:
-    """Compares the days of an hourly table whose hours or minutes changed since they were compared.
+def compare_hours(database: Database, market_type: MarketType, now: datetime, tolerance: float) -> list[SymbolFindings]:
+    """Compares the days of a market whose hours or minutes changed since they were compared.
 
     Returns the findings of each symbol, old and new, by month. `tolerance` is a share of the larger of two values.
     """
-    market_type, _ = KDATA_TABLES[table_name]
     tables = _Tables(database, market_type, tolerance)
-    with database.connect(table_name) as connection:
-        hours = fresh_partitions(connection, AGREES, market_type, Interval.H1, Interval.M1)
-        minutes = fresh_partitions(connection, AGREES, market_type, Interval.M1, Interval.H1)
-        findings, outlived = load_findings(connection, AGREES, market_type, Interval.M1)
-        outlived |= _without_hours(connection, market_type, findings)
+    with database.connect(tables.hours.name) as connection:
+        hours = fresh_partitions(connection, AGREES, tables.hours, tables.minutes)
+        minutes = fresh_partitions(connection, AGREES, tables.minutes, tables.hours)
+        findings, outlived = load_findings(connection, AGREES, tables.minutes)
+        outlived |= _without_hours(connection, tables.hours, findings)
     if outlived:
         with database.begin(QUALITY) as connection:
             again = [Examined(entity_id, key, "") for entity_id, key in sorted(outlived)]
-            record_examined(connection, AGREES, Interval.M1, again, now)
+            record_examined(connection, AGREES, tables.minutes, again, now)
     months = {(entity_id, key): start_of(digest) for entity_id, key, digest in hours}
     for entity_id, month in sorted({*months, *((each, f"{day[:7]}-01") for each, day, _ in minutes)}):
         compared = _compare(tables, entity_id, month)
         if compared is None:
             continue
         with database.begin(QUALITY) as connection:
-            record_examined(connection, AGREES, Interval.M1, compared, now)
+            record_examined(connection, AGREES, tables.minutes, compared, now)
             if (entity_id, month) in months:
                 done = [Examined(entity_id, month, months[entity_id, month])]
-                record_examined(connection, AGREES, Interval.H1, done, now)
-    with database.connect(table_name) as connection:
-        findings, _ = load_findings(connection, AGREES, market_type, Interval.M1)
+                record_examined(connection, AGREES, tables.hours, done, now)
+    with database.connect(tables.hours.name) as connection:
+        findings, _ = load_findings(connection, AGREES, tables.minutes)
     return [SymbolFindings(each.entity_id, _by_month(each.found)) for each in findings]
 
 
 def _without_hours(
-    connection: Connection, market_type: MarketType, findings: Iterable[SymbolFindings]
+    connection: Connection, hours: CandleTable, findings: Iterable[SymbolFindings]
 ) -> set[tuple[str, str]]:
     """The (entity id, day) of findings in hours whose coverage is gone, as after a rollback."""
     gone = set()
     for each in findings:
         months = {f"{day[:7]}-01" for day in each.found}
-        there = covered_partitions(connection, market_type, Interval.H1, each.entity_id, months).get(each.entity_id, {})
+        there = covered_partitions(connection, hours, each.entity_id, months).get(each.entity_id, {})
         gone |= {(each.entity_id, day) for day in each.found if f"{day[:7]}-01" not in there}
     return gone
 
@@ -124,23 +123,23 @@ def _compare(tables: _Tables, entity_id: str, month: str) -> list[Examined] | No
 
     A day whose candles were archived into a file is not compared: its findings stay as long as its minutes do.
     """
-    span = partition_span(PartitionScheme.MONTHLY, month)
-    with tables.database.connect(tables.hours) as connection:
-        of_month = covered_partitions(connection, tables.market_type, Interval.H1, entity_id, [month])
+    span = tables.hours.partition_span(month)
+    with tables.database.connect(tables.hours.name) as connection:
+        of_month = covered_partitions(connection, tables.hours, entity_id, [month])
         if any(not row.digest for rows in of_month.values() for row in rows.values()):
             return None
-        days = checked_partitions(connection, AGREES, entity_id, Interval.M1, _keys(span))
+        days = checked_partitions(connection, AGREES, tables.minutes, entity_id, tables.minutes.partition_keys(span))
         archived = [
             each
-            for table, interval in ((tables.hours, Interval.H1), (tables.minutes, Interval.M1))
-            for each in archived_spans(connection, TABLES[table], interval, [entity_id]).get(entity_id, [])
+            for candle_table in (tables.hours, tables.minutes)
+            for each in archived_spans(connection, candle_table, [entity_id]).get(entity_id, [])
         ]
-        published = _rows(connection, TABLES[tables.hours], entity_id, span)
+        published = _rows(connection, TABLES[tables.hours.name], entity_id, span)
     in_files = SpanIndex(archived)
     changed: dict[str, str] = {}
     kept: list[Examined] = []
     for key, (digest, checked) in days.items():
-        own = partition_span(PartitionScheme.DAILY, key)
+        own = tables.minutes.partition_span(key)
         if in_files.touches(own):
             if start_of(checked) != start_of(digest):
                 kept.append(Examined(entity_id, key, start_of(digest)))
@@ -149,7 +148,7 @@ def _compare(tables: _Tables, entity_id: str, month: str) -> list[Examined] | No
         if state != checked:
             changed[key] = state
     try:
-        with tables.database.connect(tables.minutes) as connection:
+        with tables.database.connect(tables.minutes.name) as connection:
             compared = [
                 Examined(entity_id, key, state, _differing(connection, tables, entity_id, key, published))
                 for key, state in changed.items()
@@ -163,12 +162,12 @@ def _differing(
     connection: Connection, tables: _Tables, entity_id: str, day: str, published: npt.NDArray[np.float64]
 ) -> dict[str, Any] | None:
     """The hours of a day that are not what their minutes make."""
-    span = partition_span(PartitionScheme.DAILY, day)
+    span = tables.minutes.partition_span(day)
     hours = {int(row[0]): row[1:] for row in _within(published, span)}
     if not hours:
         return None
     differing = []
-    for time, row in sorted(_made_of_minutes(connection, TABLES[tables.minutes], entity_id, span).items()):
+    for time, row in sorted(_made_of_minutes(connection, TABLES[tables.minutes.name], entity_id, span).items()):
         if time in hours and (differs := _differs(hours[time], row, tables.tolerance)).any():
             differing.append((time, [name for name, bad in zip(_FIELDS, differs, strict=True) if bad]))
     if not differing:
@@ -185,10 +184,6 @@ def _within(rows: npt.NDArray[np.float64], span: Span) -> npt.NDArray[np.float64
 def _state_of(rows: npt.NDArray[np.float64]) -> str:
     """A checksum of these hours."""
     return hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
-
-
-def _keys(month: Span) -> list[str]:
-    return partition_keys(PartitionScheme.DAILY, *month)
 
 
 def _made_of_minutes(connection: Connection, table: Table, entity_id: str, span: Span) -> Hours:

@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     and_,
     bindparam,
@@ -27,11 +26,10 @@ from sqlalchemy import (
     update,
 )
 
-from crypto_assets.database.expressions import of_entity_type
+from crypto_assets.database.expressions import of_series
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import PROVIDER, MarketType
-from crypto_assets.domain.intervals import Interval
-from crypto_assets.quality.gaps.collected_runs import of_series
+from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.series import CandleTable
 
 PLAUSIBLE, AGREES = "plausible", "agrees_with_minutes"
 
@@ -66,61 +64,63 @@ def start_of(digest: str) -> str:
 
 
 def fresh_partitions(
-    connection: Connection,
-    check: str,
-    market_type: MarketType,
-    interval: Interval,
-    collected_too: Interval | None = None,
+    connection: Connection, check: str, candle_table: CandleTable, collected_too: CandleTable | None = None
 ) -> list[tuple[str, str, str]]:
     """(entity id, partition, checksum) of verified partitions that changed since the check examined them; in order.
 
-    With `collected_too` only those of symbols that were collected at that interval as well.
+    With `collected_too` only those of symbols that were collected in that table as well.
     """
     c = _COVERAGE.c
     first: Any = literal_column("1")
     last: Any = literal_column(str(_LENGTH))
     checked: Any = _CHECKED[check] if check == PLAUSIBLE else func.substr(_CHECKED[check], first, last)
     changed = func.substr(c.digest, first, last) != checked
-    fresh = select(c.entity_id, c.partition, c.digest).where(*_of(market_type, interval), c.digest != "", changed)
+    fresh = select(c.entity_id, c.partition, c.digest).where(
+        *of_series(c, PROVIDER, candle_table), c.digest != "", changed
+    )
     if collected_too is not None:
         # One look-up for each listed symbol. Asking which symbols have such rows would read all rows.
-        other, listed = _COVERAGE.alias("other").c, TABLES[market_type.entity_table].c.id
-        of_other = (other.entity_id == listed, other.provider == PROVIDER, other.level == collected_too.value)
+        other, listed = _COVERAGE.alias("other").c, TABLES[candle_table.entity_table].c.id
+        of_other = (other.entity_id == listed, other.provider == PROVIDER, other.level == collected_too.level)
         fresh = fresh.where(c.entity_id.in_(select(listed).where(exists().where(*of_other))))
     return [(*row,) for row in connection.execute(fresh.order_by(c.entity_id, c.partition)).all()]
 
 
 def checked_partitions(
-    connection: Connection, check: str, entity_id: str, interval: Interval, partitions: Collection[str]
+    connection: Connection, check: str, candle_table: CandleTable, entity_id: str, partitions: Collection[str]
 ) -> dict[str, tuple[str, str]]:
     """Of these partitions, if verified: their checksum now, and the one that the check examined; in order."""
     c = _COVERAGE.c
     columns = (c.partition, c.digest, _CHECKED[check].label("checked"))
-    chosen = (*of_series(interval, "", entity_id), c.partition.in_(partitions), c.digest != "")
+    chosen = (*of_series(c, PROVIDER, candle_table, entity_id), c.partition.in_(partitions), c.digest != "")
     rows = connection.execute(select(*columns).where(*chosen).order_by(c.partition))
     return {row.partition: (row.digest, row.checked) for row in rows.all()}
 
 
 def record_examined(
-    connection: Connection, check: str, interval: Interval, looked: Sequence[Examined], now: datetime
+    connection: Connection, check: str, candle_table: CandleTable, looked: Sequence[Examined], now: datetime
 ) -> None:
     """Notes that partitions were examined, and replaces earlier findings there by what was found now."""
     if not looked:
         return
     c, names = _COVERAGE.c, ("entity_id", "partition")
-    key = [c.provider == PROVIDER, c.level == interval.value, *(c[name] == bindparam(f"of_{name}") for name in names)]
+    key = [
+        c.provider == PROVIDER,
+        c.level == candle_table.level,
+        *(c[name] == bindparam(f"of_{name}") for name in names),
+    ]
     connection.execute(
         update(_COVERAGE).where(*key).values({_CHECKED[check]: bindparam("checked")}),
         [{"of_entity_id": each.entity_id, "of_partition": each.partition, "checked": each.checked} for each in looked],
     )
-    before = _rows(connection, check, interval, {each.entity_id for each in looked})
-    forget(connection, check, interval, before.intersection((each.entity_id, each.partition) for each in looked))
+    before = _rows(connection, check, candle_table, {each.entity_id for each in looked})
+    forget(connection, check, candle_table, before.intersection((each.entity_id, each.partition) for each in looked))
     rows = [
         {
             "check_name": check,
             "entity_id": each.entity_id,
             "provider": PROVIDER,
-            "level": interval.value,
+            "level": candle_table.level,
             "partition": each.partition,
             "checked": each.checked,
             "found": each.found,
@@ -134,7 +134,7 @@ def record_examined(
 
 
 def load_findings(
-    connection: Connection, check: str, market_type: MarketType, interval: Interval
+    connection: Connection, check: str, candle_table: CandleTable
 ) -> tuple[list[SymbolFindings], set[tuple[str, str]]]:
     """The findings of a candle table that hold, by entity id; and the (entity id, partition) of outdated findings."""
     f, c = _FINDING.c, _COVERAGE.c
@@ -142,8 +142,7 @@ def load_findings(
     statement = (
         select(f.entity_id, f.partition, f.found, (_CHECKED[check] == f.checked).label("stands"))
         .join_from(_FINDING, _COVERAGE, of_partition, isouter=True)
-        .where(f.check_name == check, f.provider == PROVIDER, f.level == interval.value)
-        .where(of_entity_type(f.entity_id, market_type.entity_type))
+        .where(f.check_name == check, *of_series(f, PROVIDER, candle_table))
     )
     found: dict[str, dict[str, dict[str, Any]]] = {}
     outlived = set()
@@ -155,22 +154,20 @@ def load_findings(
     return [SymbolFindings(*each) for each in found.items()], outlived
 
 
-def forget(connection: Connection, check: str, interval: Interval, partitions: Collection[tuple[str, str]]) -> None:
+def forget(
+    connection: Connection, check: str, candle_table: CandleTable, partitions: Collection[tuple[str, str]]
+) -> None:
     """Deletes the findings of these (entity id, partition)."""
     if partitions:
         f, names = _FINDING.c, ("entity_id", "partition")
-        key = [f.check_name == check, f.provider == PROVIDER, f.level == interval.value]
+        key = [f.check_name == check, f.provider == PROVIDER, f.level == candle_table.level]
         key += [f[name] == bindparam(f"of_{name}") for name in names]
         rows = [{"of_entity_id": entity_id, "of_partition": partition} for entity_id, partition in sorted(partitions)]
         connection.execute(delete(_FINDING).where(*key), rows)
 
 
-def _rows(connection: Connection, check: str, interval: Interval, entity_ids: set[str]) -> set[tuple[str, str]]:
+def _rows(connection: Connection, check: str, candle_table: CandleTable, entity_ids: set[str]) -> set[tuple[str, str]]:
     f = _FINDING.c
-    where = (f.check_name == check, f.provider == PROVIDER, f.level == interval.value)
+    where = (f.check_name == check, f.provider == PROVIDER, f.level == candle_table.level)
     rows = connection.execute(select(f.entity_id, f.partition).where(*where, f.entity_id.in_(sorted(entity_ids))))
     return {(row.entity_id, row.partition) for row in rows.all()}
-
-
-def _of(market_type: MarketType, interval: Interval) -> list[ColumnElement[bool]]:
-    return of_series(interval, market_type.entity_type, None)

@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
 from crypto_assets.database.engines import Database
 from crypto_assets.database.expressions import written_text
 from crypto_assets.database.tables import QUALITY, TABLES
-from crypto_assets.domain.intervals import Interval, partition_span
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.quality.gaps.missing import within
 from crypto_assets.quality.rules.partition_findings import (
     PARTITIONS_PER_TRANSACTION,
@@ -36,30 +36,30 @@ STUCK = 5
 """A feed is stuck if so many candles in a row have the same prices, volume (above 0) and number of trades."""
 
 
-def look_for_implausible(database: Database, table_name: str, now: datetime) -> list[SymbolFindings]:
+def look_for_implausible(database: Database, candle_table: CandleTable, now: datetime) -> list[SymbolFindings]:
     """Examines the partitions of a candle table that changed since; the findings of each symbol, old and new."""
-    market_type, interval = KDATA_TABLES[table_name]
-    with database.connect(table_name) as connection:
-        fresh = fresh_partitions(connection, PLAUSIBLE, market_type, interval)
+    with database.connect(candle_table.name) as connection:
+        fresh = fresh_partitions(connection, PLAUSIBLE, candle_table)
     for first in range(0, len(fresh), PARTITIONS_PER_TRANSACTION):
-        with database.connect(table_name) as connection:
+        with database.connect(candle_table.name) as connection:
             looked = [
-                Examined(each, key, start_of(digest), _found(connection, TABLES[table_name], interval, each, key))
+                Examined(each, key, start_of(digest), _found(connection, candle_table, each, key))
                 for each, key, digest in fresh[first : first + PARTITIONS_PER_TRANSACTION]
             ]
         with database.begin(QUALITY) as connection:
-            record_examined(connection, PLAUSIBLE, interval, looked, now)
-    with database.connect(table_name) as connection:
-        findings, outlived = load_findings(connection, PLAUSIBLE, market_type, interval)
+            record_examined(connection, PLAUSIBLE, candle_table, looked, now)
+    with database.connect(candle_table.name) as connection:
+        findings, outlived = load_findings(connection, PLAUSIBLE, candle_table)
     if outlived:
         with database.begin(QUALITY) as connection:
-            forget(connection, PLAUSIBLE, interval, outlived)
+            forget(connection, PLAUSIBLE, candle_table, outlived)
     return findings
 
 
-def _found(connection: Connection, table: Table, interval: Interval, entity_id: str, key: str) -> dict[str, Any] | None:
-    scope = within(table, entity_id, partition_span(interval.partition_scheme, key))
-    offends = or_(func.abs(table.c.change_pct) > (_DAILY_JUMP if interval is Interval.D1 else JUMP))
+def _found(connection: Connection, candle_table: CandleTable, entity_id: str, key: str) -> dict[str, Any] | None:
+    table = TABLES[candle_table.name]
+    scope = within(table, entity_id, candle_table.partition_span(key))
+    offends = or_(func.abs(table.c.change_pct) > (_DAILY_JUMP if candle_table.interval is Interval.D1 else JUMP))
     candles = select(written_text(table.c.timestamp).label("timestamp"), offends.label("jumps"), _stuck(table))
     rows = candles.where(*scope).subquery()
     found = select(rows.c.timestamp, rows.c.jumps, rows.c.stuck).where(or_(rows.c.jumps, rows.c.stuck))

@@ -12,20 +12,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, func, select
 
 from crypto_assets.database.engines import Database
 from crypto_assets.database.expressions import written_text
 from crypto_assets.database.queries import entity_ids
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.intervals import (
-    Interval,
-    PartitionScheme,
-    is_partition_key,
-    partition_span,
-    to_naive,
-)
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.intervals import PartitionScheme, to_naive
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import intersect, merge
 from crypto_assets.quality.gaps.coverage import Owed, covered_partitions, owed_spans, verified_totals
 from crypto_assets.quality.gaps.deciding import close_disowned
@@ -43,7 +37,7 @@ from crypto_assets.quality.rules.candles import (
 )
 from crypto_assets.quality.rules.findings import Finding
 from crypto_assets.quality.verification.marks import marks
-from crypto_assets.quality.verification.partitions import PARTITIONS_PER_TRANSACTION, Look, Series
+from crypto_assets.quality.verification.partitions import PARTITIONS_PER_TRANSACTION, Look, SymbolPartitions
 from crypto_assets.quality.verification.suspects import suspects
 
 QUALITY = "crypto_quality"
@@ -63,7 +57,7 @@ class Altered:
 class Examination:
     """What an examination of one candle table found; `rows` counts verified rows, `looked_at` the partitions read."""
 
-    table: str
+    candle_table: CandleTable
     completeness: list[Completeness]
     findings: dict[str, Finding]
     altered: list[Altered]
@@ -74,20 +68,21 @@ class Examination:
     owed: Sequence[Owed] = ()
 
 
-def examine(database: Database, table_name: str, now: datetime, policy: Policy, *, deep: bool = False) -> Examination:
+def examine(
+    database: Database, candle_table: CandleTable, now: datetime, policy: Policy, *, deep: bool = False
+) -> Examination:
     """Verifies the suspect partitions of a candle table, brings coverage and ledger up to date, and returns findings.
 
     `now` is our clock, naive UTC, for the ledger. `deep` reads every partition. Reads and writes the database only.
     """
-    market_type, interval = KDATA_TABLES[table_name]
-    with database.connect(table_name) as connection:
-        owed = owed_spans(connection, TABLES[market_type.entity_table], interval, longest_hole=policy.longest_hole)
-    close_disowned(database, table_name, owed, now, policy)
-    with database.connect(table_name) as connection:
-        verified = verified_totals(connection, market_type, interval)
-        sure = suspects(connection, table_name, owed, verified)
-        every = _every_partition(connection, table_name) if deep else {}
-        for entity_id, strays in (_uncollected(connection, table_name) if deep else {}).items():
+    with database.connect(candle_table.name) as connection:
+        owed = owed_spans(connection, candle_table, longest_hole=policy.longest_hole)
+    close_disowned(database, candle_table, owed, now, policy)
+    with database.connect(candle_table.name) as connection:
+        verified = verified_totals(connection, candle_table)
+        sure = suspects(connection, candle_table, owed, verified)
+        every = _every_partition(connection, candle_table) if deep else {}
+        for entity_id, strays in (_uncollected(connection, candle_table) if deep else {}).items():
             sure.setdefault(entity_id, set()).update(strays)
     looks: list[tuple[str, Look]] = []
     looked_at = 0
@@ -101,69 +96,72 @@ def examine(database: Database, table_name: str, now: datetime, policy: Policy, 
             if doubtful:
                 # These are read without a lock on writers, which nearly always is enough. One that equals its checksum
                 # keeps the rules as it did when it was verified: one that broke them then has a mark.
-                with database.connect(table_name) as connection:
-                    differing = Series(connection, table_name, entity_id).differing(doubtful)
+                with database.connect(candle_table.name) as connection:
+                    differing = SymbolPartitions(connection, candle_table, entity_id).differing(doubtful)
                 chunk = sorted(surely.intersection(chunk) | differing)
             if chunk:
-                looks.append((entity_id, _settle(database, table_name, entity_id, chunk, now, policy)))
-    with database.connect(table_name) as connection:
+                looks.append((entity_id, _settle(database, candle_table, entity_id, chunk, now, policy)))
+    with database.connect(candle_table.name) as connection:
         if looks:
-            verified = verified_totals(connection, market_type, interval)
-        return _said(connection, table_name, owed, sum(verified.values()), looks, looked_at)
+            verified = verified_totals(connection, candle_table)
+        return _said(connection, candle_table, owed, sum(verified.values()), looks, looked_at)
 
 
-def settle_marks(database: Database, table_name: str, now: datetime, policy: Policy, limit: int) -> int:
+def settle_marks(database: Database, candle_table: CandleTable, now: datetime, policy: Policy, limit: int) -> int:
     """Verifies the newest `limit` of the marked partitions that nobody examined yet; returns how many there are.
 
     What is missing there is in the ledger afterwards. Marks of partitions that were examined and found wanting are
     left.
     """
-    with database.connect(table_name) as connection:
-        fresh = [mark for mark in marks(connection, table_name) if mark.found is None]
+    with database.connect(candle_table.name) as connection:
+        fresh = [mark for mark in marks(connection, candle_table) if mark.found is None]
     chosen: dict[str, list[str]] = {}
     for mark in sorted(fresh, key=lambda each: each.partition, reverse=True)[:limit]:
         chosen.setdefault(mark.entity_id, []).append(mark.partition)
     for entity_id, partitions in chosen.items():
-        _settle(database, table_name, entity_id, sorted(partitions), now, policy)
+        _settle(database, candle_table, entity_id, sorted(partitions), now, policy)
     return len(fresh)
 
 
-def settle_ledger(database: Database, table_name: str, now: datetime, policy: Policy) -> None:
+def settle_ledger(database: Database, candle_table: CandleTable, now: datetime, policy: Policy) -> None:
     """Takes gaps that are no longer owed out of the ledger."""
-    market_type, interval = KDATA_TABLES[table_name]
-    with database.connect(table_name) as connection:
-        if not load_gaps(connection, market_type, interval):
+    with database.connect(candle_table.name) as connection:
+        if not load_gaps(connection, candle_table):
             return
-        entities = TABLES[market_type.entity_table]
-        owed = owed_spans(connection, entities, interval, longest_hole=policy.longest_hole)
-    close_disowned(database, table_name, owed, now, policy)
+        owed = owed_spans(connection, candle_table, longest_hole=policy.longest_hole)
+    close_disowned(database, candle_table, owed, now, policy)
 
 
 def _settle(
-    database: Database, table_name: str, entity_id: str, partitions: Sequence[str], now: datetime, policy: Policy
+    database: Database,
+    candle_table: CandleTable,
+    entity_id: str,
+    partitions: Sequence[str],
+    now: datetime,
+    policy: Policy,
 ) -> Look:
-    with database.begin(table_name, also=[QUALITY]) as connection:
-        series = Series(connection, table_name, entity_id)
-        look = series.examine(partitions)
-        series.account(look, now, policy)
+    with database.begin(candle_table.name, also=[QUALITY]) as connection:
+        stored = SymbolPartitions(connection, candle_table, entity_id)
+        look = stored.examine(partitions)
+        stored.account(look, now, policy)
     return look
 
 
-def _every_partition(connection: Connection, table_name: str) -> dict[str, set[str]]:
+def _every_partition(connection: Connection, candle_table: CandleTable) -> dict[str, set[str]]:
     """Every partition that was ever collected, by entity."""
-    covered = covered_partitions(connection, *KDATA_TABLES[table_name])
+    covered = covered_partitions(connection, candle_table)
     return {entity_id: set(rows) for entity_id, rows in covered.items()}
 
 
-def _uncollected(connection: Connection, table_name: str) -> dict[str, set[str]]:
+def _uncollected(connection: Connection, candle_table: CandleTable) -> dict[str, set[str]]:
     """By entity, the keys of rows outside of all collected partitions; of a time that is no time its first letters."""
-    table, interval = TABLES[table_name], KDATA_TABLES[table_name][1]
-    is_daily = interval.partition_scheme is PartitionScheme.DAILY
+    table = TABLES[candle_table.name]
+    is_daily = candle_table.partition_scheme is PartitionScheme.DAILY
     written = func.substr(written_text(table.c.timestamp), 1, 10 if is_daily else 7)
-    every = _every_partition(connection, table_name)
+    every = _every_partition(connection, candle_table)
     found: dict[str, set[str]] = {}
     for entity_id in entity_ids(connection, table):
-        covered = merge(partition_span(interval.partition_scheme, key) for key in every.get(entity_id, ()))
+        covered = merge(candle_table.partition_span(key) for key in every.get(entity_id, ()))
         starts, ends = [each.start for each in covered], [each.end for each in covered]
         for start, end in zip([None, *ends], [*starts, None], strict=True):
             where = [table.c.entity_id == entity_id]
@@ -176,26 +174,25 @@ def _uncollected(connection: Connection, table_name: str) -> dict[str, set[str]]
 
 def _said(
     connection: Connection,
-    table_name: str,
+    candle_table: CandleTable,
     owed: Sequence[Owed],
     rows: int,
     looks: Iterable[tuple[str, Look]],
     looked_at: int,
 ) -> Examination:
-    market_type, interval = KDATA_TABLES[table_name]
-    table, entities = TABLES[table_name], TABLES[market_type.entity_table]
-    found = completeness_of(connection, table_name, owed)
+    table, entities = TABLES[candle_table.name], TABLES[candle_table.entity_table]
+    found = completeness_of(connection, candle_table, owed)
     open_gaps = {each.entity_id: [gap.span for gap in each.gaps] for each in found}
     findings = {check: Finding(0, 0) for check in ROW_CHECKS}
     offending: Counter[str] = Counter()
     altered = []
     for entity_id, look in looks:
-        for found_there in _found_in(connection, table, interval, entity_id, look.wanting):
+        for found_there in _found_in(connection, candle_table, entity_id, look.wanting):
             for check, finding in found_there.items():
                 findings[check] += finding
                 offending[entity_id] += finding.count
         for key in look.differing:
-            span = partition_span(interval.partition_scheme, key)
+            span = candle_table.partition_span(key)
             # Missing candles and broken rules are told by their own checks.
             if key not in look.wanting and not intersect([span], open_gaps.get(entity_id, [])):
                 altered.append(Altered(entity_id, key))
@@ -204,25 +201,26 @@ def _said(
     if not listed.issuperset(entity_ids(connection, table)):
         findings["known_entities"] = unknown_entities(connection, table, entities)
     findings = {check: replace(finding, rows=rows) for check, finding in findings.items()}
-    return Examination(table_name, found, findings, altered, rows, looked_at, dict(+offending), owed)
+    return Examination(candle_table, found, findings, altered, rows, looked_at, dict(+offending), owed)
 
 
 def _found_in(
-    connection: Connection, table: Table, interval: Interval, entity_id: str, keys: Sequence[str]
+    connection: Connection, candle_table: CandleTable, entity_id: str, keys: Sequence[str]
 ) -> Iterator[dict[str, Finding]]:
     """The findings of the row rules in these partitions of an entity; neighbouring partitions are read together."""
-    scheme = interval.partition_scheme
-    partitions = [key for key in keys if is_partition_key(scheme, key)]
-    for span in merge(partition_span(scheme, key) for key in partitions):
-        yield _row_findings(connection, table, interval, within(table, entity_id, span))
+    table = TABLES[candle_table.name]
+    partitions = [key for key in keys if candle_table.is_partition_key(key)]
+    for span in merge(map(candle_table.partition_span, partitions)):
+        yield _row_findings(connection, candle_table, within(table, entity_id, span))
     for key in sorted(set(keys).difference(partitions)):
-        yield {"on_grid": no_times(connection, table, written_within(table, entity_id, interval, key))}
+        yield {"on_grid": no_times(connection, table, written_within(candle_table, entity_id, key))}
 
 
-def _row_findings(connection: Connection, table: Table, interval: Interval, scope: Scope) -> dict[str, Finding]:
+def _row_findings(connection: Connection, candle_table: CandleTable, scope: Scope) -> dict[str, Finding]:
+    table = TABLES[candle_table.name]
     return {
         "no_duplicates": duplicates(connection, table, scope),
         "no_null_ohlc": null_ohlc(connection, table, scope),
         "valid_ohlc": invalid_ohlc(connection, table, scope),
-        "on_grid": off_grid(connection, table, interval, scope),
+        "on_grid": off_grid(connection, table, candle_table.interval, scope),
     }

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Insert, delete, insert, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
 from crypto_assets.database.tables import CHANGES
+from crypto_assets.domain.series import CandleTable
 
 
 class Mark(NamedTuple):
@@ -25,48 +26,52 @@ class Mark(NamedTuple):
     found: str | None
 
 
-def marks(connection: Connection, table: str, entity_id: str | None = None) -> list[Mark]:
+def marks(connection: Connection, candle_table: CandleTable, entity_id: str | None = None) -> list[Mark]:
     """The marks of a candle table, of one entity where it is named, by entity and partition."""
     c = CHANGES.c
-    where = [c.candles == table, *([] if entity_id is None else [c.entity_id == entity_id])]
+    where = [c.candles == candle_table.name, *([] if entity_id is None else [c.entity_id == entity_id])]
     rows = connection.execute(select(c.entity_id, c.partition, c.found).where(*where))
     return sorted(Mark(*row) for row in rows.all())
 
 
-def clear_marks(connection: Connection, table: str, entity_id: str, partitions: Collection[str]) -> None:
+def clear_marks(connection: Connection, candle_table: CandleTable, entity_id: str, partitions: Collection[str]) -> None:
     """Deletes the marks of these partitions; to be called before the partitions are read.
 
     What somebody changes while they are read is then marked anew, and examined the next time.
     """
     if partitions:
-        connection.execute(delete(CHANGES).where(*_of(table, entity_id, partitions)))
+        connection.execute(delete(CHANGES).where(*_of(candle_table, entity_id, partitions)))
 
 
-def note_unverified(connection: Connection, table: str, entity_id: str, partitions: Collection[str]) -> None:
+def note_unverified(
+    connection: Connection, candle_table: CandleTable, entity_id: str, partitions: Collection[str]
+) -> None:
     """Marks partitions as not examined, whatever an earlier examination found there."""
     if partitions:
-        of = _of(table, entity_id, partitions)
+        of = _of(candle_table, entity_id, partitions)
         connection.execute(update(CHANGES).where(*of).values(found=None))
         marked = set(connection.scalars(select(CHANGES.c.partition).where(*of)))
-        key = {"candles": table, "entity_id": entity_id}
+        key = {"candles": candle_table.name, "entity_id": entity_id}
         rows = [key | {"partition": partition} for partition in partitions if partition not in marked]
         if rows:
             connection.execute(insert(CHANGES), rows)
 
 
-def note_found(connection: Connection, table: str, entity_id: str, found: Iterable[tuple[str, str]]) -> None:
+def note_found(
+    connection: Connection, candle_table: CandleTable, entity_id: str, found: Iterable[tuple[str, str]]
+) -> None:
     """Marks each (partition, checksum of its content) as examined and found wanting; its mark was cleared before."""
     rows = [
-        {"candles": table, "entity_id": entity_id, "partition": partition, "found": digest}
+        {"candles": candle_table.name, "entity_id": entity_id, "partition": partition, "found": digest}
         for partition, digest in found
     ]
     if rows:
         connection.execute(_where_none_is(connection.dialect.name), rows)
 
 
-def _of(table: str, entity_id: str, partitions: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+def _of(candle_table: CandleTable, entity_id: str, partitions: Collection[str]) -> tuple[ColumnElement[bool], ...]:
     c = CHANGES.c
-    return c.candles == table, c.entity_id == entity_id, c.partition.in_(partitions)
+    return c.candles == candle_table.name, c.entity_id == entity_id, c.partition.in_(partitions)
 
 
 def _where_none_is(dialect: str) -> Insert:

@@ -13,16 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, func, select
+from sqlalchemy import Connection, Row, Table, exists, func, select
 
-from crypto_assets.database.candle_table import OfCandleTable
 from crypto_assets.database.expressions import as_written
-from crypto_assets.domain.intervals import (
-    is_partition_key,
-    partition_span,
-    to_milliseconds,
-    to_naive,
-)
+from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.intervals import to_milliseconds, to_naive
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.quality.gaps.coverage import (
     Owed,
@@ -70,24 +66,29 @@ def merge_looks(looks: Sequence[Look]) -> Look:
 
 
 @dataclass(frozen=True)
-class Series(OfCandleTable):
-    """The candles of one entity in one table, seen through one connection.
+class SymbolPartitions:
+    """The partitions of one symbol in one candle table, seen through one connection.
 
     Writing needs one of `Database.begin(table, also=["crypto_quality"])`.
     """
 
     connection: Connection
-    table_name: str
+    candle_table: CandleTable
     entity_id: str
+
+    @property
+    def table(self) -> Table:
+        """The candle table."""
+        return TABLES[self.candle_table.name]
 
     def owed(self, longest_hole: timedelta = LONGEST_HOLE) -> Owed:
         """What is owed of the entity."""
-        found = owed_spans(self.connection, self.entities, self.interval, self.entity_id, longest_hole=longest_hole)
+        found = owed_spans(self.connection, self.candle_table, self.entity_id, longest_hole=longest_hole)
         return next(iter(found), Owed(self.entity_id, []))
 
     def listed(self) -> list[Span]:
         """When the entity was listed."""
-        return listed_spans(self.connection, self.entities, [self.entity_id], self.interval)[self.entity_id]
+        return listed_spans(self.connection, self.candle_table, [self.entity_id])[self.entity_id]
 
     def differing(self, partitions: Collection[str]) -> set[str]:
         """Those of `partitions` that differ from their checksum or have none; not those whose rows are all archived."""
@@ -102,7 +103,8 @@ class Series(OfCandleTable):
 
     def changed(self, partitions: Collection[str]) -> set[str]:
         """Those of `partitions` that differ from their checksum, or hold a row that breaks a rule."""
-        unclean = {key for key in partitions if not self._content(key).is_clean(self.interval, self._span(key))}
+        interval = self.candle_table.interval
+        unclean = {key for key in partitions if not self._content(key).is_clean(interval, self._span(key))}
         return self.differing(partitions) | unclean
 
     def verify_asked(self, partitions: Sequence[str], clock: int) -> Look:
@@ -114,14 +116,14 @@ class Series(OfCandleTable):
 
         A mark may name a key that is no partition: somebody stored a timestamp that is no time.
         """
-        named = [key for key in partitions if is_partition_key(self.interval.partition_scheme, key)]
+        named = [key for key in partitions if self.candle_table.is_partition_key(key)]
         strays = self._strays([key for key in partitions if key not in named])
         return merge_looks([self._verify(named, None), Look([], [], strays)])
 
     def account(self, look: Look, now: datetime, policy: Policy, answers: Sequence[Answer] = ()) -> None:
         """Brings the ledger of gaps up to date with a look, and notes what the exchange answered about these gaps."""
         owed = self.owed(policy.longest_hole)
-        known = load_gaps(self.connection, self.market_type, self.interval, entity_id=self.entity_id)
+        known = load_gaps(self.connection, self.candle_table, entity_id=self.entity_id)
         before = known.get(self.entity_id, [])
         # Gaps that only touch the scope are loaded too: a gap found within it may continue them.
         around = [Span(span.start - 1, span.end + 1) for span in look.scope]
@@ -129,7 +131,7 @@ class Series(OfCandleTable):
         after = reconciled(touched, look.scope, look.missing, owed.spans, now)
         if answers:
             after = answered(after, answers, self.neighbours, policy, now)
-        store_gaps(self.connection, self.entity_id, self.interval, touched, after)
+        store_gaps(self.connection, self.candle_table, self.entity_id, touched, after)
 
     def neighbours(self, span: Span) -> tuple[datetime | None, datetime | None]:
         """The open times of the last stored candle before `span` and the first after it."""
@@ -138,7 +140,7 @@ class Series(OfCandleTable):
         own = (c.entity_id == self.entity_id, as_written(c.timestamp))
         before = self.connection.scalar(select(func.max(c.timestamp)).where(*own, c.timestamp < start))
         after = self.connection.scalar(select(func.min(c.timestamp)).where(*own, c.timestamp >= end))
-        archived, step = self._archived(), self.interval.milliseconds
+        archived, step = self._archived(), self.candle_table.interval.milliseconds
         earlier = [to_naive(each.end - step) for each in archived if each.end <= span.start]
         later = [to_naive(each.start) for each in archived if each.start >= span.end]
         return (
@@ -148,17 +150,18 @@ class Series(OfCandleTable):
 
     def _verify(self, partitions: Sequence[str], clock: int | None) -> Look:
         known, listed, archived = self.covered(partitions), self.listed(), self._archived()
-        clear_marks(self.connection, self.table_name, self.entity_id, partitions)
+        clear_marks(self.connection, self.candle_table, self.entity_id, partitions)
+        interval = self.candle_table.interval
         missing: list[Span] = []
         rows, found = [], []
         wanting: list[str] = []
         differing: list[str] = []
         for key in partitions:
             span, row, content = self._span(key), known.get(key), self._content(key)
-            missing += subtract(content.missing(self.interval, span, [span]), archived)
+            missing += subtract(content.missing(interval, span, [span]), archived)
             asked_at = clock if clock is not None else None if row is None else to_milliseconds(row.verified_at)
-            within = [] if asked_at is None else askable(self.interval, span, listed, asked_at)
-            present = content.count(self.interval, span, within)
+            within = [] if asked_at is None else askable(interval, span, listed, asked_at)
+            present = content.count(interval, span, within)
             is_archived = bool(intersect([span], archived))
             differs = (
                 clock is None
@@ -170,32 +173,30 @@ class Series(OfCandleTable):
             is_in_file = is_archived and row is not None and present < row.present
             if asked_at is not None and not is_in_file:
                 digest = row.digest if row is not None and differs else content.digest
-                rows.append(coverage_row(self.entity_id, self.interval, key, listed, asked_at, present, digest))
-            is_clean = content.is_clean(self.interval, span)
+                rows.append(coverage_row(self.candle_table, self.entity_id, key, listed, asked_at, present, digest))
+            is_clean = content.is_clean(interval, span)
             wanting += [] if is_clean else [key]
             differing += [key] if differs else []
             if differs or not is_clean:
                 found.append((key, content.digest))
         record_coverage(self.connection, [row for row in rows if _says_more(row, known.get(row["partition"]))])
-        note_found(self.connection, self.table_name, self.entity_id, found)
+        note_found(self.connection, self.candle_table, self.entity_id, found)
         return Look(merge(map(self._span, partitions)), merge(missing), wanting, differing)
 
     def _strays(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys`, none of which names a partition, that rows are stored under."""
-        clear_marks(self.connection, self.table_name, self.entity_id, keys)
+        clear_marks(self.connection, self.candle_table, self.entity_id, keys)
         there = [
             key
             for key in keys
-            if self.connection.scalar(
-                select(exists().where(*written_within(self.table, self.entity_id, self.interval, key)))
-            )
+            if self.connection.scalar(select(exists().where(*written_within(self.candle_table, self.entity_id, key))))
         ]
-        note_found(self.connection, self.table_name, self.entity_id, ((key, "") for key in there))
+        note_found(self.connection, self.candle_table, self.entity_id, ((key, "") for key in there))
         return there
 
     def covered(self, partitions: Collection[str]) -> dict[str, Row[Any]]:
         """The rows of the coverage table for those of `partitions` that were ever collected."""
-        of_entity = covered_partitions(self.connection, self.market_type, self.interval, self.entity_id, partitions)
+        of_entity = covered_partitions(self.connection, self.candle_table, self.entity_id, partitions)
         return of_entity.get(self.entity_id, {})
 
     def _content(self, key: str) -> Content:
@@ -205,10 +206,10 @@ class Series(OfCandleTable):
         return read_digest(self.connection, self.table, self.entity_id, self._span(key))
 
     def _span(self, key: str) -> Span:
-        return partition_span(self.interval.partition_scheme, key)
+        return self.candle_table.partition_span(key)
 
     def _archived(self) -> list[Span]:
-        return archived_spans(self.connection, self.table, self.interval, [self.entity_id]).get(self.entity_id, [])
+        return archived_spans(self.connection, self.candle_table, [self.entity_id]).get(self.entity_id, [])
 
 
 def _says_more(row: dict[str, Any], known: Row[Any] | None) -> bool:

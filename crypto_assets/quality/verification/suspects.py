@@ -11,9 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.intervals import Interval, partition_keys, partition_span, to_milliseconds
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.intervals import to_milliseconds
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, SpanIndex, intersect, subtract
 from crypto_assets.quality.gaps.coverage import (
     Owed,
@@ -28,7 +27,7 @@ from crypto_assets.quality.verification.marks import marks
 
 
 def suspects(
-    connection: Connection, table_name: str, every_owed: Iterable[Owed], verified: Mapping[str, int]
+    connection: Connection, candle_table: CandleTable, every_owed: Iterable[Owed], verified: Mapping[str, int]
 ) -> dict[str, set[str]]:
     """The suspect partitions by entity: marked, unverified, or with sums that do not add up.
 
@@ -36,36 +35,35 @@ def suspects(
     checksum are read one by one. Of all others only their sum is compared with what is owed there; they are read where
     it differs, as after a listing was corrected.
     """
-    market_type, interval = KDATA_TABLES[table_name]
     found: dict[str, set[str]] = {}
-    for mark in marks(connection, table_name):
+    for mark in marks(connection, candle_table):
         found.setdefault(mark.entity_id, set()).add(mark.partition)
-    uneven = uneven_partitions(connection, market_type, interval)
-    gaps = load_gaps(connection, market_type, interval)
-    archived = archived_spans(connection, TABLES[table_name], interval)
+    uneven = uneven_partitions(connection, candle_table)
+    gaps = load_gaps(connection, candle_table)
+    archived = archived_spans(connection, candle_table)
 
     def rows_of(entity_id: str, keys: Collection[str] | None = None) -> dict[str, Row[Any]]:
-        return covered_partitions(connection, market_type, interval, entity_id, keys).get(entity_id, {})
+        return covered_partitions(connection, candle_table, entity_id, keys).get(entity_id, {})
 
     for owed in every_owed:
         own = owed.entity_id
-        lacking = _by_partition(interval, [gap.span for gap in gaps.get(own, [])])
+        lacking = _by_partition(candle_table, [gap.span for gap in gaps.get(own, [])])
         rows = dict(uneven.get(own, {}))
         if elsewhere := lacking.keys() - rows.keys():
             rows |= rows_of(own, elsewhere)
         there = SpanIndex(archived.get(own, []))
-        unsettled = _unsettled(interval, owed, rows, lacking, rows.keys() | lacking.keys(), there)
-        if _counted(interval, owed, rows, lacking) != verified.get(own, 0) - _present(rows):
+        unsettled = _unsettled(candle_table, owed, rows, lacking, rows.keys() | lacking.keys(), there)
+        if _counted(candle_table, owed, rows, lacking) != verified.get(own, 0) - _present(rows):
             rows = rows_of(own)
-            unsettled = _unsettled(interval, owed, rows, lacking, None, there)
-            unsettled |= _outdated(connection, table_name, owed, rows)
+            unsettled = _unsettled(candle_table, owed, rows, lacking, None, there)
+            unsettled |= _outdated(connection, candle_table, owed, rows)
         if unsettled:
             found.setdefault(own, set()).update(unsettled)
     return found
 
 
 def _unsettled(
-    interval: Interval,
+    candle_table: CandleTable,
     owed: Owed,
     rows: Mapping[str, Row[Any]],
     lacking: Mapping[str, int],
@@ -78,48 +76,46 @@ def _unsettled(
     """
     # An archived one cannot be verified before it is restored, and restoring it leaves a mark.
     blank = {key for key, row in rows.items() if not row.digest}
-    unsettled = {key for key in blank if not archived.touches(partition_span(interval.partition_scheme, key))}
-    expected = _by_partition(interval, owed.spans if keys is None else _owed_in(interval, owed, keys))
+    unsettled = {key for key in blank if not archived.touches(candle_table.partition_span(key))}
+    expected = _by_partition(candle_table, owed.spans if keys is None else _owed_in(candle_table, owed, keys))
     for key, count in expected.items():
         if key not in blank and count - (rows[key].present if key in rows else 0) != lacking.get(key, 0):
             unsettled.add(key)
     return unsettled | (lacking.keys() - expected.keys())
 
 
-def _outdated(connection: Connection, table_name: str, owed: Owed, rows: Mapping[str, Row[Any]]) -> set[str]:
+def _outdated(connection: Connection, candle_table: CandleTable, owed: Owed, rows: Mapping[str, Row[Any]]) -> set[str]:
     """The partitions whose candles are no longer owed, while their coverage still expects them."""
-    market_type, interval = KDATA_TABLES[table_name]
-    entities = TABLES[market_type.entity_table]
-    listed = listed_spans(connection, entities, [owed.entity_id], interval)[owed.entity_id]
-    due = SpanIndex(owed.spans)
+    listed = listed_spans(connection, candle_table, [owed.entity_id])[owed.entity_id]
+    interval, due = candle_table.interval, SpanIndex(owed.spans)
     found = set()
     for key, row in rows.items():
-        span = partition_span(interval.partition_scheme, key)
+        span = candle_table.partition_span(key)
         if row.present and row.digest and not due.touches(span):
             within = askable(interval, span, listed, to_milliseconds(row.verified_at))
             found |= {key} if row.expected != sum(interval.count(*each) for each in within) else set()
     return found
 
 
-def _counted(interval: Interval, owed: Owed, rows: Mapping[str, Row[Any]], lacking: Mapping[str, int]) -> int:
+def _counted(candle_table: CandleTable, owed: Owed, rows: Mapping[str, Row[Any]], lacking: Mapping[str, int]) -> int:
     """How many candles are owed outside of the partitions that are in `rows` or `lacking`."""
-    inside = _owed_in(interval, owed, rows.keys() | lacking.keys())
-    return sum(interval.count(*span) for span in subtract(owed.spans, inside))
+    inside = _owed_in(candle_table, owed, rows.keys() | lacking.keys())
+    return sum(candle_table.interval.count(*span) for span in subtract(owed.spans, inside))
 
 
 def _present(rows: Mapping[str, Row[Any]]) -> int:
     return sum(row.present for row in rows.values() if row.digest)
 
 
-def _owed_in(interval: Interval, owed: Owed, keys: Iterable[str]) -> list[Span]:
-    return intersect(owed.spans, (partition_span(interval.partition_scheme, key) for key in keys))
+def _owed_in(candle_table: CandleTable, owed: Owed, keys: Iterable[str]) -> list[Span]:
+    return intersect(owed.spans, (candle_table.partition_span(key) for key in keys))
 
 
-def _by_partition(interval: Interval, spans: Iterable[Span]) -> dict[str, int]:
+def _by_partition(candle_table: CandleTable, spans: Iterable[Span]) -> dict[str, int]:
     """How many grid points of `spans` lie in each partition."""
     counts: dict[str, int] = {}
     for span in spans:
-        for key in partition_keys(interval.partition_scheme, *span):
-            own = span.intersect(partition_span(interval.partition_scheme, key))
-            counts[key] = counts.get(key, 0) + interval.count(*own)
+        for key in candle_table.partition_keys(span):
+            own = span.intersect(candle_table.partition_span(key))
+            counts[key] = counts.get(key, 0) + candle_table.interval.count(*own)
     return counts
