@@ -8,12 +8,14 @@ by `quality.rules.partition_findings`. Spans are milliseconds UTC.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from operator import itemgetter
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, Select, case, func, or_, select
 
 from crypto_assets.database.expressions import of_series, texts_in_order
 from crypto_assets.database.tables import TABLES
@@ -23,7 +25,7 @@ from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 
 _COVERAGE = TABLES["crypto_kdata_coverage"]
-_RUNS_PER_STATEMENT = 400
+_ROWS_PER_STATEMENT = 400
 
 
 @dataclass(frozen=True)
@@ -44,36 +46,70 @@ class CollectedRun:
         return Span(min(start, closed), min(end, closed))
 
 
+@dataclass(frozen=True)
+class Collected:
+    """What was collected of one symbol: its runs in order of time, and what coverage has of their partitions.
+
+    `verified` is how many candles the verified partitions have together. `uneven` are the keys of the others, and of
+    those that lack candles.
+    """
+
+    runs: list[CollectedRun]
+    verified: int
+    uneven: tuple[str, ...]
+
+
 def collected_runs(
     connection: Connection, candle_table: CandleTable, entity_id: str | None = None
-) -> dict[str, list[CollectedRun]]:
-    """The runs of one symbol of a candle table, or of all: by entity id in order, each in order of time.
+) -> dict[str, Collected]:
+    """What was collected of one symbol of a candle table, or of each: by entity id in order.
 
-    One statement reads all partition keys of each symbol as one text: that is quicker than finding the first and the
-    last in SQL. Another statement reads the clocks.
+    One statement passes once over all coverage rows, of which there are too many to read them. It returns the partition
+    keys of each symbol as one text: that is quicker than finding the first and the last in SQL. Another reads the
+    clocks.
     """
     c = _COVERAGE.c
-    texts = select(c.entity_id, texts_in_order(c.partition, c.partition).label("keys"))
-    texts = texts.where(*of_series(c, PROVIDER, candle_table, entity_id)).group_by(c.entity_id).order_by(c.entity_id)
-    ends = {row.entity_id: _neighbours(candle_table.partition_scheme, row.keys) for row in connection.execute(texts)}
-    # In order of the key, so that each statement names few keys: SQLite looks up every pair of an entity and a key.
-    lasts = sorted((last, each) for each, runs in ends.items() for _, last in runs)
-    clocks: dict[tuple[str, str], int] = {}
-    for start in range(0, len(lasts), _RUNS_PER_STATEMENT):
-        keys, ids = (set(names) for names in zip(*lasts[start : start + _RUNS_PER_STATEMENT], strict=True))
-        asked = select(c.entity_id, c.partition, c.verified_at).where(
-            c.provider == PROVIDER,
-            c.level == candle_table.level,
-            c.entity_id.in_(sorted(ids)),
-            c.partition.in_(sorted(keys)),
-        )
-        clocks |= {
-            (row.entity_id, row.partition): to_milliseconds(row.verified_at) for row in connection.execute(asked)
-        }
+    uneven = case((or_(c.digest == "", c.present != c.expected), c.partition))
+    passed = select(
+        c.entity_id,
+        texts_in_order(c.partition, c.partition).label("keys"),
+        func.sum(case((c.digest != "", c.present), else_=0)).label("verified"),
+        texts_in_order(uneven, c.partition).label("uneven"),
+    )
+    passed = passed.where(*of_series(c, PROVIDER, candle_table, entity_id)).group_by(c.entity_id).order_by(c.entity_id)
+    entities = {row.entity_id: row for row in connection.execute(passed)}
+    ends = {each: _neighbours(candle_table.partition_scheme, row.keys) for each, row in entities.items()}
+    lasts = [(each, last) for each, runs in ends.items() for _, last in runs]
+    clocks = {
+        (row.entity_id, row.partition): to_milliseconds(row.verified_at)
+        for row in rows_of(connection, candle_table, lasts)
+    }
     return {
-        each: [CollectedRun(first, last, clocks[each, last]) for first, last in runs if (each, last) in clocks]
+        each: Collected(
+            [CollectedRun(first, last, clocks[each, last]) for first, last in runs if (each, last) in clocks],
+            int(entities[each].verified),
+            tuple(filter(None, (entities[each].uneven or "").split(","))),
+        )
         for each, runs in ends.items()
     }
+
+
+def rows_of(
+    connection: Connection, candle_table: CandleTable, partitions: Iterable[tuple[str, str]]
+) -> Iterator[Row[Any]]:
+    """The rows of the coverage table for pairs of an entity id and a partition key, and maybe for other pairs of these.
+
+    Columns: entity_id, partition, expected, present, verified_at, digest.
+    """
+    c = _COVERAGE.c
+    columns = (c.entity_id, c.partition, c.expected, c.present, c.verified_at, c.digest)
+    # In order of the key, so that each statement names few keys: SQLite looks up every pair of an entity and a key.
+    ordered = sorted(partitions, key=itemgetter(1))
+    for start in range(0, len(ordered), _ROWS_PER_STATEMENT):
+        ids, keys = (sorted(set(names)) for names in zip(*ordered[start : start + _ROWS_PER_STATEMENT], strict=True))
+        own = (c.provider == PROVIDER, c.level == candle_table.level, c.entity_id.in_(ids), c.partition.in_(keys))
+        statement: Select[Any] = select(*columns).where(*own)
+        yield from connection.execute(statement)
 
 
 @lru_cache(maxsize=32)  # the symbols of a table were mostly collected together

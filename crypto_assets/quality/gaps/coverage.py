@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Row, case, func, or_, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from crypto_assets.database.expressions import of_series
 from crypto_assets.database.tables import TABLES
@@ -38,7 +38,8 @@ class Owed:
     """One entity's owed spans of one candle table; none where it was never listed within what was collected.
 
     `chosen` are long holes among them that somebody decided to have collected. Not owed are `waiting`, those that
-    nobody decided about, and `left`, those that somebody decided to leave.
+    nobody decided about, and `left`, those that somebody decided to leave. What coverage had of the entity then is in
+    `verified` and `uneven`, as `Collected` explains.
     """
 
     entity_id: str
@@ -46,6 +47,8 @@ class Owed:
     chosen: list[Span] = field(default_factory=list)
     waiting: list[Span] = field(default_factory=list)
     left: list[Span] = field(default_factory=list)
+    verified: int = field(default=0, compare=False)
+    uneven: tuple[str, ...] = field(default=(), compare=False)
 
     def within(self, span: Span) -> list[Span]:
         """The owed parts of `span`."""
@@ -91,10 +94,10 @@ def owed_spans(
     collected = collected_runs(connection, candle_table, entity_id)
     listed = listed_spans(connection, candle_table, list(collected))
     owed = []
-    for each, runs in collected.items():
-        closed = [run.closed(candle_table) for run in runs]
+    for each, own in collected.items():
+        closed = [run.closed(candle_table) for run in own.runs]
         found = meant(closed, listed[each], decided.get(each, ()), longest_hole)
-        owed.append(Owed(each, found.owed, found.chosen, found.waiting, found.left))
+        owed.append(Owed(each, found.owed, found.chosen, found.waiting, found.left, own.verified, own.uneven))
     return owed
 
 
@@ -131,24 +134,6 @@ def _rows_by_entity(connection: Connection, *where: Any) -> dict[str, dict[str, 
     for row in connection.execute(statement).all():
         found.setdefault(row.entity_id, {})[row.partition] = row
     return found
-
-
-def uneven_partitions(connection: Connection, candle_table: CandleTable) -> dict[str, dict[str, Row[Any]]]:
-    """The rows of the coverage table, as `covered_partitions` has them, that are unverified or lack candles."""
-    c = _COVERAGE.c
-    uneven = or_(c.digest == "", c.present != c.expected)
-    return _rows_by_entity(connection, *of_series(c, PROVIDER, candle_table), uneven)
-
-
-def verified_totals(connection: Connection, candle_table: CandleTable) -> dict[str, int]:
-    """How many candles the verified partitions of each collected entity have together, by entity id.
-
-    The database adds them up: there are too many coverage rows to read them all.
-    """
-    c = _COVERAGE.c
-    total = func.sum(case((c.digest != "", c.present), else_=0))
-    statement = select(c.entity_id, total).where(*of_series(c, PROVIDER, candle_table)).group_by(c.entity_id)
-    return {entity_id: int(present) for entity_id, present in connection.execute(statement).all()}
 
 
 def claim_coverage(

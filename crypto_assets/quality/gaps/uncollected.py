@@ -160,9 +160,9 @@ def _meant(
     ids = {symbol.id for symbol in symbols}
     collected = (
         Span(candle_table.partition_span(run.first).start, candle_table.partition_span(run.last).end)
-        for entity_id, runs in collected_runs(connection, candle_table).items()
-        for run in runs
+        for entity_id, own in collected_runs(connection, candle_table).items()
         if entity_id in ids
+        for run in own.runs
     )
     owed = owed_spans(connection, candle_table, longest_hole=longest_hole)
     return merge([*collected, *(span for each in owed if each.entity_id in ids for span in each.spans)])

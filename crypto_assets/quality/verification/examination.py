@@ -21,7 +21,8 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import PartitionScheme, to_naive
 from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import intersect, merge
-from crypto_assets.quality.gaps.coverage import Owed, covered_partitions, owed_spans, verified_totals
+from crypto_assets.quality.gaps.collected_runs import collected_runs
+from crypto_assets.quality.gaps.coverage import Owed, covered_partitions, owed_spans
 from crypto_assets.quality.gaps.deciding import close_disowned
 from crypto_assets.quality.gaps.ledger import Policy
 from crypto_assets.quality.gaps.missing import Completeness, completeness_of, within, written_within
@@ -79,8 +80,7 @@ def examine(
         owed = owed_spans(connection, candle_table, longest_hole=policy.longest_hole)
     close_disowned(database, candle_table, owed, now, policy)
     with database.connect(candle_table.name) as connection:
-        verified = verified_totals(connection, candle_table)
-        sure = suspects(connection, candle_table, owed, verified)
+        sure = suspects(connection, candle_table, owed)
         every = _every_partition(connection, candle_table) if deep else {}
         for entity_id, strays in (_uncollected(connection, candle_table) if deep else {}).items():
             sure.setdefault(entity_id, set()).update(strays)
@@ -102,9 +102,10 @@ def examine(
             if chunk:
                 looks.append((entity_id, _settle(database, candle_table, entity_id, chunk, now, policy)))
     with database.connect(candle_table.name) as connection:
-        if looks:
-            verified = verified_totals(connection, candle_table)
-        return _said(connection, candle_table, owed, sum(verified.values()), looks, looked_at)
+        # Looking changed what is verified.
+        now_verified = collected_runs(connection, candle_table).values() if looks else owed
+        rows = sum(each.verified for each in now_verified)
+        return _said(connection, candle_table, owed, rows, looks, looked_at)
 
 
 def settle_marks(database: Database, candle_table: CandleTable, now: datetime, policy: Policy, limit: int) -> int:

@@ -6,7 +6,7 @@ coverage and ledger do not add up. Reading it belongs to `quality.verification.e
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -14,35 +14,36 @@ from sqlalchemy import Connection, Row
 from crypto_assets.domain.intervals import to_milliseconds
 from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, SpanIndex, intersect, subtract
+from crypto_assets.quality.gaps.collected_runs import rows_of
 from crypto_assets.quality.gaps.coverage import (
     Owed,
     askable,
     covered_partitions,
     listed_spans,
-    uneven_partitions,
 )
 from crypto_assets.quality.gaps.missing import archived_spans
 from crypto_assets.quality.gaps.rows import load_gaps
 from crypto_assets.quality.verification.marks import marks
 
 
-def suspects(
-    connection: Connection, candle_table: CandleTable, every_owed: Iterable[Owed], verified: Mapping[str, int]
-) -> dict[str, set[str]]:
+def suspects(connection: Connection, candle_table: CandleTable, every_owed: Sequence[Owed]) -> dict[str, set[str]]:
     """The suspect partitions by entity: marked, unverified, or with sums that do not add up.
 
-    `every_owed` comes from `owed_spans`, `verified` from `verified_totals`. Coverage rows that lack candles or a
+    `every_owed` comes from `owed_spans`. Coverage rows that lack candles or a
     checksum are read one by one. Of all others only their sum is compared with what is owed there; they are read where
     it differs, as after a listing was corrected.
     """
     found: dict[str, set[str]] = {}
     for mark in marks(connection, candle_table):
         found.setdefault(mark.entity_id, set()).add(mark.partition)
-    uneven = uneven_partitions(connection, candle_table)
+    keys = ((each.entity_id, key) for each in every_owed for key in each.uneven)
+    uneven: dict[str, dict[str, Row[Any]]] = {}
+    for row in rows_of(connection, candle_table, keys):
+        uneven.setdefault(row.entity_id, {})[row.partition] = row
     gaps = load_gaps(connection, candle_table)
     archived = archived_spans(connection, candle_table)
 
-    def rows_of(entity_id: str, keys: Collection[str] | None = None) -> dict[str, Row[Any]]:
+    def coverage_of(entity_id: str, keys: Collection[str] | None = None) -> dict[str, Row[Any]]:
         return covered_partitions(connection, candle_table, entity_id, keys).get(entity_id, {})
 
     for owed in every_owed:
@@ -50,11 +51,11 @@ def suspects(
         lacking = _by_partition(candle_table, [gap.span for gap in gaps.get(own, [])])
         rows = dict(uneven.get(own, {}))
         if elsewhere := lacking.keys() - rows.keys():
-            rows |= rows_of(own, elsewhere)
+            rows |= coverage_of(own, elsewhere)
         there = SpanIndex(archived.get(own, []))
         unsettled = _unsettled(candle_table, owed, rows, lacking, rows.keys() | lacking.keys(), there)
-        if _counted(candle_table, owed, rows, lacking) != verified.get(own, 0) - _present(rows):
-            rows = rows_of(own)
+        if _counted(candle_table, owed, rows, lacking) != owed.verified - _present(rows):
+            rows = coverage_of(own)
             unsettled = _unsettled(candle_table, owed, rows, lacking, None, there)
             unsettled |= _outdated(connection, candle_table, owed, rows)
         if unsettled:
