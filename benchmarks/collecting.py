@@ -27,6 +27,7 @@ from crypto_assets.database.migrations import migrate
 from crypto_assets.database.revisions import HEAD
 from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.environments import Environment
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance.archive import BinanceArchive
 from crypto_assets.exchange.binance.client import BinanceExchange
@@ -160,11 +161,13 @@ def measure(
     with closing(exchange_at(url, in_flight)) as exchange:
         exchange.candle_pages = stages.around_each("exchange", exchange.candle_pages)  # type: ignore[method-assign]
         warm = Span(start, start + other_days * _DAY_MS)
-        collect_table(exchange, database, TABLE, [other], warm, only_missing=False, archive=archive)
+        collect_table(exchange, database, KDATA_TABLES[TABLE], [other], warm, only_missing=False, archive=archive)
         stages.seconds.clear()
         before, wall = cpu_seconds(), time.perf_counter()
         window = Span(start, start + days * _DAY_MS)
-        run = collect_table(exchange, database, TABLE, symbols, window, only_missing=False, archive=archive)
+        run = collect_table(
+            exchange, database, KDATA_TABLES[TABLE], symbols, window, only_missing=False, archive=archive
+        )
         total, wall = cpu_seconds() - before, time.perf_counter() - wall
     expected = len(symbols) * days * 1440
     if run.failures or run.total.inserted != expected or run.total.archived != (expected if files else 0):

@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.collecting import TABLE, exchange_at, prepare
 from benchmarks.processes import peak_megabytes
 from crypto_assets.collect.run import collect_table
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.settings import Settings
 
@@ -26,7 +27,8 @@ def measure(url: str, directory: str, symbols: list[str], start: int, days: int)
     imports = peak_megabytes()
     database = prepare(url, directory, symbols)
     with closing(exchange_at(url, Settings.model_fields["pages_in_flight"].default)) as exchange:
-        run = collect_table(exchange, database, TABLE, symbols, Span(start, start + days * _DAY_MS), only_missing=False)
+        window = Span(start, start + days * _DAY_MS)
+        run = collect_table(exchange, database, KDATA_TABLES[TABLE], symbols, window, only_missing=False)
     if run.failures:
         raise RuntimeError(f"not all was stored: {run.failures}")
     database.dispose()

@@ -55,7 +55,7 @@ def measure(directory: str, symbols: int, partitions: int) -> dict[str, float]:
         look_for_implausible(database, KDATA_TABLES[TABLE], now)
 
     def plan(table: str) -> None:
-        plan_table(database, table, names, today, clock + 3_600_000, only_missing=True, has_archive=False)
+        plan_table(database, KDATA_TABLES[table], names, today, clock + 3_600_000, only_missing=True, has_archive=False)
 
     of_day = [name for name, (_, interval) in KDATA_TABLES.items() if interval is Interval.M1 and "pair" in name]
     ways: dict[str, Callable[[], Any]] = {

@@ -60,16 +60,13 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             *(build_schema_asset(schema) for schema in SCHEMAS),
             build_asset_asset(tuple(market_type for market_type in MarketType if tracked[market_type])),
             *(build_market_asset(market_type, tracked[market_type]) for market_type in MarketType),
-            *(
-                build_kdata_asset(table, tracked[market_type], settings.start)
-                for table, (market_type, _) in KDATA_TABLES.items()
-            ),
+            *(build_kdata_asset(each, tracked[each.market_type], settings.start) for each in KDATA_TABLES.values()),
             crypto_operational_metrics,
             crypto_quality_report,
         ],
         asset_checks=[
             *(build_entity_checks(table) for table in entity_tables()),
-            *(build_kdata_checks(table) for table in KDATA_TABLES),
+            *(build_kdata_checks(each) for each in KDATA_TABLES.values()),
             healthy,
         ],
         jobs=[

@@ -60,7 +60,7 @@ def run_backfill(settings: Settings, *, only_missing: bool, as_json: bool, yes: 
                     raise_on_error=False,
                 )
                 for scheme in PartitionScheme
-                if (tables := [each for each in selection.tables if KDATA_TABLES[each][1].partition_scheme is scheme])
+                if (tables := [each for each in selection.tables if KDATA_TABLES[each].partition_scheme is scheme])
             ]
     except KeyboardInterrupt:
         click.echo("Error: stopped; what came is stored, and the same command goes on from there.", err=True)
@@ -112,7 +112,7 @@ def _ask(rows: int) -> None:
 
 
 def _config(selection: Selection, table: str, *, only_missing: bool) -> dict[str, Any]:
-    symbols = {} if selection.symbols is None else {"symbols": list(selection.symbols[KDATA_TABLES[table][0]])}
+    symbols = {} if selection.symbols is None else {"symbols": list(selection.symbols[KDATA_TABLES[table].market_type])}
     return {"only_missing": only_missing, **symbols}
 
 
@@ -164,6 +164,6 @@ def _shown(plan: dict[str, Any]) -> Iterator[Tell]:
             tasks = {table["table"]: bars.add_task(table["table"], total=table["rows"]) for table in plan["tables"]}
 
             def show(progress: Progress) -> None:
-                bars.update(tasks[progress.table], completed=progress.all_done, total=progress.all_planned)
+                bars.update(tasks[progress.candle_table.name], completed=progress.all_done, total=progress.all_planned)
 
             yield show

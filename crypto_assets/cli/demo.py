@@ -76,15 +76,15 @@ def run_demo(given: Settings, data: Path | None, days: int, *, as_json: bool) ->
         database = database_of(settings)
         listed = _listed_spans(database, settings, clock)
         figures: dict[str, list[dict[str, Any]]] = {}
-        for table, (market_type, interval) in KDATA_TABLES.items():
-            total = sum(interval.count(*span) for span in listed[market_type])
+        for table, candle_table in KDATA_TABLES.items():
+            total = sum(candle_table.interval.count(*span) for span in listed[candle_table.market_type])
             bars[table] = progress.add_task(table, total=total)
         for scheme in PartitionScheme:
             for market_type in MarketType:
                 tables = [
                     table
-                    for table, (of_market, interval) in KDATA_TABLES.items()
-                    if of_market is market_type and interval.partition_scheme is scheme
+                    for table, candle_table in KDATA_TABLES.items()
+                    if candle_table.market_type is market_type and candle_table.partition_scheme is scheme
                 ]
                 for first, last in _partition_ranges(scheme, listed[market_type]):
                     missing = {table: {"only_missing": True} for table in tables}
@@ -196,7 +196,7 @@ def _partition_ranges(scheme: PartitionScheme, spans: list[Span]) -> list[tuple[
 def _shown(console: Console, progress: Progress, bars: dict[str, TaskID]) -> Tell:
     """What shows a step: the table's bar in a terminal, else a line on stderr now and then."""
     if console.is_terminal:
-        return lambda step: progress.advance(bars[step.table], step.came)
+        return lambda step: progress.advance(bars[step.candle_table.name], step.came)
     return now_and_then(lambda line: click.echo(line, err=True))
 
 

@@ -57,9 +57,9 @@ def planned(settings: Settings, selection: Selection, clock: int, *, only_missin
         plans = [
             plan_table(
                 database,
-                table,
+                KDATA_TABLES[table],
                 _symbols(database, settings, selection, table),
-                selection.window(KDATA_TABLES[table][1].partition_scheme),
+                selection.window(KDATA_TABLES[table].partition_scheme),
                 clock - round(settings.close_margin_seconds * 1000),
                 only_missing=only_missing,
                 has_archive=has_bulk_files(settings),
@@ -84,7 +84,7 @@ def planned(settings: Settings, selection: Selection, clock: int, *, only_missin
 def _symbols(database: Database, settings: Settings, selection: Selection, table: str) -> tuple[str, ...]:
     from crypto_assets.collect.symbols import tracked_now  # noqa: PLC0415 - loads pandas
 
-    market_type = KDATA_TABLES[table][0]
+    market_type = KDATA_TABLES[table].market_type
     if selection.symbols is not None:
         return selection.symbols[market_type]
     configured = settings.pairs if market_type is MarketType.SPOT else settings.perps
@@ -97,7 +97,7 @@ def _symbols(database: Database, settings: Settings, selection: Selection, table
 def _row(table: TablePlan, settings: Settings) -> dict[str, Any]:
     archived = sum(each.archived_rows for each in table.symbols)
     return {
-        "table": table.table,
+        "table": table.candle_table.name,
         "partitions": list(table.partitions),
         "owed": sum(each.owed for each in table.symbols),
         "stored": sum(each.stored for each in table.symbols),

@@ -122,7 +122,7 @@ def _by_market(
     if texts is None:
         return None
 
-    markets = dict.fromkeys(KDATA_TABLES[table][0] for table in tables)
+    markets = dict.fromkeys(KDATA_TABLES[table].market_type for table in tables)
     database = database_of(settings)
     try:
         found = {market_type: _meant(database, market_type, texts) for market_type in markets}
@@ -134,8 +134,8 @@ def _by_market(
             raise Misuse(str(error))
     of_market = {market_type: names for market_type, (names, _) in found.items()}
     for table in tables:
-        if not of_market[KDATA_TABLES[table][0]]:
-            example = "BTC/USDT" if KDATA_TABLES[table][0] is MarketType.SPOT else "BTC/USDT:USDT"
+        if not of_market[KDATA_TABLES[table].market_type]:
+            example = "BTC/USDT" if KDATA_TABLES[table].market_type is MarketType.SPOT else "BTC/USDT:USDT"
             raise Misuse(f"--symbols {','.join(texts)} names none for {table}, such as {example}.")
     return of_market
 

@@ -80,9 +80,9 @@ class CandleCollector:
     def pages(self, symbol: Symbol, plan: Plan) -> int:
         """How many pages of REST the plan takes, if the archive has the files that can be expected."""
         venue = venue_of(self.store.database.provider)
-        market_type, clock = self.store.candle_table.market_type, self.store.clock
-        files = plan.in_archive(venue, market_type, symbol.exchange_id, clock) if self.archive.is_asked else []
-        return plan.requests(clock, venue.page_rows[market_type], files)
+        series, clock = self.store.series(symbol), self.store.clock
+        files = plan.in_archive(venue, series, clock) if self.archive.is_asked else []
+        return plan.requests(clock, venue.page_rows[series.market_type], files)
 
     def still_holds(self, symbol: Symbol, plan: Plan) -> bool:
         """Whether nobody altered, since it was planned, what the plan takes for granted."""
@@ -122,11 +122,10 @@ class CandleCollector:
         """
         clock, interval = self.store.clock, self.store.interval
         context = with_context(span, interval, clock)
-        series = self.store.candle_table.market_type, symbol.exchange_id, interval
         stored = partial(self.store.stored, symbol)
         for tries_left in reversed(range(_TRIES_FOR_CONTEXT)):
             candles = JudgedCandles(interval, span, context, symbol.circulating_supply, stored)
-            reader = SpanReader(self.exchange, self.archive, series, span, context, clock)
+            reader = SpanReader(self.exchange, self.archive, self.store.series(symbol), span, context, clock)
             refused = Counter[RestRequest]()
             # What follows the window is rewritten together with what it looks back at, or a kill could leave it old.
             for fetched in batches(reader.fetch(), span.end - reach(interval)):

@@ -20,7 +20,7 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.queries import row_count
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import CandleTable, Series
 from crypto_assets.domain.spans import Span, intersect, subtract
 from crypto_assets.exchange.venue import Venue
 from crypto_assets.exchange.venues import venue_of
@@ -59,7 +59,7 @@ class SymbolPlan:
 class TablePlan:
     """What is asked for of one candle table, over the partitions from first to last."""
 
-    table: str
+    candle_table: CandleTable
     partitions: tuple[str, str]
     symbols: list[SymbolPlan]
     bytes_a_row: float
@@ -68,7 +68,7 @@ class TablePlan:
     @property
     def market_type(self) -> MarketType:
         """Whose budget it spends."""
-        return KDATA_TABLES[self.table][0]
+        return self.candle_table.market_type
 
     @property
     def rows(self) -> int:
@@ -100,7 +100,7 @@ class TablePlan:
 
 def plan_table(
     database: Database,
-    table: str,
+    candle_table: CandleTable,
     symbols: Sequence[str],
     window: Span,
     clock: int,
@@ -113,13 +113,13 @@ def plan_table(
     `has_archive` says whether the exchange has files of closed months and days. Raises UnknownSymbol, and DatabaseError
     where the database was never migrated.
     """
-    candle_table = KDATA_TABLES[table]
+    market_type, interval = candle_table
     venue = venue_of(database.provider)
-    chosen = symbols_to_collect(database, candle_table.market_type, symbols)
+    chosen = symbols_to_collect(database, market_type, symbols)
     keys = candle_table.partition_keys(window)
     plans: list[SymbolPlan] = []
     for part in in_parts([symbol.entity_id for symbol in chosen], candle_table, window):
-        with database.connect(table) as connection:
+        with database.connect(candle_table.name) as connection:
             holdings = Holdings(connection, candle_table, part)
             backfills = plan(holdings, window, clock, only_missing=only_missing, spans=None)
             unread = {each: whole.askable for each, whole in backfills.items() if whole.missing is None}
@@ -128,7 +128,7 @@ def plan_table(
         plans += [
             _plan(
                 venue,
-                table,
+                Series(database.provider, market_type, symbol.exchange_id, symbol.entity_id, interval),
                 symbol,
                 backfills[symbol.entity_id],
                 missing[symbol.entity_id],
@@ -138,12 +138,12 @@ def plan_table(
             )
             for symbol in chosen[len(plans) : len(plans) + len(part)]
         ]
-    return TablePlan(table, (keys[0], keys[-1]), plans, _bytes_a_row(database, table), venue)
+    return TablePlan(candle_table, (keys[0], keys[-1]), plans, _bytes_a_row(database, candle_table.name), venue)
 
 
 def _plan(
     venue: Venue,
-    table: str,
+    series: Series,
     symbol: Symbol,
     backfill: Plan,
     missing: list[Span],
@@ -151,13 +151,12 @@ def _plan(
     clock: int,
     has_archive: bool,
 ) -> SymbolPlan:
-    market_type, interval = KDATA_TABLES[table]
-    absent = intersect(missing, source_gaps.get(symbol.entity_id, []))
+    absent = intersect(missing, source_gaps.get(series.entity_id, []))
 
     def count(spans: Sequence[Span]) -> int:
-        return sum(interval.count(*span) for span in spans)
+        return sum(series.interval.count(*span) for span in spans)
 
-    files = backfill.in_archive(venue, market_type, symbol.exchange_id, clock) if has_archive else []
+    files = backfill.in_archive(venue, series, clock) if has_archive else []
     return SymbolPlan(
         symbol=symbol.name,
         owed=count(backfill.askable),
@@ -165,7 +164,7 @@ def _plan(
         absent=count(absent),
         rows=backfill.rows,
         new_rows=count(intersect(backfill.fetches, missing)),
-        requests=backfill.requests(clock, venue.page_rows[market_type], files),
+        requests=backfill.requests(clock, venue.page_rows[series.market_type], files),
         archived_rows=count(files),
         archive_files=len(files),
         listing_known=symbol.is_listing_known,

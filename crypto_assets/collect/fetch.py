@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from crypto_assets.domain.entities import MarketType
-from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_key, to_naive
+from crypto_assets.domain.intervals import PartitionScheme, partition_key, to_naive
+from crypto_assets.domain.series import Series
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.bulk_files import BulkCandles, BulkFile, BulkFiles
 from crypto_assets.exchange.client import RawPage
@@ -164,15 +164,17 @@ class ArchiveInUse:
         if self._archive is not None:
             self._archive.stop()
 
-    def expected(self, series: tuple[MarketType, str, Interval], span: Span, clock: int) -> Sequence[BulkFile]:
+    def expected(self, series: Series, span: Span, clock: int) -> Sequence[BulkFile]:
         """The files to ask for the candles of `span`, oldest first; none once the archive is asked no more."""
-        return self._archive.expected(*series, span, clock) if self._archive is not None and self.is_asked else []
+        if self._archive is None or self.given_up:
+            return []
+        return self._archive.expected(*series.at_exchange, span, clock)
 
-    def day(self, series: tuple[MarketType, str, Interval], start: int, clock: int) -> BulkCandles | None:
+    def day(self, series: Series, start: int, clock: int) -> BulkCandles | None:
         """The daily file of the day that begins at `start`, None where there is none to trust, or none yet."""
         if self._archive is None:
             return None
-        file = self._archive.file(*series, partition_key(PartitionScheme.DAILY, start))
+        file = self._archive.file(*series.at_exchange, partition_key(PartitionScheme.DAILY, start))
         return self.fetch(file) if file.expected_ms <= clock else None
 
     def fetch(self, file: BulkFile) -> BulkCandles | None:

@@ -18,10 +18,11 @@ import pandas as pd
 from sqlalchemy import Connection, Row, delete, exists, select
 
 from crypto_assets.database.engines import Database
+from crypto_assets.database.expressions import of_series
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.entities import PROVIDER, MarketType
-from crypto_assets.domain.intervals import MINUTE_MS, partition_key, to_milliseconds, to_naive
+from crypto_assets.domain.intervals import MINUTE_MS, to_milliseconds, to_naive
 from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ContractViolation, UnknownSymbol
@@ -142,15 +143,15 @@ def end_of(last_candle: int | None) -> datetime | None:
 def had_candles_before(database: Database, market_type: MarketType, entity_id: str, first: datetime) -> bool:
     """Whether candles were ever collected that open before `first`: stored ones, or those of a whole partition."""
     coverage = TABLES["crypto_kdata_coverage"].c
-    for name, (of_market, interval) in KDATA_TABLES.items():
-        if of_market is not market_type:
+    for name, candle_table in KDATA_TABLES.items():
+        if candle_table.market_type is not market_type:
             continue
-        time_ms = interval.floor(to_milliseconds(first))
+        time_ms = candle_table.interval.floor(to_milliseconds(first))
         c = TABLES[name].c
         earlier = exists().where(c.entity_id == entity_id, c.timestamp < moment(time_ms))
-        partition = partition_key(interval.partition_scheme, time_ms)
-        own = (coverage.entity_id == entity_id, coverage.provider == PROVIDER, coverage.level == interval.value)
-        collected = exists().where(*own, coverage.partition < partition, coverage.present > 0)
+        own = of_series(coverage, PROVIDER, candle_table, entity_id)
+        before = coverage.partition < candle_table.partition_key(time_ms)
+        collected = exists().where(*own, before, coverage.present > 0)
         with database.connect(name) as connection:
             if connection.scalar(select(earlier)) or connection.scalar(select(collected)):
                 return True

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from crypto_assets.domain.entities import MarketType
-from crypto_assets.domain.intervals import Interval, partition_keys, partition_span
+from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.series import CandleTable, Series
 from crypto_assets.domain.spans import Span, SpanIndex, intersect, merge, subtract
 from crypto_assets.exchange.venue import Venue
 from crypto_assets.frames.candles import LOOKBACK
@@ -33,7 +33,7 @@ class Plan:
       candles of the window or of its context.
     """
 
-    interval: Interval
+    candle_table: CandleTable
     window: Span
     partitions: tuple[str, ...]
     askable: tuple[Span, ...]
@@ -43,15 +43,20 @@ class Plan:
     suspects: frozenset[str] = frozenset()
     neighbours: tuple[str, ...] = ()
 
+    @property
+    def interval(self) -> Interval:
+        """The table's interval."""
+        return self.candle_table.interval
+
     def whole(self, partitions: Collection[str]) -> Plan:
         """The plan that asks for all of these partitions, whatever is stored of them."""
-        spans = intersect(self.askable, (_span(self.interval, key) for key in partitions))
+        spans = intersect(self.askable, map(self.candle_table.partition_span, partitions))
         return replace(self, spans=tuple(spans), suspects=frozenset())
 
     def completed_by(self, asked: Sequence[Span]) -> list[str]:
         """The partitions of which all that is askable lies in `asked`."""
         unasked = SpanIndex(subtract(self.askable, asked))
-        return [key for key in self.partitions if not unasked.touches(_span(self.interval, key))]
+        return [key for key in self.partitions if not unasked.touches(self.candle_table.partition_span(key))]
 
     @property
     def fetches(self) -> list[Span]:
@@ -63,10 +68,9 @@ class Plan:
         """How many candles the fetches hold."""
         return sum(self.interval.count(*span) for span in self.fetches)
 
-    def in_archive(self, venue: Venue, market_type: MarketType, exchange_id: str, clock: int) -> list[Span]:
+    def in_archive(self, venue: Venue, series: Series, clock: int) -> list[Span]:
         """The parts of the fetches that the exchange's bulk files can be expected to hold at its `clock`."""
-        series = market_type, exchange_id, self.interval
-        return [file.span for span in self.fetches for file in venue.bulk_files(*series, span, clock)]
+        return [file.span for span in self.fetches for file in venue.bulk_files(*series.at_exchange, span, clock)]
 
     def requests(self, clock: int, page_rows: int, elsewhere: Sequence[Span] = ()) -> int:
         """How many pages of `page_rows` candles the fetches and their context take, less what is `elsewhere`."""
@@ -80,17 +84,18 @@ def plan(
 
     `only_missing` and `spans`, which are by entity id here, are explained by `CandleCollector.plan`.
     """
-    interval, scheme = holdings.interval, holdings.interval.partition_scheme
-    partitions = tuple(partition_keys(scheme, window.start, window.end))
+    candle_table, interval = holdings.candle_table, holdings.interval
+    partitions = tuple(candle_table.partition_keys(window))
     # The context after the window may be replaced, and then what looks back at that is derived anew.
-    sides = (max(0, window.start - reach(interval)), window.start), (window.end, window.end + 2 * reach(interval))
-    outside = [holdings.covered(partition_keys(scheme, *side)) for side in sides]
+    before = Span(max(0, window.start - reach(interval)), window.start)
+    after = Span(window.end, window.end + 2 * reach(interval))
+    outside = [holdings.covered(candle_table.partition_keys(side)) for side in (before, after)]
     around = {each: sorted({key for side in outside for key in side.get(each, ())}) for each in holdings.entity_ids}
     altered = holdings.suspects([*partitions, *set().union(*around.values())])
     due = {each: askable(interval, window, holdings.listed[each], clock) for each in holdings.entity_ids}
     whole = {
         each: Plan(
-            interval,
+            candle_table,
             window,
             partitions,
             askable=tuple(due[each]),
@@ -107,9 +112,9 @@ def plan(
     for each, missing in holdings.missing(sought).items():
         unfilled = SpanIndex(missing)
         inside = altered[each].intersection(partitions)
-        suspects = frozenset(key for key in inside if unfilled.touches(_span(interval, key)))
+        suspects = frozenset(key for key in inside if unfilled.touches(candle_table.partition_span(key)))
         wanted = missing if spans is not None else subtract(missing, holdings.source_gaps.get(each, []))
-        anew = intersect(due[each], (_span(interval, key) for key in inside.difference(suspects)))
+        anew = intersect(due[each], map(candle_table.partition_span, inside.difference(suspects)))
         asked = tuple(merge([*wanted, *anew]))
         plans[each] = replace(whole[each], spans=asked, missing=tuple(missing), suspects=suspects)
     return plans
@@ -144,7 +149,3 @@ def joined(spans: Iterable[Span], distance: int) -> list[Span]:
         else:
             together.append(span)
     return together
-
-
-def _span(interval: Interval, key: str) -> Span:
-    return partition_span(interval.partition_scheme, key)

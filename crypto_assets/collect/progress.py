@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from crypto_assets.domain.durations import duration
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import CandleTable
 
 
 @dataclass(frozen=True)
 class Progress:
     """Candles that came of those asked for, in one run over a table: of the symbol that got further, and of all."""
 
-    table: str
+    candle_table: CandleTable
     symbol: str
     came: int
     """What the symbol got further by."""
@@ -42,10 +42,9 @@ class Progress:
 
     def sentence(self) -> str:
         """`BTC/USDT 1m: 43 %; all 12 %, 52,000 rows/s, 2 minutes left`."""
-        interval = KDATA_TABLES[self.table][1].value
         left = "" if self.seconds_left is None else f", {duration(round(self.seconds_left) * 1000)} left"
         return (
-            f"{self.symbol} {interval}: {_percent(self.done, self.planned)} %; all"
+            f"{self.symbol} {self.candle_table.level}: {_percent(self.done, self.planned)} %; all"
             f" {_percent(self.all_done, self.all_planned)} %, {self.rows_per_second:,.0f} rows/s{left}"
         )
 
@@ -66,9 +65,13 @@ class Tally:
     """
 
     def __init__(
-        self, table: str, planned: Mapping[str, int], tell: Tell, clock: Callable[[], float] = time.monotonic
+        self,
+        candle_table: CandleTable,
+        planned: Mapping[str, int],
+        tell: Tell,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._table = table
+        self._candle_table = candle_table
         self._planned = dict(planned)
         self._done = dict.fromkeys(planned, 0)
         self._tell = tell
@@ -87,7 +90,7 @@ class Tally:
             self._done[symbol] += rows
             self._tell(
                 Progress(
-                    self._table,
+                    self._candle_table,
                     symbol,
                     rows,
                     self._done[symbol],

@@ -29,7 +29,7 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.errors import DatabaseError, DatabaseNotReady, EnvironmentMismatch, one_sentence
 from crypto_assets.database.queries import row_count
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.bulk_files import BulkFiles
 from crypto_assets.exchange.client import Exchange
@@ -44,7 +44,7 @@ from crypto_assets.quality.gaps.partition_figures import PartitionFigures, parti
 class TableRun:
     """What a run over a candle table did, by ccxt symbol, and what it cost; beside it what it should have been."""
 
-    table: str
+    candle_table: CandleTable
     window: Span
     clock: int
     counts: dict[str, Counts]
@@ -72,7 +72,7 @@ class TableRun:
 def collect_table(
     exchange: Exchange,
     database: Database,
-    table: str,
+    candle_table: CandleTable,
     symbols: Sequence[str],
     window: Span,
     *,
@@ -83,7 +83,7 @@ def collect_table(
     progress: Tell = nobody,
     archive: BulkFiles | None = None,
 ) -> TableRun:
-    """Collects `window` of the ccxt `symbols` into `table`; with `spans`, by symbol, only what is missing in these.
+    """Collects `window` of the ccxt `symbols` into a table; with `spans`, by symbol, only what is missing in these.
 
     Closed months and days come from `archive`, where that has them and spares requests. `policy` and `now`, our clock
     (naive UTC), are the gap ledger's; `progress` is told as candles come. How the rest is meant is said by
@@ -94,11 +94,10 @@ def collect_table(
     started, asked_before = time.monotonic(), exchange.requests
     files = ArchiveInUse(archive)
     files_before = files.requests
-    candle_table = KDATA_TABLES[table]
     market_type = candle_table.market_type
     chosen = symbols_to_collect(database, market_type, symbols)
     clock = exchange.server_time(market_type) if chosen else 0
-    tally = Tally(table, {symbol.name: 0 for symbol in chosen}, progress)
+    tally = Tally(candle_table, {symbol.name: 0 for symbol in chosen}, progress)
     # What closed after this may still change: it is neither asked for nor owed.
     settled = clock - exchange.close_margin_ms
     collector = CandleCollector(exchange, CandleStore(database, candle_table, settled, policy, now), tally, files)
@@ -133,8 +132,8 @@ def collect_table(
 
         counts, failed = each_symbol(collect, planned, exchange.readers, collector.stop, stop_waiting)
     asked_for = {symbol.entity_id for symbol in planned}
-    with database.connect(table) as connection:
-        stored = row_count(connection, TABLES[table])
+    with database.connect(candle_table.name) as connection:
+        stored = row_count(connection, TABLES[candle_table.name])
         partitions = partition_figures(connection, candle_table, window)
         beside = [
             hole
@@ -142,7 +141,7 @@ def collect_table(
             if hole.state == WAITING and hole.entity_id in asked_for and _touch(hole.span, window)
         ]
     return TableRun(
-        table,
+        candle_table,
         window,
         clock,
         counts,

@@ -24,8 +24,8 @@ import pandas as pd
 from crypto_assets.collect.fetch import ArchiveInUse, Fetched, FileRows, RestRequest, RestRows
 from crypto_assets.collect.plan import joined
 from crypto_assets.collect.publications import days_that_rest_disputes, grid_spans
-from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS, Interval
+from crypto_assets.domain.series import Series
 from crypto_assets.domain.spans import Span, intersect, subtract
 from crypto_assets.exchange.bulk_files import BulkCandles
 from crypto_assets.exchange.client import Exchange, RawPage, StrayRow, marked
@@ -46,19 +46,16 @@ class SpanReader:
         self,
         exchange: Exchange,
         archive: ArchiveInUse,
-        series: tuple[MarketType, str, Interval],
+        series: Series,
         span: Span,
         context: Span,
         clock: int,
     ) -> None:
         self._exchange, self._archive, self._series = exchange, archive, series
         self._span, self._context, self._clock = span, context, clock
+        self._interval = series.interval
         self._requests: list[RestRequest] = []
         self._days: dict[int, BulkCandles | None] = {}
-
-    @property
-    def _interval(self) -> Interval:
-        return self._series[2]
 
     def fetch(self) -> Iterator[Fetched]:
         """All of it in order of time: files, and pages for what no file covers."""
@@ -120,8 +117,8 @@ class SpanReader:
 
     def _hours(self, span: Span) -> pd.DataFrame:
         """What REST has of the hours of a span."""
-        market_type, exchange_id, _ = self._series
-        pages = self._exchange.candle_pages(market_type, exchange_id, Interval.H1, span)
+        hours = self._series._replace(interval=Interval.H1)
+        pages = self._exchange.candle_pages(*hours.at_exchange, span)
         return parse_candles([row for page in pages for row in _parted(marked(page, span))[0]])
 
     def _day(self, start: int) -> BulkCandles | None:
@@ -135,7 +132,7 @@ class SpanReader:
             return
         request = RestRequest(asked.intersect(self._span), lacked_by)
         self._requests.append(request)
-        for page in self._exchange.candle_pages(*self._series, asked):
+        for page in self._exchange.candle_pages(*self._series.at_exchange, asked):
             request.digest.update(_as_bytes(page))
             rows, strays = _parted(marked(page, asked))
             request.received += sum(request.span.start <= row[0] < request.span.end for row in rows)

@@ -27,7 +27,7 @@ from crypto_assets.database.expressions import as_written, epoch_milliseconds
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import WriteCounts, upsert
 from crypto_assets.domain.intervals import Interval
-from crypto_assets.domain.series import CandleTable
+from crypto_assets.domain.series import CandleTable, Series
 from crypto_assets.domain.spans import Span
 from crypto_assets.frames.candles import CANDLE_COLUMNS, candle_records
 from crypto_assets.quality.conflicts import record_conflicts
@@ -72,6 +72,11 @@ class CandleStore:
         """Its interval."""
         return self.candle_table.interval
 
+    def series(self, symbol: Symbol) -> Series:
+        """The symbol's candles in this table."""
+        market_type, interval = self.candle_table
+        return Series(self.database.provider, market_type, symbol.exchange_id, symbol.entity_id, interval)
+
     def stored(self, symbol: Symbol, span: Span) -> pd.DataFrame:
         """The stored candles of a span, as `stored_candles` reads them."""
         with self.database.connect(self.candle_table.name) as connection:
@@ -100,7 +105,7 @@ class CandleStore:
                 ours = rewritten - plan.altered
                 unverify(connection, self.candle_table, symbol.entity_id, ours)
                 note_unverified(connection, self.candle_table, symbol.entity_id, ours)
-            came = note_provenance(connection, self.interval, symbol, batch, sources, self.now())
+            came = note_provenance(connection, self.series(symbol), batch, sources, self.now())
         return Outcome(
             Counts(
                 received=len(batch.received) + len(batch.rejections),
@@ -142,7 +147,7 @@ class CandleStore:
         with self._writing() as connection:
             partitions = SymbolPartitions(connection, self.candle_table, symbol.entity_id)
             partitions.account(look, self.now(), self.policy, outcome.answers)
-            settle_provenance(connection, self.interval, symbol, plan, outcome)
+            settle_provenance(connection, self.series(symbol), plan, outcome)
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

@@ -1,7 +1,7 @@
-"""Candle tables as values: which market, which interval, and all that follows from the two.
+"""Candle tables and series as values: which market, which interval, which symbol, and all that follows from these.
 
-Here belongs what a candle table is: its name, the entities in it, the partitions its history is cut into. Its columns
-belong to `database.tables.candles`. Called by every package.
+Here belongs what a candle table is (its name, the entities in it, the partitions its history is cut into) and what a
+series is. The columns of candles belong to `database.tables.candles`. Called by every package.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ class CandleTable(NamedTuple):
             near = difflib.get_close_matches(name, KDATA_TABLES, n=3) or list(KDATA_TABLES)[:3]
             raise ValueError(f"{name!r} is no candle table; did you mean {', '.join(near)}?")
         return KDATA_TABLES[name]
+
+    @classmethod
+    def of(cls, entity_id: str, level: str) -> CandleTable | None:
+        """The candle table that has the rows about an entity at a level, as coverage and ledger name them."""
+        return KDATA_TABLES.get(f"{entity_id.partition('_')[0]}_{level}_kdata")
 
     @property
     def name(self) -> str:
@@ -72,6 +77,13 @@ class CandleTable(NamedTuple):
         """The keys of all partitions that overlap `span`, oldest first."""
         return partition_keys(self.partition_scheme, *span)
 
+    def whole_partitions(self, span: Span) -> Span:
+        """The span of the partitions that overlap `span`, which holds at least one time."""
+        return Span(
+            self.partition_span(self.partition_key(span.start)).start,
+            self.partition_span(self.partition_key(span.end - 1)).end,
+        )
+
     def is_partition_key(self, text: str) -> bool:
         """Whether `text` is the key of one of its partitions."""
         return is_partition_key(self.partition_scheme, text)
@@ -81,3 +93,24 @@ KDATA_TABLES: dict[str, CandleTable] = {
     table.name: table for table in (CandleTable(market, interval) for market in MarketType for interval in Interval)
 }
 """The 14 candle tables by name, pairs before perpetuals, shortest interval first."""
+
+
+class Series(NamedTuple):
+    """The candles of one symbol at one interval, as an exchange calls them and as they are stored."""
+
+    provider: str
+    market_type: MarketType
+    exchange_id: str
+    """The exchange's own id of the symbol: `BTCUSDT`."""
+    entity_id: str
+    interval: Interval
+
+    @property
+    def candle_table(self) -> CandleTable:
+        """The table they are stored in."""
+        return CandleTable(self.market_type, self.interval)
+
+    @property
+    def at_exchange(self) -> tuple[MarketType, str, Interval]:
+        """What the exchange is asked for: the first arguments of `Exchange.candle_pages` and of `BulkFiles.file`."""
+        return self.market_type, self.exchange_id, self.interval

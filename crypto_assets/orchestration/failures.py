@@ -32,9 +32,9 @@ def fail_if_incomplete(run: TableRun) -> None:
     if run.failures:
         reasons = "; ".join(f"{symbol}: {reason}" for symbol, reason in run.failures.items())
         stored = f", the other {len(run.counts)} stored" if run.counts else ""
+        failed = f"{len(run.failures)} of {len(run.failures) + len(run.counts)} symbols failed"
         raise dg.Failure(
-            description=f"{run.table}: {len(run.failures)} of {len(run.failures) + len(run.counts)} symbols failed"
-            f"{stored}. {reasons}",
+            description=f"{run.candle_table.name}: {failed}{stored}. {reasons}",
             metadata=run_metadata(run),
             allow_retries=False,
         )

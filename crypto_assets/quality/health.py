@@ -95,7 +95,7 @@ def _references(database: Database) -> Vital:
                     finding = unresolved_references(connection, TABLES[name], TABLES["crypto_asset"])
                     counts[name] = finding.count
                     continue
-                entities = TABLES[KDATA_TABLES[name][0].entity_table]
+                entities = TABLES[KDATA_TABLES[name].entity_table]
                 # One lookup for each symbol; only where one is unknown are its candles counted.
                 listed = set(connection.scalars(select(entities.c.id)))
                 known = listed.issuperset(entity_ids(connection, TABLES[name]))

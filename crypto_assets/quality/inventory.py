@@ -17,11 +17,12 @@ from sqlalchemy import Connection, case, func, select
 from crypto_assets.database.archive.manifest import archived_months
 from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_reads import entity_scan
+from crypto_assets.database.expressions import of_series
 from crypto_assets.database.queries import row_count
 from crypto_assets.database.symbols import listed_symbols
 from crypto_assets.database.tables import QUALITY, TABLES
 from crypto_assets.domain.intervals import Interval, partition_span, to_naive
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES, CandleTable
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.domain.symbols import Listed
 
@@ -93,8 +94,8 @@ def stored_series(database: Database, tables: Collection[str]) -> list[Stored]:
         lacking = _lacking(connection, database.provider)
     found = []
     for name in tables:
-        series = KDATA_TABLES[name]
-        of_table = covered.get(series, {})
+        candle_table = KDATA_TABLES[name]
+        of_table = covered.get(candle_table, {})
         if not of_table:
             continue
         with database.connect(name) as connection:
@@ -103,7 +104,7 @@ def stored_series(database: Database, tables: Collection[str]) -> list[Stored]:
             counted = _unverified_rows(connection, name, of_table, database.provider)
         for entity_id, counts in of_table.items():
             symbol = listed.get(entity_id, Listed(entity_id, entity_id, entity_id.split("_", 2)[-1]))
-            open_, source = (lacking[series].get((entity_id, status), 0) for status in ("open", "source"))
+            open_, source = (lacking[candle_table].get((entity_id, status), 0) for status in ("open", "source"))
             rows = counts.present + counted.get(entity_id, 0)
             owed = max(counts.expected, rows + source + open_)
             first, last = ends.get(entity_id, (None, None))
@@ -113,8 +114,8 @@ def stored_series(database: Database, tables: Collection[str]) -> list[Stored]:
     return sorted(found, key=lambda each: (order[each.table], each.symbol.name, each.symbol.code))
 
 
-def _covered(connection: Connection, provider: str) -> dict[object, dict[str, _Covered]]:
-    """Counts by the market and interval of a candle table, and by entity id."""
+def _covered(connection: Connection, provider: str) -> dict[CandleTable | None, dict[str, _Covered]]:
+    """Counts by candle table and entity id."""
     rows = connection.execute(
         select(
             *(_COVERAGE.entity_id, _COVERAGE.level, func.sum(_COVERAGE.expected)),
@@ -123,15 +124,15 @@ def _covered(connection: Connection, provider: str) -> dict[object, dict[str, _C
         .where(_COVERAGE.provider == provider)
         .group_by(_COVERAGE.entity_id, _COVERAGE.level)
     )
-    found: dict[object, dict[str, _Covered]] = defaultdict(dict)
+    found: dict[CandleTable | None, dict[str, _Covered]] = defaultdict(dict)
     for entity_id, level, expected, present in rows:
-        found[_series(entity_id, level)][entity_id] = _Covered(int(expected), int(present), [])
+        found[CandleTable.of(entity_id, level)][entity_id] = _Covered(int(expected), int(present), [])
     unverified = select(_COVERAGE.entity_id, _COVERAGE.level, _COVERAGE.partition).where(
         _COVERAGE.provider == provider, _COVERAGE.digest == ""
     )
     for entity_id, level, partition in connection.execute(unverified.order_by(_COVERAGE.partition)):
         span = partition_span(Interval(level).partition_scheme, partition)
-        found[_series(entity_id, level)][entity_id].unverified.append(span)
+        found[CandleTable.of(entity_id, level)][entity_id].unverified.append(span)
     return found
 
 
@@ -145,7 +146,7 @@ def _unverified_rows(
     spans = {entity_id: merge(each.unverified) for entity_id, each in of_table.items() if each.unverified}
     if not spans:
         return {}
-    table, interval = TABLES[name], KDATA_TABLES[name][1]
+    table, interval = TABLES[name], KDATA_TABLES[name].interval
     archived: dict[str, list[Span]] = defaultdict(list)
     for month in archived_months(connection, KDATA_TABLES[name], provider):
         archived[month.entity_id] += filter(None, [month.continuous_span(interval.milliseconds)])
@@ -164,16 +165,16 @@ def _unverified_rows(
     return rows
 
 
-def _lacking(connection: Connection, provider: str) -> Mapping[object, dict[tuple[str, str], int]]:
-    """How many candles the ledger says are missing, by the same, by entity id and whose gap it is."""
+def _lacking(connection: Connection, provider: str) -> Mapping[CandleTable | None, dict[tuple[str, str], int]]:
+    """How many candles the ledger says are missing, by candle table, by entity id and whose gap it is."""
     rows = connection.execute(
         select(_GAP.entity_id, _GAP.level, _GAP.status, func.sum(_GAP.missing))
         .where(_GAP.provider == provider, _GAP.status.in_(("open", "source")))
         .group_by(_GAP.entity_id, _GAP.level, _GAP.status)
     )
-    found: dict[object, dict[tuple[str, str], int]] = defaultdict(dict)
+    found: dict[CandleTable | None, dict[tuple[str, str], int]] = defaultdict(dict)
     for entity_id, level, status, missing in rows:
-        found[_series(entity_id, level)][entity_id, status] = int(missing)
+        found[CandleTable.of(entity_id, level)][entity_id, status] = int(missing)
     return found
 
 
@@ -190,23 +191,10 @@ def _ends(connection: Connection, name: str, database: Database) -> dict[str, tu
     found = {entity_id: (oldest, newest) for entity_id, oldest, newest in stored}
     archived = connection.execute(
         select(_ARCHIVE.entity_id, func.min(_ARCHIVE.first_timestamp), func.max(_ARCHIVE.last_timestamp))
-        .where(_ARCHIVE.provider == database.provider, _ARCHIVE.level == KDATA_TABLES[name][1].value)
+        .where(*of_series(_ARCHIVE, database.provider, KDATA_TABLES[name]))
         .group_by(_ARCHIVE.entity_id)
     )
-    kind = f"{KDATA_TABLES[name][0].entity_type}_"
     for entity_id, oldest, newest in archived:
-        if entity_id.startswith(kind):
-            known = found.get(entity_id, (oldest, newest))
-            found[entity_id] = min(known[0], oldest), max(known[1], newest)
+        known = found.get(entity_id, (oldest, newest))
+        found[entity_id] = min(known[0], oldest), max(known[1], newest)
     return found
-
-
-def _series(entity_id: str, level: str) -> object:
-    return next(
-        (
-            series
-            for series in KDATA_TABLES.values()
-            if series[1].value == level and series[0].entity_type == entity_id.partition("_")[0]
-        ),
-        None,
-    )

@@ -155,7 +155,7 @@ def freshness_grids(freshness: Sequence[Freshness]) -> list[FreshnessGrid]:
     """A grid for each market that was collected; of too many symbols those that are furthest behind."""
     grids = []
     for market_type, title in _MARKETS.items():
-        tables = [table for table, kind in KDATA_TABLES.items() if kind[0] is market_type]
+        tables = [table for table, each in KDATA_TABLES.items() if each.market_type is market_type]
         found = [each for each in freshness if each.table in tables]
         if not found:
             continue
@@ -171,7 +171,7 @@ def freshness_grids(freshness: Sequence[Freshness]) -> list[FreshnessGrid]:
         grids.append(
             FreshnessGrid(
                 title,
-                tuple(KDATA_TABLES[table][1].value for table in collected),
+                tuple(KDATA_TABLES[table].level for table in collected),
                 tuple(
                     (names[each], tuple(_cells(by_place.get((each, table)) for table in collected)))
                     for each in sorted(chosen, key=lambda each: (names[each], each))

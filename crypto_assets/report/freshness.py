@@ -65,7 +65,7 @@ def freshness(
 def _of(
     table: str, entity_id: str, newest: datetime | None, listed: Listed | None, now: datetime, margin: timedelta
 ) -> Freshness:
-    interval = KDATA_TABLES[table][1]
+    interval = KDATA_TABLES[table].interval
     clock = to_milliseconds(now)
     end = listed.end if listed is not None else None
     ended = end if end is not None and to_milliseconds(end) <= clock else None

@@ -103,7 +103,7 @@ def months_by_table(connection: Connection, provider: str) -> dict[str, dict[str
         table = table_of(entity_id, level)
         if table not in KDATA_TABLES:
             continue
-        interval = KDATA_TABLES[table][1]
+        interval = KDATA_TABLES[table].interval
         span = Span(to_milliseconds(start), to_milliseconds(end) + interval.milliseconds)
         keys = partition_keys(PartitionScheme.MONTHLY, *span)
         for key in keys:

@@ -11,6 +11,7 @@ from crypto_assets.collect.fetch import ArchiveInUse, FileRows, RestRequest, Res
 from crypto_assets.collect.span_reader import SpanReader
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import MINUTE_MS, Interval, parse_time
+from crypto_assets.domain.series import Series
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance.archive_csv import ArchiveCandles
 from crypto_assets.exchange.binance.archive_files import ArchiveFile
@@ -19,6 +20,7 @@ from crypto_assets.quality.gaps.ledger import Answer
 
 START = parse_time("2023-02-01")
 FOREVER = parse_time("2024-01-01")
+BTC_MINUTES = Series("binance", MarketType.SPOT, "BTCUSDT", "cryptopair_binance_btcusdt", Interval.M1)
 
 
 def page(first: int, request: RestRequest) -> RestRows:
@@ -63,7 +65,7 @@ class Pages:
 
 def answer(exchange: Pages) -> Answer:
     span = Span(START, START + 60 * MINUTE_MS)
-    reader = SpanReader(exchange, ArchiveInUse(), (MarketType.SPOT, "BTCUSDT", Interval.M1), span, span, FOREVER)
+    reader = SpanReader(exchange, ArchiveInUse(), BTC_MINUTES, span, span, FOREVER)
     assert sum(len(each.rows) for each in reader.fetch()) == 7
     (found,) = reader.answers({}, datetime(2024, 1, 1), datetime(2024, 1, 1))  # noqa: DTZ001 - naive UTC
     return found

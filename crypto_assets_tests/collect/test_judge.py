@@ -9,12 +9,14 @@ from crypto_assets.collect.judge import Judged, JudgedCandles
 from crypto_assets.collect.span_reader import SpanReader
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import MINUTE_MS, Interval, parse_time
+from crypto_assets.domain.series import Series
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.client import StrayRow
 from crypto_assets.frames.candles import parse_candles
 
 SPAN = Span(parse_time("2023-03-20"), parse_time("2023-03-20") + 60 * MINUTE_MS)
 SOME_TIME = datetime(2024, 1, 1)  # noqa: DTZ001 - naive UTC
+BTC_MINUTES = Series("binance", MarketType.SPOT, "BTCUSDT", "cryptopair_binance_btcusdt", Interval.M1)
 
 
 def candle(minute: int, low: str = "1") -> list[object]:
@@ -30,9 +32,7 @@ class OnePage:
 
 
 def test_judging_tells_what_rest_sent_in_vain_and_counts_it_nowhere_else():
-    reader = SpanReader(
-        OnePage(), ArchiveInUse(), (MarketType.SPOT, "BTCUSDT", Interval.M1), SPAN, SPAN, SPAN.end + MINUTE_MS
-    )
+    reader = SpanReader(OnePage(), ArchiveInUse(), BTC_MINUTES, SPAN, SPAN, SPAN.end + MINUTE_MS)
     (page,) = reader.fetch()
     assert isinstance(page, RestRows)
     page = RestRows(page.request, page.rows, [StrayRow(candle(900))])

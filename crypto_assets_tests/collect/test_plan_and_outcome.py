@@ -9,7 +9,9 @@ import pytest
 
 from crypto_assets.collect.outcome import Counts, Outcome
 from crypto_assets.collect.plan import Plan
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS, Interval, parse_time
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 
 START = parse_time("2023-03-20")
@@ -21,7 +23,7 @@ HOUR = Span(WINDOW.end - Interval.H1.milliseconds, WINDOW.end)
 
 def planned() -> Plan:
     return Plan(
-        Interval.M5,
+        CandleTable(MarketType.SPOT, Interval.M5),
         WINDOW,
         DAYS,
         askable=(LISTED,),

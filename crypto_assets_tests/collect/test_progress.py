@@ -6,8 +6,11 @@ import threading
 from itertools import pairwise
 
 from crypto_assets.collect.progress import Progress, Tally, nobody, now_and_then
+from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.series import CandleTable
 
-TABLE = "cryptopair_1m_kdata"
+TABLE = CandleTable(MarketType.SPOT, Interval.M1)
 
 
 class Seconds:

@@ -6,7 +6,7 @@ import pytest
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS, Interval, PartitionScheme, parse_time
-from crypto_assets.domain.series import KDATA_TABLES, CandleTable
+from crypto_assets.domain.series import KDATA_TABLES, CandleTable, Series
 from crypto_assets.domain.spans import Span
 
 HOURS = CandleTable(MarketType.SWAP, Interval.H1)
@@ -28,6 +28,18 @@ def test_what_is_no_candle_table_is_refused_with_names_near_it(name, near):
         CandleTable.named(name)
 
 
+def test_a_row_of_the_coverage_belongs_to_the_table_of_its_entity_and_level():
+    assert CandleTable.of("cryptoperp_binance_btcusdt", "1h") == HOURS
+    assert CandleTable.of("cryptoperp_binance_btcusdt", "2h") is None
+    assert CandleTable.of("crypto_binance_btc", "1h") is None
+
+
+def test_a_series_knows_its_table_and_what_the_exchange_is_asked_for():
+    series = Series("binance", MarketType.SWAP, "BTCUSDT", "cryptoperp_binance_btcusdt", Interval.H1)
+    assert series.candle_table == HOURS
+    assert series.at_exchange == (MarketType.SWAP, "BTCUSDT", Interval.H1)
+
+
 def test_its_history_is_cut_into_the_partitions_of_its_interval():
     march = Span(parse_time("2023-03-01"), parse_time("2023-04-01"))
     assert HOURS.partition_scheme is PartitionScheme.MONTHLY
@@ -38,3 +50,6 @@ def test_its_history_is_cut_into_the_partitions_of_its_interval():
     assert not HOURS.is_partition_key("2023-03-02")
     minutes = CandleTable(MarketType.SPOT, Interval.M1)
     assert minutes.partition_span("2023-03-02") == (march.start + DAY_MS, march.start + 2 * DAY_MS)
+    assert HOURS.whole_partitions(Span(march.end - 1, march.end)) == march
+    assert HOURS.whole_partitions(Span(march.end - 1, march.end + 1)).start == march.start
+    assert HOURS.whole_partitions(Span(march.end - 1, march.end + 1)).end == parse_time("2023-05-01")

@@ -96,13 +96,14 @@ class Desk:
     """How long an archive may be silent: as long as anywhere, unless one that never answers is what a test is about."""
 
     def collect(self, table: str, window: Span, *, symbols: int = 1, only_missing=False, files=True, **options):
-        chosen = SYMBOLS[KDATA_TABLES[table][0]][:symbols]
+        candle_table = KDATA_TABLES[table]
+        chosen = SYMBOLS[candle_table.market_type][:symbols]
         archive = impatient_archive(self.archive_url or self.url, timeout_s=self.patience_s) if files else None
         with closing(rest_of(self.url, **options)) as exchange:
             run = collect_table(
                 exchange,
                 self.database,
-                table,
+                candle_table,
                 chosen,
                 window,
                 only_missing=only_missing,
@@ -468,6 +469,7 @@ def test_symbols_side_by_side_share_one_archive(sandbox, desk, truth):
 KILLED = f"""
 import sys
 from crypto_assets.database.engines import open_database
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance.archive import BinanceArchive
 from crypto_assets.exchange.binance.client import BinanceExchange
@@ -485,8 +487,8 @@ class Telling(BinanceArchive):
 url, directory = sys.argv[1:]
 exchange = BinanceExchange("sandbox", spot_url=url, futures_url=url)
 database = open_database(f"sqlite:///{{directory}}", "sandbox")
-collect_table(exchange, database, {FIVES!r}, ["BTC/USDT"], Span({{start}}, {FEBRUARY.end}), only_missing=True,
-              archive=Telling(url))
+collect_table(exchange, database, CandleTable.named({FIVES!r}), ["BTC/USDT"], Span({{start}}, {FEBRUARY.end}),
+              only_missing=True, archive=Telling(url))
 """
 
 

@@ -14,6 +14,7 @@ from crypto_assets.collect.symbols import populate_markets
 from crypto_assets.database.engines import open_database
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.venues import venue_of
 from crypto_assets.quality.gaps.ledger import Policy
@@ -46,7 +47,7 @@ def exchange(database):
     collect_table(
         paper,
         database,
-        TABLE,
+        KDATA_TABLES[TABLE],
         ["BTC/USDT"],
         DAY,
         only_missing=True,
@@ -58,7 +59,7 @@ def exchange(database):
 
 def planned(database, window, table=TABLE, **changed) -> SymbolPlan:
     options = {"only_missing": True, "has_archive": True, "clock": CLOCK, **changed}
-    [symbol] = plan_table(database, table, ["BTC/USDT"], window, **options).symbols
+    [symbol] = plan_table(database, KDATA_TABLES[table], ["BTC/USDT"], window, **options).symbols
     return symbol
 
 
@@ -112,7 +113,11 @@ SYMBOL = SymbolPlan("BTC/USDT", 5000, 0, 0, 5000, 4000, 6, 0, 0, listing_known=T
 def test_requests_weigh_what_the_exchange_says_and_the_reserve_is_left(table, requests, weight, minutes):
     unknown = replace(SYMBOL, symbol="SOL/USDT", listing_known=False)
     plan = TablePlan(
-        table, ("2023-03-20", "2023-03-23"), [SYMBOL, unknown], bytes_a_row=100.0, venue=venue_of("binance")
+        KDATA_TABLES[table],
+        ("2023-03-20", "2023-03-23"),
+        [SYMBOL, unknown],
+        bytes_a_row=100.0,
+        venue=venue_of("binance"),
     )
     assert (plan.rows, plan.requests, plan.weight) == (10_000, requests, weight)
     assert plan.minutes(0.2) == pytest.approx(minutes)
@@ -121,7 +126,9 @@ def test_requests_weigh_what_the_exchange_says_and_the_reserve_is_left(table, re
 
 def test_a_candle_takes_what_those_take_that_are_stored_where_there_are_enough(database, exchange):
     assert (
-        plan_table(database, TABLE, ["BTC/USDT"], DAY, CLOCK, only_missing=True, has_archive=False).bytes_a_row
+        plan_table(
+            database, KDATA_TABLES[TABLE], ["BTC/USDT"], DAY, CLOCK, only_missing=True, has_archive=False
+        ).bytes_a_row
         == BYTES_A_ROW["sqlite"]
     )
     with database.begin(TABLE) as connection:
@@ -135,6 +142,8 @@ def test_a_candle_takes_what_those_take_that_are_stored_where_there_are_enough(d
             FROM n, (SELECT * FROM {TABLE} LIMIT 1)
             """
         )
-    stored = plan_table(database, TABLE, ["BTC/USDT"], DAY, CLOCK, only_missing=True, has_archive=False).bytes_a_row
+    stored = plan_table(
+        database, KDATA_TABLES[TABLE], ["BTC/USDT"], DAY, CLOCK, only_missing=True, has_archive=False
+    ).bytes_a_row
     assert 80 < stored < 400
     assert stored != BYTES_A_ROW["sqlite"]

@@ -59,7 +59,14 @@ def prepare(database, exchange):
 
 def collect(database, exchange, window, *, only_missing=False, symbols=("BTC/USDT",)):
     return collect_table(
-        exchange, database, TABLE, symbols, window, only_missing=only_missing, policy=Policy(), now=lambda: NOW
+        exchange,
+        database,
+        KDATA_TABLES[TABLE],
+        symbols,
+        window,
+        only_missing=only_missing,
+        policy=Policy(),
+        now=lambda: NOW,
     )
 
 
@@ -406,7 +413,7 @@ def test_a_run_tells_how_far_it_is_and_compares_its_plan_with_what_came(migrated
         run = collect_table(
             exchange,
             database,
-            TABLE,
+            KDATA_TABLES[TABLE],
             [each.symbol for each in listed],
             Span(DAYS[0].start, DAYS[1].end),
             only_missing=True,
@@ -414,7 +421,7 @@ def test_a_run_tells_how_far_it_is_and_compares_its_plan_with_what_came(migrated
             now=lambda: NOW,
             progress=told.append,
         )
-    assert {step.table for step in told} == {TABLE}
+    assert {step.candle_table.name for step in told} == {TABLE}
     assert sum(step.came for step in told) == run.total.received == 288 * 3
     last = {step.symbol: (step.done, step.planned) for step in told}
     assert last == {"BTC/USDT": (576, 576), "ETH/USDT": (288, 288)}
@@ -445,7 +452,7 @@ def test_what_was_altered_after_it_was_planned_is_asked_for_as_a_whole(migrated_
         collect_table(
             exchange,
             database,
-            TABLE,
+            KDATA_TABLES[TABLE],
             ["BTC/USDT", "ETH/USDT"],
             DAYS[1],
             only_missing=True,

@@ -17,6 +17,7 @@ from crypto_assets.collect.symbols import populate_markets
 from crypto_assets.database.engines import open_database
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS, Interval
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance.client import BinanceExchange
 from crypto_assets.frames.candles import LOOKBACK
@@ -29,6 +30,7 @@ WINDOW = Span(CLOCK - CLOCK % DAY_MS - 3 * DAY_MS, CLOCK - CLOCK % DAY_MS)
 COLLECT = f"""
 import json, os, sys
 from crypto_assets.database.engines import open_database
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance.client import BinanceExchange
 from crypto_assets.collect import candles
@@ -45,7 +47,8 @@ class Telling(BinanceExchange):
 def collect(url, directory, in_flight):
     exchange = Telling("sandbox", spot_url=url, futures_url=url, in_flight=in_flight)
     database = open_database(f"sqlite:///{{directory}}", "sandbox")
-    collect_table(exchange, database, {TABLE!r}, ["BTC/USDT", "ETH/USDT", "SOL/USDT"], Span(*{tuple(WINDOW)}),
+    table = CandleTable.named({TABLE!r})
+    collect_table(exchange, database, table, ["BTC/USDT", "ETH/USDT", "SOL/USDT"], Span(*{tuple(WINDOW)}),
                   only_missing=True)
     print("done", flush=True)
 
@@ -126,7 +129,7 @@ def test_a_killed_run_leaves_valid_rows_and_the_next_one_completes_them(collecto
         exchange = BinanceExchange("sandbox", spot_url=sandbox.url, futures_url=sandbox.url)
         whole = prepared(tmp_path / "whole", exchange)
         symbols = ["BTC/USDT", "ETH/USDT", "SOL/USDT"]
-        collect_table(exchange, whole, TABLE, symbols, WINDOW, only_missing=True)
+        collect_table(exchange, whole, KDATA_TABLES[TABLE], symbols, WINDOW, only_missing=True)
         prepared(tmp_path / "killed", exchange).dispose()
 
         collector.kill_after(pages_before_the_kill, sandbox.url, tmp_path / "killed")

@@ -49,7 +49,13 @@ def listing(database, exchange, *tracked: str, market_type=MarketType.SPOT):
 
 def collect(database, exchange, table, span, *symbols: str, only_missing=False):
     run = collect_table(
-        exchange, database, table, symbols or ("BTC/USDT",), span, only_missing=only_missing, now=lambda: NOW
+        exchange,
+        database,
+        KDATA_TABLES[table],
+        symbols or ("BTC/USDT",),
+        span,
+        only_missing=only_missing,
+        now=lambda: NOW,
     )
     assert not run.failures
 

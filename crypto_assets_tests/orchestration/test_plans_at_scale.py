@@ -10,7 +10,9 @@ from crypto_assets.collect.plan import Plan
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.tables import CHANGES
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS, Interval, partition_keys
+from crypto_assets.domain.series import KDATA_TABLES, CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets_tests.counted_work import counted
 
@@ -34,7 +36,9 @@ def planned(collected, symbols, *, only_missing=True):
     today = clock // DAY_MS * DAY_MS
     names = [symbol(number) for number in range(symbols)]
     window = Span(today, today + DAY_MS)
-    return plan_table(database, MINUTES, names, window, clock + HOUR_MS, only_missing=only_missing, has_archive=False)
+    return plan_table(
+        database, KDATA_TABLES[MINUTES], names, window, clock + HOUR_MS, only_missing=only_missing, has_archive=False
+    )
 
 
 @pytest.mark.parametrize("only_missing", [True, False])
@@ -80,6 +84,6 @@ def test_what_was_asked_as_a_whole_is_found_in_one_walk():
     window = Span(0, days * DAY_MS)
     asked = CountedSpans(Span(day * DAY_MS, day * DAY_MS + (DAY_MS if day % 2 else HOUR_MS)) for day in range(days))
     keys = partition_keys(interval.partition_scheme, *window)
-    whole = Plan(interval, window, tuple(keys), askable=(window,), spans=())
+    whole = Plan(CandleTable(MarketType.SPOT, interval), window, tuple(keys), askable=(window,), spans=())
     assert whole.completed_by(asked) == keys[1::2]
     assert CountedSpans.looked_at <= 2 * days

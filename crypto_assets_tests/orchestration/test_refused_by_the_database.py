@@ -15,6 +15,7 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import WriteCounts, upsert_accepted
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets_tests.database.database_frames import assets
 from crypto_assets_tests.paper_exchange import PaperExchange, market, moment
@@ -41,7 +42,7 @@ def exchange():
 def test_a_symbol_whose_candles_do_not_fit_costs_itself_only(any_database, exchange):
     symbols = ["BTC/USDT", TOO_LONG, "ETH/USDT"]
     populate_markets(any_database, exchange, MarketType.SPOT, symbols, exchange.clock)
-    run = collect_table(exchange, any_database, TABLE, symbols, DAY, only_missing=False)
+    run = collect_table(exchange, any_database, KDATA_TABLES[TABLE], symbols, DAY, only_missing=False)
     if any_database.engine == "sqlite":
         assert run.failures == {}  # it has no widths
         return
@@ -73,7 +74,7 @@ def test_a_symbol_that_cannot_be_planned_costs_itself_only(any_database, exchang
     symbols = ["BTC/USDT", "ETH/USDT"]
     populate_markets(any_database, exchange, MarketType.SPOT, symbols, exchange.clock)
     with unreadable("cryptopair_binance_btcusdt"):
-        run = collect_table(exchange, any_database, TABLE, symbols, DAY, only_missing=True)
+        run = collect_table(exchange, any_database, KDATA_TABLES[TABLE], symbols, DAY, only_missing=True)
     assert run.failures == {"BTC/USDT": "the database refused it: a page of the table cannot be read"}
     assert {name: each.inserted for name, each in run.counts.items()} == {"ETH/USDT": 288}
     assert stored(any_database, TABLE) == 288

@@ -151,7 +151,7 @@ class World:
         self.exchange.clock = min(self.exchange.clock + minutes * 60_000, HISTORY.end - 1)
 
     def refresh(self, table: str, crash: Crash | None) -> None:
-        window = refresh_window(self.database, table, tuple(SYMBOLS), self.exchange.clock)
+        window = refresh_window(self.database, KDATA_TABLES[table], tuple(SYMBOLS), self.exchange.clock)
         self._collect(table, window, crash, only_missing=True)
 
     def materialize(self, table: str, position: int, crash: Crash | None) -> None:
@@ -235,7 +235,13 @@ class World:
         self.exchange.crash = crash if of_exchange else None
         try:
             run = collect_table(
-                self.exchange, database, table, window=window, policy=self.ledger.policy, now=self.now, **options
+                self.exchange,
+                database,
+                KDATA_TABLES[table],
+                window=window,
+                policy=self.ledger.policy,
+                now=self.now,
+                **options,
             )
             assert crash or not run.failures
         except Killed:

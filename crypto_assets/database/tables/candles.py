@@ -20,7 +20,7 @@ from crypto_assets.database.tables.columns import (
 )
 from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import Interval
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES, CandleTable
 
 # Entity ids are {type}_{exchange}_{code}, and none of the three holds an underscore; both types are ten letters long.
 # SQLite computes generated columns on every write, so fewer function calls here are cheaper rows. PostgreSQL accepts
@@ -48,12 +48,13 @@ _TIME_ID = PerDialect(
 )
 
 
-def candle_table(name: str, market_type: MarketType, interval: Interval) -> Table:
-    """The candle table of a market and interval, keyed by (entity_id, timestamp)."""
+def _table_of(candle_table: CandleTable) -> Table:
+    """The table with its columns, keyed by (entity_id, timestamp)."""
+    market_type, interval = candle_table
     generated_id = _DAY_ID if interval is Interval.D1 else _TIME_ID
     # Prices, volumes and the count may be null physically, so that a row damaged by hand can be found by a check.
     return Table(
-        name,
+        candle_table.name,
         metadata,
         required(
             "entity_id",
@@ -108,4 +109,4 @@ def candle_table(name: str, market_type: MarketType, interval: Interval) -> Tabl
     )
 
 
-TABLES = tuple(candle_table(name, *kind) for name, kind in KDATA_TABLES.items())
+TABLES = tuple(map(_table_of, KDATA_TABLES.values()))

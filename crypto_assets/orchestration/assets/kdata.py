@@ -16,7 +16,7 @@ from crypto_assets.collect.spans_in_config import parse_spans
 from crypto_assets.collect.symbols import names_meant, tracked_now
 from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import Interval
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
 from crypto_assets.orchestration.metadata import partition_metadata, run_metadata, table_metadata
@@ -55,13 +55,13 @@ def _freshness(interval: Interval) -> dg.FreshnessPolicy:
     return dg.FreshnessPolicy.time_window(fail_window=max(timedelta(hours=12), 2 * warn), warn_window=warn)
 
 
-def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.AssetsDefinition:
+def build_kdata_asset(candle_table: CandleTable, tracked: tuple[str, ...], start: date) -> dg.AssetsDefinition:
     """The asset of one candle table, partitioned by time; it collects `tracked` symbols unless a run names others."""
-    market_type, interval = KDATA_TABLES[table]
+    market_type, interval = candle_table
     partitions = partitions_definition(interval, start)
 
     @dg.asset(
-        name=table,
+        name=candle_table.name,
         description=(
             f"{interval.value} candles of {'spot pairs' if market_type is MarketType.SPOT else 'USDT-M perpetuals'}, "
             "closed ones only, exactly as the exchange published them."
@@ -71,7 +71,7 @@ def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.A
         owners=OWNERS,
         tags={"interval": interval.value, "entity_type": market_type.entity_type},
         deps=["crypto_kdata_schema", market_type.entity_table],
-        metadata=table_metadata(table),
+        metadata=table_metadata(candle_table.name),
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         freshness_policy=_freshness(interval),
@@ -94,7 +94,7 @@ def build_kdata_asset(table: str, tracked: tuple[str, ...], start: date) -> dg.A
             run = collect_table(
                 asked,
                 opened,
-                table,
+                candle_table,
                 named or list(config.spans) or tracked_now(opened, market_type, tracked),
                 window,
                 only_missing=config.only_missing,

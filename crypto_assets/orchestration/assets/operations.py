@@ -21,7 +21,7 @@ from crypto_assets.database.care.maintenance import METRICS, TableState, maintai
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import to_milliseconds
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES, CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import stating_user_errors
@@ -112,12 +112,8 @@ def make_partitions_ahead(database: Database, moment: datetime) -> int:
     coverage = TABLES["crypto_kdata_coverage"]
     with database.connect(coverage.name) as connection:
         collected = connection.execute(select(coverage.c.entity_id, coverage.c.level).distinct()).all()
-    kinds = {(entity_id.split("_", 1)[0], level) for entity_id, level in collected}
-    return sum(
-        database.ensure_partitions(table, span)
-        for table, (market_type, interval) in KDATA_TABLES.items()
-        if (market_type.entity_type, interval.value) in kinds
-    )
+    tables = {CandleTable.of(entity_id, level) for entity_id, level in collected}
+    return sum(database.ensure_partitions(each.name, span) for each in KDATA_TABLES.values() if each in tables)
 
 
 def _metadata(states: Sequence[TableState], use: IndexUse, partitions: int, stored: int) -> dict[str, Any]:

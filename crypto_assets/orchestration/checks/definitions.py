@@ -15,7 +15,7 @@ from crypto_assets.collect.holes import priced
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, to_milliseconds
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.orchestration.checks.verdicts import (
     NamedExamination,
     agreement_verdict,
@@ -62,9 +62,9 @@ ENTITY_CHECKS = {
 }
 
 
-def build_kdata_checks(table: str) -> dg.AssetChecksDefinition:
+def build_kdata_checks(candle_table: CandleTable) -> dg.AssetChecksDefinition:
     """The checks of a candle table: one examination, of which each check shows its part."""
-    candle_table = KDATA_TABLES[table]
+    table = candle_table.name
     descriptions = KDATA_CHECKS | (HOURLY_CHECKS if candle_table.interval is Interval.H1 else {})
 
     @dg.multi_asset_check(name=f"{table}_checks", specs=_specs(table, descriptions), can_subset=True)

@@ -20,8 +20,8 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import spellings
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import PROVIDER, MarketType
-from crypto_assets.domain.intervals import Interval, partition_keys, partition_span
-from crypto_assets.domain.series import CandleTable
+from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.series import CandleTable, Series
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.bulk_files import BulkFile, BulkFiles
 from crypto_assets.exchange.errors import ContractViolation
@@ -48,16 +48,14 @@ class Comparison:
     replaced: list[tuple[str, BulkFile]] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
 
-    def reloads(self) -> dict[tuple[str, Span], list[str]]:
+    def reloads(self) -> dict[tuple[CandleTable, Span], list[str]]:
         """The symbols to collect again, by table and window, which is of whole partitions."""
-        found: dict[tuple[str, Span], list[str]] = defaultdict(list)
+        found: dict[tuple[CandleTable, Span], list[str]] = defaultdict(list)
         for symbol, file in self.replaced:
-            scheme = file.interval.partition_scheme
-            keys = partition_keys(scheme, *file.span)
-            window = Span(partition_span(scheme, keys[0])[0], partition_span(scheme, keys[-1])[1])
-            table = CandleTable(file.market_type, file.interval).name
-            if symbol not in found[table, window]:
-                found[table, window].append(symbol)
+            candle_table = CandleTable(file.market_type, file.interval)
+            window = candle_table.whole_partitions(file.span)
+            if symbol not in found[candle_table, window]:
+                found[candle_table, window].append(symbol)
         return dict(found)
 
 
@@ -67,13 +65,14 @@ def compare_checksums(database: Database, archive: BulkFiles, now: datetime, lim
         rows = files_to_check(connection, now - RECENT, limit)
     symbols = _symbols(database)
     said = Comparison()
-    settled: list[tuple[str, Interval, str]] = []
+    settled: list[tuple[Series, str]] = []
     try:
         for row in rows:
             if row.entity_id not in symbols:
                 continue
             market_type, name, exchange_id = symbols[row.entity_id]
-            file = archive.file(market_type, exchange_id, Interval(row.level), row.period)
+            series = Series(database.provider, market_type, exchange_id, row.entity_id, Interval(row.level))
+            file = archive.file(*series.at_exchange, row.period)
             try:
                 published = archive.checksum(file)
             except ContractViolation:
@@ -85,11 +84,11 @@ def compare_checksums(database: Database, archive: BulkFiles, now: datetime, lim
                 # Not noted as compared: it is compared again until its candles were loaded.
                 said.replaced.append((name, file))
                 continue
-            settled.append((row.entity_id, file.interval, row.period))
+            settled.append((series, row.period))
     finally:
         with database.begin(_FILES) as connection:
-            for entity_id, interval, period in settled:
-                note_checked(connection, entity_id, interval, period, now)
+            for series, period in settled:
+                note_checked(connection, series, period, now)
     return said
 
 
@@ -125,7 +124,7 @@ def reload_replaced_files(
                 collect_table(
                     asked,
                     opened,
-                    table,
+                    candle_table,
                     symbols,
                     window,
                     only_missing=False,
@@ -133,7 +132,7 @@ def reload_replaced_files(
                     now=ledger.now,
                     archive=files,
                 )
-                for (table, window), symbols in said.reloads().items()
+                for (candle_table, window), symbols in said.reloads().items()
             ]
     for run in sorted(runs, key=lambda each: bool(each.failures)):
         report_partitions(context, run)

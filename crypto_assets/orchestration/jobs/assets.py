@@ -33,7 +33,7 @@ backfills = {
     scheme: dg.define_asset_job(
         f"backfill_{scheme.value}_kdata",
         selection=dg.AssetSelection.assets(
-            *(table for table, (_, interval) in KDATA_TABLES.items() if interval.partition_scheme is scheme)
+            *(name for name, each in KDATA_TABLES.items() if each.partition_scheme is scheme)
         ).without_checks(),
         description=f"Collects a range of {scheme.value} partitions in one run; the checks are left to job integrity.",
     )
@@ -109,7 +109,7 @@ maintenance_schedule = _scheduled(
 def build_refresh_job(tracked: dict[MarketType, tuple[str, ...]], resources: dict[str, Any]) -> dg.JobDefinition:
     """The job `refresh_kdata` over all candle tables."""
     listings = {market_type: build_listing_op(market_type, tracked[market_type]) for market_type in MarketType}
-    tables = {table: build_refresh_op(table, tracked[of]) for table, (of, _) in KDATA_TABLES.items()}
+    tables = {each: build_refresh_op(each, tracked[each.market_type]) for each in KDATA_TABLES.values()}
 
     @dg.job(
         name="refresh_kdata",
@@ -119,8 +119,8 @@ def build_refresh_job(tracked: dict[MarketType, tuple[str, ...]], resources: dic
     )
     def refresh_kdata() -> None:
         listed = {market_type: list_symbols() for market_type, list_symbols in listings.items()}
-        for table, collect in tables.items():
-            collect(listed[KDATA_TABLES[table][0]])
+        for candle_table, collect in tables.items():
+            collect(listed[candle_table.market_type])
 
     return refresh_kdata
 

@@ -15,8 +15,7 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import entities_called
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import PROVIDER, MarketType
-from crypto_assets.domain.intervals import partition_key, partition_span
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
 from crypto_assets.orchestration.metadata import partition_metadata, run_metadata
@@ -44,11 +43,11 @@ def build_listing_op(market_type: MarketType, tracked: tuple[str, ...]) -> dg.Op
     return refresh_listing
 
 
-def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
+def build_refresh_op(candle_table: CandleTable, tracked: tuple[str, ...]) -> dg.OpDefinition:
     """The op that refreshes one candle table."""
-    market_type, _ = KDATA_TABLES[table]
+    market_type = candle_table.market_type
 
-    @dg.op(name=f"refresh_{table}", pool=PROVIDER, ins={"listed": dg.In(dg.Nothing)})
+    @dg.op(name=f"refresh_{candle_table.name}", pool=PROVIDER, ins={"listed": dg.In(dg.Nothing)})
     def refresh(
         context: dg.OpExecutionContext,
         exchange: ExchangeResource,
@@ -57,17 +56,18 @@ def build_refresh_op(table: str, tracked: tuple[str, ...]) -> dg.OpDefinition:
         ledger: LedgerResource,
         progress: ProgressResource,
     ) -> None:
-        """Collects what is missing since the last collected partition of `table`."""
+        """Collects what is missing since the last collected partition of the table."""
         if not tracked:
-            context.log.info("%s: no symbols are configured", table)
+            context.log.info("%s: no symbols are configured", candle_table.name)
             return
         with stating_user_errors(), exchange.open() as asked, archive.open() as files, database.open() as opened:
             symbols = tracked_now(opened, market_type, tracked)
-            window = refresh_window(opened, table, symbols, asked.server_time(market_type) - asked.close_margin_ms)
+            clock = asked.server_time(market_type) - asked.close_margin_ms
+            window = refresh_window(opened, candle_table, symbols, clock)
             run = collect_table(
                 asked,
                 opened,
-                table,
+                candle_table,
                 symbols,
                 window,
                 only_missing=True,
@@ -86,31 +86,31 @@ def report_partitions(context: dg.OpExecutionContext, run: TableRun) -> None:
     fail_if_incomplete(run)
     total = run_metadata(run)
     for key, figures in partition_metadata(run).items():
-        context.log_event(dg.AssetMaterialization(asset_key=run.table, partition=key, metadata=total | figures))
+        context.log_event(
+            dg.AssetMaterialization(asset_key=run.candle_table.name, partition=key, metadata=total | figures)
+        )
 
 
-def refresh_window(database: Database, table: str, tracked: tuple[str, ...], clock: int) -> Span:
+def refresh_window(database: Database, candle_table: CandleTable, tracked: tuple[str, ...], clock: int) -> Span:
     """From the last collected partition of the table (the running one if none was) to the end of the running one.
 
     The last partition is the earliest of the `tracked` symbols' last ones, so that a symbol left behind catches up; one
     that is no longer tracked holds nobody back.
     """
-    market_type, interval = KDATA_TABLES[table]
-    coverage, entities = TABLES["crypto_kdata_coverage"], TABLES[market_type.entity_table]
+    coverage, entities = TABLES["crypto_kdata_coverage"], TABLES[candle_table.entity_table]
     with database.connect(entities.name) as connection:
         chosen = {row.id for row in entities_called(connection, entities, tracked).values()}
     latest = (
         select(func.max(coverage.c.partition).label("partition"))
         .where(
             coverage.c.provider == PROVIDER,
-            coverage.c.level == interval.value,
+            coverage.c.level == candle_table.level,
             coverage.c.entity_id.in_(chosen),
         )
         .group_by(coverage.c.entity_id)
         .subquery()
     )
-    scheme = interval.partition_scheme
-    running = partition_key(scheme, clock)
-    with database.connect(table) as connection:
+    running = candle_table.partition_key(clock)
+    with database.connect(candle_table.name) as connection:
         first = connection.scalar(select(func.min(latest.c.partition))) or running
-    return Span(partition_span(scheme, min(first, running))[0], partition_span(scheme, running)[1])
+    return Span(candle_table.partition_span(min(first, running)).start, candle_table.partition_span(running).end)
