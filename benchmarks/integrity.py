@@ -18,13 +18,13 @@ from sqlalchemy import Connection, Table, func, select, update
 from benchmarks.engine_candles import ENTITIES, START, TABLE, batches, prepare
 from benchmarks.processes import cpu_seconds
 from crypto_assets.database.engines import Database
+from crypto_assets.database.expressions import within
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.intervals import DAY_MS, Interval, partition_keys
 from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.ledger import USUAL, our_clock
-from crypto_assets.quality.gaps.missing import within
 from crypto_assets.quality.verification.examination import QUALITY, Examination, examine
 from crypto_assets.quality.verification.partitions import PARTITIONS_PER_TRANSACTION, SymbolPartitions
 

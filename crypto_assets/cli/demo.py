@@ -39,7 +39,14 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.environments import Environment
-from crypto_assets.domain.intervals import PartitionScheme, partition_key, partition_span, to_datetime, to_milliseconds
+from crypto_assets.domain.intervals import (
+    PartitionScheme,
+    partition_key,
+    partition_span,
+    to_datetime,
+    to_milliseconds,
+    whole_partitions,
+)
 from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span, merge
 from crypto_assets.exchange.client import Exchange
@@ -164,7 +171,7 @@ def _confirm_gaps(settings: Settings, database: Database, instance: dg.DagsterIn
 
 def _listed_spans(database: Database, settings: Settings, clock: int) -> dict[MarketType, list[Span]]:
     """For every market, the span of each collected symbol between the first day asked for and the exchange's clock."""
-    asked = Span(partition_span(PartitionScheme.DAILY, settings.start.isoformat())[0], clock)
+    asked = Span(partition_span(PartitionScheme.DAILY, settings.start.isoformat()).start, clock)
     spans: dict[MarketType, list[Span]] = {}
     for market_type, symbols in ((MarketType.SPOT, settings.pairs), (MarketType.SWAP, settings.perps)):
         table = TABLES[market_type.entity_table]
@@ -182,14 +189,7 @@ def _listed_spans(database: Database, settings: Settings, clock: int) -> dict[Ma
 
 def _partition_ranges(scheme: PartitionScheme, spans: list[Span]) -> list[tuple[str, str]]:
     """The first and last key of every run of adjacent partitions in which something was listed."""
-    whole = merge(
-        Span(
-            partition_span(scheme, partition_key(scheme, span.start))[0],
-            partition_span(scheme, partition_key(scheme, span.end - 1))[1],
-        )
-        for span in spans
-        if span.start < span.end
-    )
+    whole = merge(whole_partitions(scheme, span) for span in spans if span.start < span.end)
     return [(partition_key(scheme, span.start), partition_key(scheme, span.end - 1)) for span in whole]
 
 

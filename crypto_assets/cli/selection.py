@@ -22,6 +22,7 @@ from crypto_assets.domain.intervals import (
     parse_time,
     partition_key,
     partition_span,
+    whole_partitions,
 )
 from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
@@ -49,8 +50,7 @@ class Selection:
 
     def window(self, scheme: PartitionScheme) -> Span:
         """The times that these cover."""
-        first, last = self.partitions(scheme)
-        return Span(partition_span(scheme, first)[0], partition_span(scheme, last)[1])
+        return whole_partitions(scheme, Span(self.start, self.end + 1))
 
 
 def selecting(command: _Command) -> _Command:
@@ -95,7 +95,7 @@ def choose(
         raise Misuse(f"--start {start} has not come yet; it is {now} UTC.")
     if first > last:
         raise Misuse(f"--start {start} is after --end {end}.")
-    earliest = partition_span(PartitionScheme.DAILY, settings.start.isoformat())[0]
+    earliest = partition_span(PartitionScheme.DAILY, settings.start.isoformat()).start
     if first < earliest:
         raise Misuse(f"--start {start} is before the first partition, {settings.start}; CRYPTO_ASSETS_START sets it.")
     return Selection(tables, _by_market(settings, tables, named("--symbols", symbols)), first, min(last, clock))

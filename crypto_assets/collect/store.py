@@ -23,7 +23,7 @@ from crypto_assets.collect.outcome import Counts, Outcome, Symbol
 from crypto_assets.collect.plan import Plan
 from crypto_assets.collect.provenance import ARCHIVE, note_provenance, settle_provenance
 from crypto_assets.database.engines import Database
-from crypto_assets.database.expressions import as_written, epoch_milliseconds
+from crypto_assets.database.expressions import as_written, epoch_milliseconds, within
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import WriteCounts, upsert
 from crypto_assets.domain.intervals import Interval
@@ -33,7 +33,6 @@ from crypto_assets.frames.candles import CANDLE_COLUMNS, candle_records
 from crypto_assets.quality.conflicts import record_conflicts
 from crypto_assets.quality.gaps.coverage import claim_coverage, unverify
 from crypto_assets.quality.gaps.ledger import Policy
-from crypto_assets.quality.gaps.missing import within
 from crypto_assets.quality.rejections import record_rejections
 from crypto_assets.quality.rules.candles import lacks_price
 from crypto_assets.quality.verification.marks import note_unverified

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Text, and_
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Table, Text, and_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
+
+from crypto_assets.domain.intervals import to_naive
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
     from crypto_assets.domain.series import CandleTable
+    from crypto_assets.domain.spans import Span
 
 
 def of_entity_type(entity_id: ColumnElement[str], entity_type: str) -> ColumnElement[bool]:
@@ -31,7 +34,7 @@ def of_series(
     columns: ReadOnlyColumnCollection[str, Any],
     provider: str,
     candle_table: CandleTable,
-    entity_id: str | None = None,
+    entity_id: str | ColumnElement[str] | None = None,
 ) -> list[ColumnElement[bool]]:
     """The conditions for the rows about one symbol of a candle table, or about all, in a table keyed by entity.
 
@@ -41,6 +44,16 @@ def of_series(
     if entity_id is not None:
         return [*own, columns.entity_id == entity_id]
     return [*own, of_entity_type(columns.entity_id, candle_table.entity_type)]
+
+
+def within(table: Table, entity_id: str, span: Span) -> list[ColumnElement[bool]]:
+    """The conditions for an entity's rows of `span`, whatever their times look like."""
+    return [table.c.entity_id == entity_id, *opens_in(table.c, span)]
+
+
+def opens_in(columns: ReadOnlyColumnCollection[str, Any], span: Span) -> list[ColumnElement[bool]]:
+    """The conditions for the rows whose `timestamp` lies in `span`."""
+    return [columns.timestamp >= to_naive(span.start), columns.timestamp < to_naive(span.end)]
 
 
 class epoch_milliseconds(GenericFunction[int]):  # noqa: N801 - an SQL function, named like the others

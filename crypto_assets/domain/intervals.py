@@ -87,7 +87,12 @@ def to_datetime(time_ms: int) -> datetime:
 
 def to_naive(time_ms: int) -> datetime:
     """`time_ms` as the databases hold it: a naive datetime that means UTC, exact to the millisecond."""
-    return to_datetime(time_ms).replace(tzinfo=None)
+    return naive_utc(to_datetime(time_ms))
+
+
+def naive_utc(moment: datetime) -> datetime:
+    """`moment` as the databases hold it: naive, in UTC, exact to the microsecond; a naive one is in UTC already."""
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def to_milliseconds(moment: datetime) -> int:
@@ -154,3 +159,9 @@ def partition_keys(scheme: PartitionScheme, start_ms: int, end_ms: int) -> list[
         keys.append(partition_key(scheme, position))
         position = partition_span(scheme, keys[-1])[1]
     return keys
+
+
+def whole_partitions(scheme: PartitionScheme, span: Span) -> Span:
+    """The span of the partitions that overlap `span`, which holds at least one time."""
+    first, last = (partition_span(scheme, partition_key(scheme, time)) for time in (span.start, span.end - 1))
+    return Span(first.start, last.end)

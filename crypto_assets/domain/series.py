@@ -17,6 +17,7 @@ from crypto_assets.domain.intervals import (
     partition_key,
     partition_keys,
     partition_span,
+    whole_partitions,
 )
 from crypto_assets.domain.spans import Span
 
@@ -79,10 +80,7 @@ class CandleTable(NamedTuple):
 
     def whole_partitions(self, span: Span) -> Span:
         """The span of the partitions that overlap `span`, which holds at least one time."""
-        return Span(
-            self.partition_span(self.partition_key(span.start)).start,
-            self.partition_span(self.partition_key(span.end - 1)).end,
-        )
+        return whole_partitions(self.partition_scheme, span)
 
     def is_partition_key(self, text: str) -> bool:
         """Whether `text` is the key of one of its partitions."""

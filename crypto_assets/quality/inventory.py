@@ -21,10 +21,11 @@ from crypto_assets.database.expressions import of_series
 from crypto_assets.database.queries import row_count
 from crypto_assets.database.symbols import listed_symbols
 from crypto_assets.database.tables import QUALITY, TABLES
-from crypto_assets.domain.intervals import Interval, partition_span, to_naive
+from crypto_assets.domain.intervals import Interval, partition_span
 from crypto_assets.domain.series import KDATA_TABLES, CandleTable
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.domain.symbols import Listed
+from crypto_assets.quality.gaps.missing import stored_counts
 
 _COVERAGE, _GAP = TABLES["crypto_kdata_coverage"].c, TABLES["crypto_kdata_gap"].c
 _ARCHIVE = TABLES["crypto_kdata_archive"].c
@@ -72,12 +73,12 @@ def table_sizes(database: Database) -> dict[str, int]:
         covered = _covered(connection, database.provider)
     sizes = {}
     for name, table in TABLES.items():
-        if name in KDATA_TABLES:
-            of_table = covered.get(KDATA_TABLES[name], {})
+        if candle_table := KDATA_TABLES.get(name):
+            of_table = covered.get(candle_table, {})
             sizes[name] = sum(each.present for each in of_table.values())
             if any(each.unverified for each in of_table.values()):
                 with database.connect(name) as connection:
-                    sizes[name] += sum(_unverified_rows(connection, name, of_table, database.provider).values())
+                    sizes[name] += sum(_unverified_rows(connection, candle_table, of_table, database.provider).values())
         else:
             with database.connect(name) as connection:
                 sizes[name] = row_count(connection, table)
@@ -100,8 +101,8 @@ def stored_series(database: Database, tables: Collection[str]) -> list[Stored]:
             continue
         with database.connect(name) as connection:
             listed = {each.entity_id: each for each in listed_symbols(connection, TABLES[name])}
-            ends = _ends(connection, name, database)
-            counted = _unverified_rows(connection, name, of_table, database.provider)
+            ends = _ends(connection, candle_table, database)
+            counted = _unverified_rows(connection, candle_table, of_table, database.provider)
         for entity_id, counts in of_table.items():
             symbol = listed.get(entity_id, Listed(entity_id, entity_id, entity_id.split("_", 2)[-1]))
             open_, source = (lacking[candle_table].get((entity_id, status), 0) for status in ("open", "source"))
@@ -137,7 +138,7 @@ def _covered(connection: Connection, provider: str) -> dict[CandleTable | None, 
 
 
 def _unverified_rows(
-    connection: Connection, name: str, of_table: Mapping[str, _Covered], provider: str
+    connection: Connection, candle_table: CandleTable, of_table: Mapping[str, _Covered], provider: str
 ) -> dict[str, int]:
     """How many candles the unverified partitions of each entity have, in the table or in its files.
 
@@ -146,9 +147,9 @@ def _unverified_rows(
     spans = {entity_id: merge(each.unverified) for entity_id, each in of_table.items() if each.unverified}
     if not spans:
         return {}
-    table, interval = TABLES[name], KDATA_TABLES[name].interval
+    interval = candle_table.interval
     archived: dict[str, list[Span]] = defaultdict(list)
-    for month in archived_months(connection, KDATA_TABLES[name], provider):
+    for month in archived_months(connection, candle_table, provider):
         archived[month.entity_id] += filter(None, [month.continuous_span(interval.milliseconds)])
     rows: dict[str, int] = defaultdict(int)
     sharing: dict[Span, list[str]] = defaultdict(list)
@@ -156,11 +157,8 @@ def _unverified_rows(
         rows[entity_id] = sum(interval.count(*span) for span in intersect(unverified, archived[entity_id]))
         for span in subtract(unverified, archived[entity_id]):
             sharing[span].append(entity_id)
-    c = table.c
     for span, entity_ids in sharing.items():
-        start, end = (to_naive(time) for time in span)
-        counted = select(c.entity_id, func.count()).where(c.timestamp >= start, c.timestamp < end)
-        for entity_id, count in connection.execute(counted.where(c.entity_id.in_(entity_ids)).group_by(c.entity_id)):
+        for entity_id, count in stored_counts(connection, candle_table, entity_ids, span).items():
             rows[entity_id] += count
     return rows
 
@@ -178,9 +176,11 @@ def _lacking(connection: Connection, provider: str) -> Mapping[CandleTable | Non
     return found
 
 
-def _ends(connection: Connection, name: str, database: Database) -> dict[str, tuple[datetime, datetime]]:
+def _ends(
+    connection: Connection, candle_table: CandleTable, database: Database
+) -> dict[str, tuple[datetime, datetime]]:
     """The first and last open time of every entity, in the table or in its files."""
-    table = TABLES[name]
+    table = TABLES[candle_table.name]
     entities = entity_scan(table, database.engine)
     of_entity = table.c.entity_id == entities.c.entity_id
     first, last = (
@@ -191,7 +191,7 @@ def _ends(connection: Connection, name: str, database: Database) -> dict[str, tu
     found = {entity_id: (oldest, newest) for entity_id, oldest, newest in stored}
     archived = connection.execute(
         select(_ARCHIVE.entity_id, func.min(_ARCHIVE.first_timestamp), func.max(_ARCHIVE.last_timestamp))
-        .where(*of_series(_ARCHIVE, database.provider, KDATA_TABLES[name]))
+        .where(*of_series(_ARCHIVE, database.provider, candle_table))
         .group_by(_ARCHIVE.entity_id)
     )
     for entity_id, oldest, newest in archived:

@@ -16,12 +16,13 @@ from sqlalchemy import Connection, func, select
 from crypto_assets.database.archive.manifest import ArchivedMonth, month_span
 from crypto_assets.database.archive.move import archive_candles
 from crypto_assets.database.engines import Database
+from crypto_assets.database.expressions import within
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import PartitionScheme, partition_keys, to_milliseconds
 from crypto_assets.domain.series import KDATA_TABLES, CandleTable
 from crypto_assets.quality.gaps.coverage import Owed, owed_spans
 from crypto_assets.quality.gaps.holes import LONGEST_HOLE
-from crypto_assets.quality.gaps.missing import count_as_written, missing_spans, within
+from crypto_assets.quality.gaps.missing import count_as_written, missing_spans
 
 
 def plan_retention(

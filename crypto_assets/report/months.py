@@ -142,4 +142,4 @@ def shown_months(table: str, entities: Mapping[str, list[Month]], names: Mapping
 
 
 def _start(month: str) -> int:
-    return partition_span(PartitionScheme.MONTHLY, f"{month}-01")[0]
+    return partition_span(PartitionScheme.MONTHLY, f"{month}-01").start

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from crypto_assets.domain.durations import counted, duration
-from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, Interval, to_datetime, to_milliseconds
+from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, Interval, naive_utc, to_datetime, to_milliseconds
 from crypto_assets.report.charts import Chart, Label, Mark
 from crypto_assets.report.figures import Gap
 from crypto_assets.report.scores import Reset, Score
@@ -80,7 +80,7 @@ def gap_timeline(gaps: Sequence[Gap], resets: Sequence[Reset], now: datetime, ga
     shown = [each for each in gaps if each.entity_id in row_of]
     marked = [each for each in resets if each.entity_id in row_of]
     starts = [gap.start for gap in shown] + [reset.at for reset in marked]
-    axis = Axis(to_milliseconds(min(starts)), to_milliseconds(max(now.astimezone(UTC).replace(tzinfo=None), *starts)))
+    axis = Axis(to_milliseconds(min(starts)), to_milliseconds(max(naive_utc(now), *starts)))
     marks = [
         Mark(
             axis.place(to_milliseconds(gap.start)),

@@ -14,6 +14,7 @@ from crypto_assets.domain.intervals import (
     Interval,
     PartitionScheme,
     format_time,
+    naive_utc,
     parse_time,
     partition_key,
     partition_keys,
@@ -134,3 +135,9 @@ def test_times_are_shown_no_more_precisely_than_they_are():
 def test_what_is_no_iso_time_is_refused_with_an_example(text):
     with pytest.raises(ValueError, match="is not an ISO date or time such as 2023-03-24 or"):
         parse_time(text)
+
+
+def test_a_moment_of_any_zone_is_held_as_naive_utc():
+    in_india = datetime(2024, 8, 1, 5, 30, 0, 1, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+    assert naive_utc(in_india) == datetime(2024, 8, 1, 0, 0, 0, 1)  # noqa: DTZ001 - as the databases hold it
+    assert naive_utc(naive_utc(in_india)) == naive_utc(in_india)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, insert, literal, select
 
 from crypto_assets.database.expressions import of_series
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.intervals import PartitionScheme, partition_span, to_milliseconds
+from crypto_assets.domain.intervals import PartitionScheme, naive_utc, partition_span, to_milliseconds
 from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 
@@ -95,7 +95,7 @@ def record_month(connection: Connection, candle_table: CandleTable, provider: st
     """Writes a month into the manifest, in place of what was there."""
     forget_month(connection, candle_table, provider, archived)
     values = {name: getattr(archived, name) for name in ArchivedMonth.__dataclass_fields__}
-    now = datetime.now(UTC).replace(tzinfo=None)
+    now = naive_utc(datetime.now(UTC))
     key = {"provider": provider, "level": candle_table.level}
     connection.execute(insert(_MANIFEST), values | key | {"archived_at": now})
 

@@ -59,6 +59,7 @@ from crypto_assets.database.archive.manifest import (
 from crypto_assets.database.engines import Database
 from crypto_assets.database.engines.sqlite import SqliteDatabase
 from crypto_assets.database.errors import DatabaseError
+from crypto_assets.database.expressions import within
 from crypto_assets.database.result_frames import read_frame
 from crypto_assets.database.tables import QUALITY, TABLES
 from crypto_assets.database.writes import upsert
@@ -162,7 +163,7 @@ class _Archive:
                 return None
             if not same_rows(stored, self._stored_rows(connection, entity_id, span)):
                 return None
-            deleted = connection.execute(delete(self.table).where(*self._of(entity_id, span))).rowcount
+            deleted = connection.execute(delete(self.table).where(*within(self.table, entity_id, span))).rowcount
             if deleted != len(stored):
                 raise DatabaseError(
                     f"Deleting the archived candles of {entity_id} for {month[:7]} met {deleted} rows, not the"
@@ -220,7 +221,7 @@ class _Archive:
 
     def _stored_rows(self, connection: Connection, entity_id: str, span: Span) -> pa.Table:
         """A month's rows in the order of their times. Raises DatabaseError for rows that are not proper candles."""
-        statement = select(*stored_columns(self.table)).where(*self._of(entity_id, span))
+        statement = select(*stored_columns(self.table)).where(*within(self.table, entity_id, span))
         where = (
             f"The candles of {entity_id} in {self.table.name} for {to_datetime(span.start):%Y-%m} cannot be archived"
         )
@@ -235,12 +236,8 @@ class _Archive:
         return rows
 
     def _stored_times(self, connection: Connection, entity_id: str, span: Span) -> Any:
-        frame = read_frame(connection, select(self.table.c.timestamp).where(*self._of(entity_id, span)))
+        frame = read_frame(connection, select(self.table.c.timestamp).where(*within(self.table, entity_id, span)))
         return frame["timestamp"].to_numpy().astype("datetime64[us]").astype(np.int64)
-
-    def _of(self, entity_id: str, span: Span) -> list[Any]:
-        c = self.table.c
-        return [c.entity_id == entity_id, c.timestamp >= to_naive(span.start), c.timestamp < to_naive(span.end)]
 
     def _stem(self, entity_id: str, month: str) -> str:
         if not entity_id or entity_id.startswith(".") or set(entity_id) & set("/\\:\0"):

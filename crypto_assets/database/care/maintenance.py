@@ -25,6 +25,7 @@ from crypto_assets.database.engines.sqlite import SqliteDatabase
 from crypto_assets.database.engines.sqlite_files import open_file, unreadable
 from crypto_assets.database.queries import row_count
 from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.intervals import naive_utc
 
 FREE_SHARE = 0.1
 """Above this share of unused space a file or table is written anew."""
@@ -100,7 +101,7 @@ def record(
 
 
 def _metric(name: str, value: float, tags: dict[str, str], moment: datetime) -> dict[str, Any]:
-    naive = moment.replace(tzinfo=None)
+    naive = naive_utc(moment)
     return {
         "id": "_".join([name, *tags.values(), naive.isoformat(timespec="milliseconds")]),
         "metric_name": name,

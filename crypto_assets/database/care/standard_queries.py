@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, select
 from crypto_assets.database.queries import entity_ids, select_data, select_entity_ids, select_latest
 from crypto_assets.database.tables import TABLES, TICK, key_columns, logical_database
 from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.intervals import naive_utc
 from crypto_assets.domain.series import KDATA_TABLES
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _active(_connection: Connection, table: Table) -> Select[Any]:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
+    return naive_utc(datetime.now(UTC))
 
 
 _TIMES = {"timestamp", "timestamp_window", "updated_timestamp", "start", "last_validation_timestamp"}

@@ -30,7 +30,7 @@ from crypto_assets.database.revisions import BASE
 from crypto_assets.database.tables import META, QUALITY, TABLES, TICK, find_table, logical_database, time_column
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, PartitionScheme, format_time, partition_key, to_milliseconds
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES, CandleTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -180,7 +180,7 @@ def _chosen(names: Sequence[str], since: datetime | None) -> set[str]:
 
 def _conditions(provider: str, chosen: set[str], since: datetime | None) -> Conditions:
     """Which rows go, by table in the order they go in."""
-    candles = [name for name in _ORDER if name in chosen and name in KDATA_TABLES]
+    candles = [KDATA_TABLES[name] for name in _ORDER if name in chosen and name in KDATA_TABLES]
     conditions = {}
     for name in _ORDER:
         if name in chosen:
@@ -221,11 +221,10 @@ def _owner(name: str) -> Column[Any] | None:
     return columns.get("provider", columns.get("exchange"))
 
 
-def _about(ledger: str, candles: str) -> tuple[ColumnElement[bool], ...]:
+def _about(ledger: str, candle_table: CandleTable) -> tuple[ColumnElement[bool], ...]:
     """The rows of a ledger that speak of a candle table."""
-    market_type, interval = KDATA_TABLES[candles]
     c = TABLES[ledger].c
-    return c.level == interval.value, of_entity_type(c.entity_id, market_type.entity_type)
+    return c.level == candle_table.level, of_entity_type(c.entity_id, candle_table.entity_type)
 
 
 def _count(database: Database, conditions: Conditions) -> list[PlannedRemoval]:
@@ -290,10 +289,12 @@ def _clear(database: Database, plan: list[PlannedRemoval]) -> dict[str, int]:
     ledgers = [each for each in plan if each.table in _LEDGERS]
     removed: Counter[str] = Counter()
     for each in plan:
-        holds_candles = each.table in KDATA_TABLES
-        with database.begin(each.table, [QUALITY] if holds_candles else []) as connection:
+        candle_table = KDATA_TABLES.get(each.table)
+        with database.begin(each.table, [QUALITY] if candle_table else []) as connection:
             removed[each.table] += connection.execute(delete(TABLES[each.table]).where(*each.where)).rowcount
-            for ledger in ledgers if holds_candles else ():
-                where = *ledger.where, *_about(ledger.table, each.table)
+            if candle_table is None:
+                continue
+            for ledger in ledgers:
+                where = *ledger.where, *_about(ledger.table, candle_table)
                 removed[ledger.table] += connection.execute(delete(TABLES[ledger.table]).where(*where)).rowcount
     return dict(removed)

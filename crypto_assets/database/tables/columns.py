@@ -7,7 +7,7 @@ them, by `writes` and by `queries`.
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation, localcontext
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from sqlalchemy.exc import CompileError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import ColumnElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from crypto_assets.domain.intervals import naive_utc
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
@@ -51,7 +53,7 @@ def string(length: int) -> String:
 
 def timestamp_text(moment: datetime) -> str:
     """`moment` as SQLite stores it: `2024-08-01 00:05:00.000000`. Aware times become UTC, naive ones are UTC."""
-    return _naive_utc(moment).isoformat(sep=" ", timespec="microseconds")
+    return naive_utc(moment).isoformat(sep=" ", timespec="microseconds")
 
 
 def decimal_text(value: Decimal | float | str) -> str:
@@ -67,10 +69,6 @@ def decimal_text(value: Decimal | float | str) -> str:
             return format(exact.quantize(Decimal(1).scaleb(-_DECIMAL_SCALE)), "f")
         except InvalidOperation:
             raise ValueError(f"{value} does not fit DECIMAL({_DECIMAL_PRECISION}, {_DECIMAL_SCALE})") from None
-
-
-def _naive_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 class UtcTimestamp(TypeDecorator[datetime]):
@@ -92,7 +90,7 @@ class UtcTimestamp(TypeDecorator[datetime]):
         if value is None:
             return None
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-        return timestamp_text(moment) if dialect.name == "sqlite" else _naive_utc(moment)
+        return timestamp_text(moment) if dialect.name == "sqlite" else naive_utc(moment)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """From the engine to Python."""

@@ -20,7 +20,7 @@ from crypto_assets.database.care.index_evidence import IndexUse, index_use
 from crypto_assets.database.care.maintenance import METRICS, TableState, maintain, record
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.intervals import to_milliseconds
+from crypto_assets.domain.intervals import naive_utc, to_milliseconds
 from crypto_assets.domain.series import KDATA_TABLES, CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.orchestration.assets.schema import OWNERS
@@ -53,7 +53,7 @@ def crypto_operational_metrics(database: DatabaseResource, ledger: LedgerResourc
         partitions = make_partitions_ahead(opened, moment)
         # Before maintenance, which then gives the freed space back and measures what is left.
         archived = archive_old_candles(opened, database, moment, ledger.policy)
-        forgotten = forget(opened, moment.replace(tzinfo=None), database.history_days)
+        forgotten = forget(opened, naive_utc(moment), database.history_days)
         states = maintain(opened)
         use = index_use(opened)
         stored = record(opened, states, moment, {"index_use_share": use.share})

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from crypto_assets.domain.intervals import naive_utc
 from crypto_assets.domain.series import KDATA_TABLES, CandleTable
 from crypto_assets.orchestration.jobs.assets import backfills
 from crypto_assets.orchestration.partitions import first_partition
@@ -112,6 +113,6 @@ def next_try(instance: dg.DagsterInstance, digest: str, now: datetime) -> str | 
     ended = [each.end_time for each in records if each.end_time is not None]
     if len(records) > 1 and ended:
         wait = min(_FIRST_WAIT * 2 ** (len(records) - 2), _LONGEST_WAIT)
-        if datetime.fromtimestamp(max(ended), UTC).replace(tzinfo=None) + wait > now:
+        if naive_utc(datetime.fromtimestamp(max(ended), UTC)) + wait > now:
             return None
     return f"{digest} after {max((each.storage_id for each in records), default=0)}"

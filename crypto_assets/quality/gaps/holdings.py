@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row
 
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.intervals import Interval, to_milliseconds, to_naive
+from crypto_assets.domain.intervals import Interval, to_milliseconds
 from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.quality.gaps.coverage import askable, covered_between, covered_partitions, listed_spans
 from crypto_assets.quality.gaps.ledger import SOURCE
-from crypto_assets.quality.gaps.missing import archived_spans, missing_spans
+from crypto_assets.quality.gaps.missing import archived_spans, missing_spans, stored_counts
 from crypto_assets.quality.gaps.rows import load_gaps
 from crypto_assets.quality.verification.content import read_digest
 from crypto_assets.quality.verification.marks import marks
@@ -104,7 +104,7 @@ class Holdings:
                 counted.setdefault(span, []).append(entity_id)
         found: Spans = {entity_id: [] for entity_id in wanted}
         for span, ids in counted.items():
-            counts = self._count(ids, span)
+            counts = stored_counts(self.connection, self.candle_table, ids, span)
             for entity_id in ids:
                 count = counts.get(entity_id, 0)
                 if count == 0:
@@ -135,14 +135,6 @@ class Holdings:
             return [span]
         owed = askable(self.interval, span, listed, to_milliseconds(row.verified_at))
         return owed if sum(self.interval.count(*each) for each in owed) == row.present else []
-
-    def _count(self, entity_ids: Collection[str], span: Span) -> dict[str, int]:
-        """How many rows of each of these entities are stored in `span`, where there are any."""
-        c = TABLES[self.candle_table.name].c
-        start, end = (to_naive(time) for time in span)
-        counted = select(c.entity_id, func.count()).where(c.timestamp >= start, c.timestamp < end)
-        rows = self.connection.execute(counted.where(c.entity_id.in_(entity_ids)).group_by(c.entity_id)).all()
-        return {row[0]: row[1] for row in rows}
 
     @property
     def _only(self) -> str | None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from crypto_assets.domain.intervals import naive_utc
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.quality.gaps.holes import LONGEST_HOLE
 
@@ -97,7 +98,7 @@ USUAL = Policy()
 
 def our_clock() -> datetime:
     """This moment, naive UTC."""
-    return datetime.now(UTC).replace(tzinfo=None)
+    return naive_utc(datetime.now(UTC))
 
 
 Neighbours = Callable[[Span], tuple[datetime | None, datetime | None]]

@@ -8,18 +8,18 @@ of `quality`, by `collect.stored` and `orchestration.checks.verdicts`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, func, select
 
 from crypto_assets.database.archive.manifest import archived_months
-from crypto_assets.database.expressions import as_written, epoch_milliseconds, written_text
+from crypto_assets.database.expressions import as_written, epoch_milliseconds, opens_in, within, written_text
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import PROVIDER
-from crypto_assets.domain.intervals import PartitionScheme, to_naive
+from crypto_assets.domain.intervals import PartitionScheme
 from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, SpanIndex, intersect, merge, subtract
 from crypto_assets.quality.gaps.coverage import Owed, owed_spans
@@ -132,13 +132,14 @@ def _not_stored(connection: Connection, candle_table: CandleTable, entity_id: st
     return [*spans, Span(tail, end)] if tail < end else spans
 
 
-def within(table: Table, entity_id: str, span: Span) -> list[Any]:
-    """The conditions for an entity's rows of `span`, whatever their times look like."""
-    return [
-        table.c.entity_id == entity_id,
-        table.c.timestamp >= to_naive(span.start),
-        table.c.timestamp < to_naive(span.end),
-    ]
+def stored_counts(
+    connection: Connection, candle_table: CandleTable, entity_ids: Collection[str], span: Span
+) -> dict[str, int]:
+    """How many rows of each of these entities are stored in `span`, where there are any."""
+    c = TABLES[candle_table.name].c
+    counted = select(c.entity_id, func.count()).where(*opens_in(c, span), c.entity_id.in_(entity_ids))
+    rows = connection.execute(counted.group_by(c.entity_id)).all()
+    return {row[0]: row[1] for row in rows}
 
 
 def written_within(candle_table: CandleTable, entity_id: str, key: str) -> list[Any]:

@@ -101,7 +101,7 @@ def _symbols(connection: Connection, candle_table: CandleTable, entity_ids: Coll
     Three lookups in the key of the coverage table each, however long the history: a minimum of a group reads all of it.
     """
     c, entities = _COVERAGE.c, TABLES[candle_table.entity_table]
-    own = (c.entity_id == entities.c.id, c.provider == PROVIDER, c.level == candle_table.level)
+    own = of_series(c, PROVIDER, candle_table, entities.c.id)
     first = select(c.partition).where(*own).order_by(c.partition).limit(1).scalar_subquery()
     last = select(c.partition).where(*own).order_by(c.partition.desc()).limit(1).scalar_subquery()
     asked_at = select(c.verified_at).where(*own).order_by(c.partition.desc()).limit(1).scalar_subquery()

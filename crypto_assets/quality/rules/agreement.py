@@ -22,14 +22,14 @@ from sqlalchemy import Connection, Table, select
 
 from crypto_assets.database.engines import Database
 from crypto_assets.database.errors import DatabaseNotReady
-from crypto_assets.database.expressions import epoch_milliseconds
+from crypto_assets.database.expressions import epoch_milliseconds, within
 from crypto_assets.database.tables import QUALITY, TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, format_time
 from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, SpanIndex
 from crypto_assets.quality.gaps.coverage import covered_partitions
-from crypto_assets.quality.gaps.missing import archived_spans, within
+from crypto_assets.quality.gaps.missing import archived_spans
 from crypto_assets.quality.rules.partition_findings import (
     AGREES,
     Examined,

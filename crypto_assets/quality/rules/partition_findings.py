@@ -81,7 +81,7 @@ def fresh_partitions(
     if collected_too is not None:
         # One look-up for each listed symbol. Asking which symbols have such rows would read all rows.
         other, listed = _COVERAGE.alias("other").c, TABLES[candle_table.entity_table].c.id
-        of_other = (other.entity_id == listed, other.provider == PROVIDER, other.level == collected_too.level)
+        of_other = of_series(other, PROVIDER, collected_too, listed)
         fresh = fresh.where(c.entity_id.in_(select(listed).where(exists().where(*of_other))))
     return [(*row,) for row in connection.execute(fresh.order_by(c.entity_id, c.partition)).all()]
 
@@ -103,12 +103,8 @@ def record_examined(
     """Notes that partitions were examined, and replaces earlier findings there by what was found now."""
     if not looked:
         return
-    c, names = _COVERAGE.c, ("entity_id", "partition")
-    key = [
-        c.provider == PROVIDER,
-        c.level == candle_table.level,
-        *(c[name] == bindparam(f"of_{name}") for name in names),
-    ]
+    c = _COVERAGE.c
+    key = (*of_series(c, PROVIDER, candle_table, bindparam("of_entity_id")), c.partition == bindparam("of_partition"))
     connection.execute(
         update(_COVERAGE).where(*key).values({_CHECKED[check]: bindparam("checked")}),
         [{"of_entity_id": each.entity_id, "of_partition": each.partition, "checked": each.checked} for each in looked],
@@ -159,9 +155,9 @@ def forget(
 ) -> None:
     """Deletes the findings of these (entity id, partition)."""
     if partitions:
-        f, names = _FINDING.c, ("entity_id", "partition")
-        key = [f.check_name == check, f.provider == PROVIDER, f.level == candle_table.level]
-        key += [f[name] == bindparam(f"of_{name}") for name in names]
+        f = _FINDING.c
+        own = of_series(f, PROVIDER, candle_table, bindparam("of_entity_id"))
+        key = (f.check_name == check, *own, f.partition == bindparam("of_partition"))
         rows = [{"of_entity_id": entity_id, "of_partition": partition} for entity_id, partition in sorted(partitions)]
         connection.execute(delete(_FINDING).where(*key), rows)
 

@@ -12,11 +12,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
 
 from crypto_assets.database.engines import Database
-from crypto_assets.database.expressions import written_text
+from crypto_assets.database.expressions import within, written_text
 from crypto_assets.database.tables import QUALITY, TABLES
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.series import CandleTable
-from crypto_assets.quality.gaps.missing import within
 from crypto_assets.quality.rules.partition_findings import (
     PARTITIONS_PER_TRANSACTION,
     PLAUSIBLE,

@@ -15,7 +15,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from crypto_assets.database.engines import Database
-from crypto_assets.database.expressions import written_text
+from crypto_assets.database.expressions import within, written_text
 from crypto_assets.database.queries import entity_ids
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import PartitionScheme, to_naive
@@ -25,7 +25,7 @@ from crypto_assets.quality.gaps.collected_runs import collected_runs
 from crypto_assets.quality.gaps.coverage import Owed, covered_partitions, owed_spans
 from crypto_assets.quality.gaps.deciding import close_disowned
 from crypto_assets.quality.gaps.ledger import Policy
-from crypto_assets.quality.gaps.missing import Completeness, completeness_of, within, written_within
+from crypto_assets.quality.gaps.missing import Completeness, completeness_of, written_within
 from crypto_assets.quality.gaps.rows import load_gaps
 from crypto_assets.quality.rules.candles import (
     Scope,
