@@ -25,7 +25,7 @@ def database_of(settings: Settings) -> Database:
 
 
 def policy_of(settings: Settings) -> Policy:
-    """When a gap is the exchange's own, and how long a hole may be to be owed by itself."""
+    """When a gap is the exchange's own, and how long a hole may be to be owed by itself: for commands."""
     from crypto_assets.quality.gaps.ledger import Policy  # noqa: PLC0415 - loads SQLAlchemy
 
     return Policy(settings.gap_answers, settings.gap_spacing, timedelta(days=settings.hole_days))
@@ -49,7 +49,6 @@ def resources_of(settings: Settings) -> dict[str, Any]:
         shown_url,
     )
 
-    policy = policy_of(settings)
     return {
         "exchange": ExchangeResource(
             environment=settings.environment.value,
@@ -73,9 +72,9 @@ def resources_of(settings: Settings) -> dict[str, Any]:
             report_file=str(settings.report_file),
         ),
         "ledger": LedgerResource(
-            answers=policy.answers,
-            spacing_seconds=policy.spacing.total_seconds(),
-            hole_days=policy.longest_hole.days,
+            answers=settings.gap_answers,
+            spacing_seconds=settings.gap_spacing.total_seconds(),
+            hole_days=settings.hole_days,
             agreement_tolerance=settings.agreement_tolerance,
         ),
         "progress": ProgressResource(),

@@ -135,18 +135,19 @@ class CandleCollector:
                     batch = candles.derive(judged)
                     if batch.lacks_context and tries_left:
                         break
-                    part = self._store(symbol, plan, span, batch, outcome)
-                outcome += self._counted(symbol, part)
+                    part = self.store.store(symbol, plan, span, batch, outcome.sources)
+                outcome += self._counted(symbol, batch, part)
             else:
                 break
         if (late := self._instead(candles, reader, candles.lacking())) is not None:
             with self._in_turn():
-                part = self._store(symbol, plan, span, candles.derive(late), outcome)
-            outcome += self._counted(symbol, part)
+                batch = candles.derive(late)
+                part = self.store.store(symbol, plan, span, batch, outcome.sources)
+            outcome += self._counted(symbol, batch, part)
         with self.store.turn:
             rest = candles.derive_rest()
-            part = self._store(symbol, plan, span, rest, outcome) if len(rest.candles) else Outcome()
-        outcome += self._counted(symbol, part)
+            part = self.store.store(symbol, plan, span, rest, outcome.sources) if len(rest.candles) else Outcome()
+        outcome += self._counted(symbol, rest, part)
         answers = reader.answers(refused, self.store.now(), to_naive(clock))
         return outcome + Outcome(asked=(span,), answers=answers)
 
@@ -169,14 +170,9 @@ class CandleCollector:
         with self._in_turn():
             return candles.judge(found)
 
-    def _store(self, symbol: Symbol, plan: Plan, span: Span, batch: Batch, before: Outcome) -> Outcome:
-        """What came of storing a batch after what was stored `before`."""
-        stored = self.store.store(symbol, plan, span, batch, before.sources)
+    def _counted(self, symbol: Symbol, batch: Batch, part: Outcome) -> Outcome:
+        """What came of storing a batch, once whoever looks on was told."""
         self.archive.disputed.extend(batch.conflicts)
-        return stored
-
-    def _counted(self, symbol: Symbol, part: Outcome) -> Outcome:
-        """The same, once whoever looks on was told."""
         self.tally.add(symbol.name, part.counts.received)
         return part
 

@@ -25,7 +25,7 @@ from crypto_assets.collect.provenance import ARCHIVE, note_provenance, settle_pr
 from crypto_assets.database.engines import Database
 from crypto_assets.database.expressions import as_written, epoch_milliseconds, within
 from crypto_assets.database.tables import TABLES
-from crypto_assets.database.writes import WriteCounts, upsert
+from crypto_assets.database.writes import upsert
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.series import CandleTable, Series
 from crypto_assets.domain.spans import Span
@@ -88,17 +88,24 @@ class CandleStore:
 
         `sources` are those of what this run stored before. The caller holds `turn`.
         """
-        since, first, last = batch.candles["open_time"].to_numpy().searchsorted([batch.since, *span])
-        inside = batch.candles.iloc[first:last]
-        outside = [batch.candles.iloc[since:first], batch.candles.iloc[last:]]
+        start = batch.candles["open_time"].to_numpy().searchsorted(min(batch.since, span.start))
+        written = batch.candles.iloc[start:]
+        times = written["open_time"].to_numpy()
+        since, first, last = times.searchsorted([batch.since, *span])
+        records = candle_records(
+            written, entity_id=symbol.entity_id, provider=self.database.provider, name=symbol.display_name
+        )
         rewritten = frozenset[str]()
         with self.database.begin(self.candle_table.name, also=[_QUALITY]) as connection:
             if batch.is_first:
                 self._claim(connection, symbol, plan)
             record_rejections(connection, self.candle_table.name, symbol.entity_id, batch.rejections, self.clock)
             record_conflicts(connection, self.candle_table.name, symbol.entity_id, batch.conflicts, self.clock)
-            counts = self._upsert(connection, symbol, inside, only_existing=False)
-            around = [self._upsert(connection, symbol, part, only_existing=True) for part in outside]
+            counts = upsert(connection, self.table, records.iloc[first:last])
+            around = [
+                upsert(connection, self.table, part, only_existing=True)
+                for part in (records.iloc[since:first], records.iloc[last:])
+            ]
             if counts.written or any(part.written for part in around):
                 rewritten = self._partitions(batch)
                 ours = rewritten - plan.altered
@@ -113,8 +120,8 @@ class CandleStore:
                 changed=counts.changed + sum(part.changed for part in around),
                 unchanged=counts.unchanged,
                 archived=sum(counter[ARCHIVE] for counter in came.values()),
-                first=None if inside.empty else int(inside["open_time"].iloc[0]),
-                last=None if inside.empty else int(inside["open_time"].iloc[-1]),
+                first=int(times[first]) if first < last else None,
+                last=int(times[last - 1]) if first < last else None,
             ),
             sources=came,
             files=frozenset(file.file.period for file in batch.files),
@@ -162,16 +169,6 @@ class CandleStore:
         times = batch.candles["open_time"].to_numpy()
         first, last = max(batch.since, int(times.min())), int(times.max())
         return frozenset(self.candle_table.partition_keys(Span(first, last + 1)))
-
-    def _upsert(
-        self, connection: Connection, symbol: Symbol, candles: pd.DataFrame, *, only_existing: bool
-    ) -> WriteCounts:
-        if candles.empty:
-            return WriteCounts(0, 0, 0)
-        records = candle_records(
-            candles, entity_id=symbol.entity_id, provider=self.database.provider, name=symbol.display_name
-        )
-        return upsert(connection, self.table, records, only_existing=only_existing)
 
 
 def stored_candles(

@@ -19,6 +19,7 @@ from crypto_assets.quality.gaps.ledger import (
     Gap,
     Policy,
     answered,
+    confirmed,
     our_clock,
     reconciled,
 )
@@ -59,7 +60,8 @@ class Ledger:
         after = reconciled(self.gaps, [scope], spans(inside - self.stored), spans(self.owed), self.now)
         if asked is not None:
             answer = Answer(asked, self.now, self.now, 0, "digest")
-            after = answered(after, [answer], self.neighbours, POLICY, self.now)
+            after = answered(after, [answer], POLICY.spacing, self.now)
+            after = confirmed(after, self.neighbours, POLICY.answers, self.now)
         repaired = [gap for gap in after if gap.status == REPAIRED]
         self.gaps = [gap for gap in after if gap.status != REPAIRED]
         assert points(gap.span for gap in repaired) == came
@@ -189,7 +191,8 @@ def both(_: Span):
 
 
 def ask(gaps, at, span=WHOLE, neighbours=both, policy=POLICY, rows=0):
-    return answered(gaps, [Answer(span, at, at, rows, "d", refused=rows)], neighbours, policy, at)
+    noted = answered(gaps, [Answer(span, at, at, rows, "d", refused=rows)], policy.spacing, at)
+    return confirmed(noted, neighbours, policy.answers, at)
 
 
 def test_answers_count_when_they_are_spaced_and_all_are_kept_count_of():

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,10 +169,7 @@ class BinanceExchange:
 
         Raises UnknownSymbol, or ContractViolation when a page is malformed or lies before what was asked.
         """
-
-        def ask(window: Span) -> tuple[RawPage, int]:
-            return self._page(market_type, exchange_id, interval, window)
-
+        ask = partial(self._page, market_type, exchange_id, interval)
         if self._ahead is None:
             return pages_of(ask, interval, span)
         return self._ahead.pages(ask, interval, span, PAGE_ROWS[market_type])

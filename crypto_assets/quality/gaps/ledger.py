@@ -125,24 +125,44 @@ def reconciled(
     return [*_joined([*remaining, *fresh]), *repaired]
 
 
-def answered(
-    gaps: Iterable[Gap], answers: Iterable[Answer], neighbours: Neighbours, policy: Policy, now: datetime
-) -> list[Gap]:
-    """The gaps after the exchange was asked and still had nothing for them; only what was asked about is affected."""
+def answered(gaps: Iterable[Gap], answers: Iterable[Answer], spacing: timedelta, now: datetime) -> list[Gap]:
+    """The gaps after the exchange was asked and still had nothing for them; only what was asked about is affected.
+
+    An answer counts that comes at least `spacing` after the one before it.
+    """
     result = list(gaps)
     for answer in answers:
-        result = [part for gap in result for part in _noted(gap, answer, policy, now)]
-    return _joined([_confirmed(gap, neighbours, policy, now) for gap in result])
+        result = [part for gap in result for part in _noted(gap, answer, spacing, now)]
+    return result
 
 
-def _noted(gap: Gap, answer: Answer, policy: Policy, now: datetime) -> list[Gap]:
+def confirmed(gaps: Iterable[Gap], neighbours: Neighbours, enough: int, now: datetime) -> list[Gap]:
+    """The gaps after it was judged which of those just asked about are the exchange's own.
+
+    These were asked about `enough` times, and the exchange has candles on both sides of them. Gaps that touch and have
+    been treated alike are one.
+    """
+    result: list[Gap] = []
+    for gap in gaps:
+        if gap.status != OPEN or gap.last_checked != now:
+            result.append(gap)
+            continue
+        before, after = neighbours(gap.span)
+        known = {"before": before and before.isoformat(), "after": after and after.isoformat()}
+        is_confirmed = gap.attempts >= enough and before is not None and after is not None
+        status = SOURCE if is_confirmed else OPEN
+        result.append(replace(gap, status=status, evidence={**gap.evidence, **known}))
+    return _joined(result)
+
+
+def _noted(gap: Gap, answer: Answer, spacing: timedelta, now: datetime) -> list[Gap]:
     """The gap with the answer in its evidence, where it was asked about; the rest of it as it was."""
     if gap.status == REPAIRED:
         return [gap]
     parts = [replace(gap, span=rest) for rest in subtract([gap.span], [answer.span])]
     for asked in intersect([gap.span], [answer.span]):
         # Answers in quick succession are one: an outage of the exchange's interface also has an end.
-        counts = gap.last_checked is None or now - gap.last_checked >= policy.spacing
+        counts = gap.last_checked is None or now - gap.last_checked >= spacing
         evidence = {**gap.evidence, "asked": gap.evidence.get("asked", 0) + 1}
         if counts:
             kept = [*gap.evidence.get("answers", []), answer.as_evidence()]
@@ -150,18 +170,6 @@ def _noted(gap: Gap, answer: Answer, policy: Policy, now: datetime) -> list[Gap]
             gap = replace(gap, attempts=gap.attempts + 1, last_checked=now)
         parts.append(replace(gap, span=asked, evidence=evidence))
     return sorted(parts, key=lambda part: part.span)
-
-
-def _confirmed(gap: Gap, neighbours: Neighbours, policy: Policy, now: datetime) -> Gap:
-    """The gap as the exchange's own, where it has been asked often enough and has candles on both sides."""
-    if gap.status != OPEN or gap.last_checked != now:
-        return gap
-    before, after = neighbours(gap.span)
-    known = {"before": before and before.isoformat(), "after": after and after.isoformat()}
-    gap = replace(gap, evidence={**gap.evidence, **known})
-    if gap.attempts < policy.answers or before is None or after is None:
-        return gap
-    return replace(gap, status=SOURCE)
 
 
 def _joined(gaps: Iterable[Gap]) -> list[Gap]:

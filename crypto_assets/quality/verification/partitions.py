@@ -30,7 +30,7 @@ from crypto_assets.quality.gaps.coverage import (
     record_coverage,
 )
 from crypto_assets.quality.gaps.holes import LONGEST_HOLE
-from crypto_assets.quality.gaps.ledger import Answer, Policy, answered, reconciled
+from crypto_assets.quality.gaps.ledger import Answer, Policy, answered, confirmed, reconciled
 from crypto_assets.quality.gaps.missing import archived_spans, written_within
 from crypto_assets.quality.gaps.rows import load_gaps, store_gaps
 from crypto_assets.quality.verification.content import EMPTY, Content, read_content, read_digest
@@ -130,7 +130,8 @@ class SymbolPartitions:
         touched = [gap for gap in before if intersect([gap.span], around) or subtract([gap.span], owed.spans)]
         after = reconciled(touched, look.scope, look.missing, owed.spans, now)
         if answers:
-            after = answered(after, answers, self.neighbours, policy, now)
+            after = answered(after, answers, policy.spacing, now)
+            after = confirmed(after, self.neighbours, policy.answers, now)
         store_gaps(self.connection, self.candle_table, self.entity_id, touched, after)
 
     def neighbours(self, span: Span) -> tuple[datetime | None, datetime | None]:
