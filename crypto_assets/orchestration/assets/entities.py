@@ -37,11 +37,11 @@ def build_asset_asset(markets: tuple[MarketType, ...]) -> dg.AssetsDefinition:
         pool=PROVIDER,
     )
     def crypto_asset(exchange: ExchangeResource, database: DatabaseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        with stating_user_errors(), exchange.open() as asked, database.open() as opened:
-            listed = [market for market_type in markets for market in asked.markets(market_type)]
-            clock = asked.server_time(markets[0]) if markets else 0
-            populated = populate_assets(opened, listed, clock)
-            with opened.connect("crypto_asset") as connection:
+        with stating_user_errors(), exchange.open() as client, database.open() as db:
+            listed = [market for market_type in markets for market in client.markets(market_type)]
+            clock = client.server_time(markets[0]) if markets else 0
+            populated = populate_assets(db, listed, clock)
+            with db.connect("crypto_asset") as connection:
                 return _result(populated, row_count(connection, TABLES["crypto_asset"]))
 
     return crypto_asset
@@ -67,13 +67,13 @@ def build_market_asset(market_type: MarketType, tracked: tuple[str, ...]) -> dg.
         pool=PROVIDER,
     )
     def market_asset(exchange: ExchangeResource, database: DatabaseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        with stating_user_errors(), exchange.open() as asked, database.open() as opened:
+        with stating_user_errors(), exchange.open() as client, database.open() as db:
             if tracked:
-                clock = asked.server_time(market_type)
-                populated = populate_markets(opened, asked, market_type, tracked, clock)
+                clock = client.server_time(market_type)
+                populated = populate_markets(db, client, market_type, tracked, clock)
             else:
                 populated = Populated.nothing()
-            with opened.connect(table) as connection:
+            with db.connect(table) as connection:
                 return _result(populated, row_count(connection, TABLES[table]))
 
     return market_asset

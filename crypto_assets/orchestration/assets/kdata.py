@@ -89,20 +89,20 @@ def build_kdata_asset(candle_table: CandleTable, tracked: tuple[str, ...], start
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
         refuse_unknown_partitions(context, partitions)
         window = partition_window(context)
-        with stating_user_errors(), exchange.open() as asked, archive.open() as files, database.open() as opened:
-            named = names_meant(opened, market_type, config.symbols)
+        with stating_user_errors(), exchange.open() as client, archive.open() as bulk_files, database.open() as db:
+            named = names_meant(db, market_type, config.symbols)
             run = collect_table(
-                asked,
-                opened,
+                client,
+                db,
                 candle_table,
-                named or list(config.spans) or tracked_now(opened, market_type, tracked),
+                named or list(config.spans) or tracked_now(db, market_type, tracked),
                 window,
                 only_missing=config.only_missing,
                 policy=ledger.policy,
                 now=ledger.now,
                 spans=parse_spans(config.spans, window, named) if config.spans else None,
                 progress=progress.tell(context.log),
-                archive=files,
+                archive=bulk_files,
             )
         fail_if_incomplete(run)
         for key, figures in partition_metadata(run).items():

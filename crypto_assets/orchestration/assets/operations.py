@@ -49,14 +49,14 @@ _AHEAD = 2
 def crypto_operational_metrics(database: DatabaseResource, ledger: LedgerResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Partitions ahead of need, maintenance, measurements."""
     moment = datetime.now(UTC)
-    with stating_user_errors(), database.open() as opened:
-        partitions = make_partitions_ahead(opened, moment)
+    with stating_user_errors(), database.open() as db:
+        partitions = make_partitions_ahead(db, moment)
         # Before maintenance, which then gives the freed space back and measures what is left.
-        archived = archive_old_candles(opened, database, moment, ledger.policy)
-        forgotten = forget(opened, naive_utc(moment), database.history_days)
-        states = maintain(opened)
-        use = index_use(opened)
-        stored = record(opened, states, moment, {"index_use_share": use.share})
+        archived = archive_old_candles(db, database, moment, ledger.policy)
+        forgotten = forget(db, naive_utc(moment), database.history_days)
+        states = maintain(db)
+        use = index_use(db)
+        stored = record(db, states, moment, {"index_use_share": use.share})
     return dg.MaterializeResult(
         metadata=_metadata(states, use, partitions, stored)
         | {"months_archived": len(archived), "rows_archived": sum(month.rows for month in archived)}
@@ -72,8 +72,8 @@ def crypto_operational_metrics(database: DatabaseResource, ledger: LedgerResourc
 )
 def healthy(database: DatabaseResource) -> dg.AssetCheckResult:
     """The vitals of the database as one verdict."""
-    with stating_user_errors(), database.open() as opened:
-        found = vitals(opened)
+    with stating_user_errors(), database.open() as db:
+        found = vitals(db)
     return verdict(found)
 
 
@@ -90,13 +90,13 @@ def verdict(found: Sequence[Vital]) -> dg.AssetCheckResult:
 
 
 def archive_old_candles(
-    opened: Database, resource: DatabaseResource, moment: datetime, policy: Policy
+    db: Database, resource: DatabaseResource, moment: datetime, policy: Policy
 ) -> list[ArchivedMonth]:
     """Moves whole months older than `CRYPTO_ASSETS_RETENTION_DAYS` into files; nothing where that is 0."""
     if not resource.retention_days:
         return []
     before = moment - timedelta(days=resource.retention_days)
-    return apply_retention(opened, Path(resource.archive_directory), to_milliseconds(before), policy.longest_hole)
+    return apply_retention(db, Path(resource.archive_directory), to_milliseconds(before), policy.longest_hole)
 
 
 def make_partitions_ahead(database: Database, moment: datetime) -> int:

@@ -35,12 +35,12 @@ def crypto_quality_report(
     from crypto_assets.report.page import PageNotWritten, write_page  # noqa: PLC0415 - likewise
 
     path = Path(database.report_file).absolute()
-    with stating_user_errors(), database.open() as opened:
+    with stating_user_errors(), database.open() as db:
         margin = timedelta(seconds=exchange.close_margin_seconds)
-        figures = quality_figures(opened, datetime.now(UTC), margin)
+        figures = quality_figures(db, datetime.now(UTC), margin)
         if figures.tables:
             clock = to_milliseconds(ledger.now())
-            holes = all_priced(opened, ledger.policy, clock, has_archive=archive.is_there)
+            holes = all_priced(db, ledger.policy, clock, has_archive=archive.is_there)
             figures = replace(figures, holes=tuple(Hole(**hole.as_row()) for hole in holes))
     try:
         write_page(figures, path)

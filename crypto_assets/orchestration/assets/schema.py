@@ -38,14 +38,14 @@ def build_schema_asset(schema: str) -> dg.AssetsDefinition:
     def schema_asset(database: DatabaseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         from crypto_assets.database.migrations import migrate  # noqa: PLC0415 - alembic is slow to import
 
-        with stating_user_errors(), database.open() as opened:
-            results = migrate(opened, _databases(schema), partitioned=database.partitioned_intervals)
+        with stating_user_errors(), database.open() as db:
+            results = migrate(db, _databases(schema), partitioned=database.partitioned_intervals)
         return dg.MaterializeResult(
             metadata={
                 "databases": len(results),
                 "databases_changed": sum(result.changed for result in results),
                 "revision": results[0].after,
-                "location": opened.location,
+                "location": db.location,
             }
         )
 

@@ -78,14 +78,14 @@ def build_kdata_checks(candle_table: CandleTable) -> dg.AssetChecksDefinition:
         in_partitions = context.has_partition_key or context.has_partition_key_range
         asked = partition_window(context) if in_partitions else None
         deep, now = context.run.tags.get(DEEP) == "true", ledger.now()
-        with stating_user_errors(), database.open() as opened:
-            examination = examine(opened, candle_table, now, ledger.policy, deep=deep)
-            record_scores(opened, examination, now, deep=deep)
-            with opened.connect(table) as connection:
+        with stating_user_errors(), database.open() as db:
+            examination = examine(db, candle_table, now, ledger.policy, deep=deep)
+            record_scores(db, examination, now, deep=deep)
+            with db.connect(table) as connection:
                 named = NamedExamination.of(connection, examination)
-            findings = {PLAUSIBLE: look_for_implausible(opened, candle_table, now)}
+            findings = {PLAUSIBLE: look_for_implausible(db, candle_table, now)}
             if AGREES in descriptions:
-                findings[AGREES] = compare_hours(opened, candle_table.market_type, now, ledger.agreement_tolerance)
+                findings[AGREES] = compare_hours(db, candle_table.market_type, now, ledger.agreement_tolerance)
         holes = priced(
             holes_of(candle_table, examination.owed, named.symbols),
             archive.venue,
@@ -114,7 +114,7 @@ def build_entity_checks(table: str) -> dg.AssetChecksDefinition:
     @dg.multi_asset_check(name=f"{table}_checks", specs=_specs(table, descriptions), can_subset=True)
     def checks(context: dg.AssetCheckExecutionContext, database: DatabaseResource) -> Iterator[dg.AssetCheckResult]:
         selected = {key.name for key in context.selected_asset_check_keys}
-        with stating_user_errors(), database.open() as opened, opened.connect(table) as connection:
+        with stating_user_errors(), database.open() as db, db.connect(table) as connection:
             finders: dict[str, Callable[[], Finding]] = {
                 "unique_ids": lambda: duplicate_ids(connection, TABLES[table]),
                 "no_null_ids": lambda: null_ids(connection, TABLES[table]),

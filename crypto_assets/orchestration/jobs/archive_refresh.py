@@ -113,24 +113,24 @@ def reload_replaced_files(
     ledger: LedgerResource,
 ) -> None:
     """Compares checksums, then collects the partitions of replaced files again: what was revised replaces ours."""
-    with stating_user_errors(), archive.open() as files, database.open() as opened:
-        if files is None:
+    with stating_user_errors(), archive.open() as bulk_files, database.open() as db:
+        if bulk_files is None:
             context.log.info("no archive is asked in this environment")
             return
-        said = compare_checksums(opened, files, ledger.now(), FILES_PER_RUN)
+        said = compare_checksums(db, bulk_files, ledger.now(), FILES_PER_RUN)
         context.add_output_metadata(_shown(said))
-        with exchange.open() as asked:
+        with exchange.open() as client:
             runs = [
                 collect_table(
-                    asked,
-                    opened,
+                    client,
+                    db,
                     candle_table,
                     symbols,
                     window,
                     only_missing=False,
                     policy=ledger.policy,
                     now=ledger.now,
-                    archive=files,
+                    archive=bulk_files,
                 )
                 for (candle_table, window), symbols in said.reloads().items()
             ]
@@ -172,7 +172,7 @@ def refresh_archive_files() -> None:
 )
 def archive_schedule(archive: ArchiveResource, database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
     """A run of job refresh_archive_files, or the reason why there is nothing to compare."""
-    with archive.open() as files:
-        if files is None:
+    with archive.open() as bulk_files:
+        if bulk_files is None:
             return dg.SkipReason("No archive is asked in this environment.")
     return request_where_stored(database)

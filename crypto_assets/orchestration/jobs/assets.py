@@ -69,9 +69,9 @@ maintenance = dg.define_asset_job(
 
 def request_where_stored(database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
     """A run, or the reason why there is nothing to run over yet."""
-    with database.open() as opened:
-        if not opened.exists():
-            return dg.SkipReason(f"There is no database at {opened.location} yet; run job bootstrap.")
+    with database.open() as db:
+        if not db.exists():
+            return dg.SkipReason(f"There is no database at {db.location} yet; run job bootstrap.")
     return dg.RunRequest()
 
 

@@ -45,11 +45,11 @@ def decide_about_holes(
 ) -> None:
     """Decides about the long holes of a candle table, and shows what that was about."""
     now = ledger.now()
-    with stating_user_errors(), database.open() as opened:
+    with stating_user_errors(), database.open() as db:
         if config.decision not in Verdict.__members__.values():
             raise DatabaseError(f"{config.decision!r} is no decision; there are {', '.join(Verdict)}.")
         changed = decide_by_name(
-            opened,
+            db,
             config.table,
             Verdict(config.decision),
             now,

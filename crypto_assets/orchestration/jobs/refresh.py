@@ -35,8 +35,8 @@ def build_listing_op(market_type: MarketType, tracked: tuple[str, ...]) -> dg.Op
     def refresh_listing(context: dg.OpExecutionContext, exchange: ExchangeResource, database: DatabaseResource) -> None:
         """Lists the market's symbols anew."""
         if tracked:
-            with stating_user_errors(), exchange.open() as asked, database.open() as opened:
-                populated = populate_markets(opened, asked, market_type, tracked, asked.server_time(market_type))
+            with stating_user_errors(), exchange.open() as client, database.open() as db:
+                populated = populate_markets(db, client, market_type, tracked, client.server_time(market_type))
             for remark in populated.remarks:
                 context.log.warning("%s", remark)
 
@@ -60,13 +60,13 @@ def build_refresh_op(candle_table: CandleTable, tracked: tuple[str, ...]) -> dg.
         if not tracked:
             context.log.info("%s: no symbols are configured", candle_table.name)
             return
-        with stating_user_errors(), exchange.open() as asked, archive.open() as files, database.open() as opened:
-            symbols = tracked_now(opened, market_type, tracked)
-            clock = asked.server_time(market_type) - asked.close_margin_ms
-            window = refresh_window(opened, candle_table, symbols, clock)
+        with stating_user_errors(), exchange.open() as client, archive.open() as bulk_files, database.open() as db:
+            symbols = tracked_now(db, market_type, tracked)
+            clock = client.server_time(market_type) - client.close_margin_ms
+            window = refresh_window(db, candle_table, symbols, clock)
             run = collect_table(
-                asked,
-                opened,
+                client,
+                db,
                 candle_table,
                 symbols,
                 window,
@@ -74,7 +74,7 @@ def build_refresh_op(candle_table: CandleTable, tracked: tuple[str, ...]) -> dg.
                 policy=ledger.policy,
                 now=ledger.now,
                 progress=progress.tell(context.log),
-                archive=files,
+                archive=bulk_files,
             )
         report_partitions(context, run)
 

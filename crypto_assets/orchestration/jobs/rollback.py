@@ -43,21 +43,21 @@ class RollbackConfig(dg.Config):
 @dg.op(name="rollback_database", out=dg.Out(dg.Nothing))
 def rollback_database(context: dg.OpExecutionContext, config: RollbackConfig, database: DatabaseResource) -> None:
     """Copies the tables worth keeping, then removes what the config says; or brings such copies back."""
-    with stating_user_errors(), database.open() as opened:
-        if not config.only_shows and config.confirm != opened.environment:
+    with stating_user_errors(), database.open() as db:
+        if not config.only_shows and config.confirm != db.environment:
             raise DatabaseError(
-                f"Nothing was done: confirm is {config.confirm!r}, and must be {opened.environment!r}, the environment"
+                f"Nothing was done: confirm is {config.confirm!r}, and must be {db.environment!r}, the environment"
                 " of this database, unless dry_run."
             )
         if bool(config.depth) == bool(config.restore):
             raise DatabaseError("Say either depth (schema, data or provider) or restore (a backup's stamp).")
-        backup, rows = _restored(opened, config) if config.restore else _removed(context, opened, config)
+        backup, rows = _restored(db, config) if config.restore else _removed(context, db, config)
     total = sum(rows.values())
     done = ("would be " if config.only_shows else "") + ("brought back" if config.restore else "removed")
-    context.log.info("%s rows %s in %s; backup: %s", f"{total:,}", done, opened.location, backup or "none")
+    context.log.info("%s rows %s in %s; backup: %s", f"{total:,}", done, db.location, backup or "none")
     if rows.get(ARCHIVE) and not config.restore:
         context.log.info("%s Parquet files of archived candles stay on disk", rows[ARCHIVE])
-    shown = {"rows": total, "dry_run": config.only_shows, "backup": backup or "", "location": opened.location}
+    shown = {"rows": total, "dry_run": config.only_shows, "backup": backup or "", "location": db.location}
     if rows:
         shown["tables"] = table_value([{"table": name, "rows": count} for name, count in rows.items()])
     context.add_output_metadata(shown)

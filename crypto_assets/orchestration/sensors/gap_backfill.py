@@ -48,11 +48,11 @@ def build_gap_backfill_sensor(start: date) -> dg.SensorDefinition:
     def gap_backfill_sensor(
         context: dg.SensorEvaluationContext, database: DatabaseResource, ledger: LedgerResource
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        with database.open() as opened:
-            if not opened.exists():
-                yield dg.SkipReason(f"There is no database at {opened.location} yet; run job bootstrap.")
+        with database.open() as db:
+            if not db.exists():
+                yield dg.SkipReason(f"There is no database at {db.location} yet; run job bootstrap.")
                 return
-            yield from requests(context.instance, opened, ledger, start)
+            yield from requests(context.instance, db, ledger, start)
 
     return gap_backfill_sensor
 

@@ -56,11 +56,11 @@ def build_new_listing_sensor(tracked: Mapping[MarketType, tuple[str, ...]], star
     def new_listing_sensor(
         context: dg.SensorEvaluationContext, database: DatabaseResource, ledger: LedgerResource
     ) -> Requests:
-        with database.open() as opened:
-            if not opened.exists():
-                yield dg.SkipReason(f"There is no database at {opened.location} yet; run job bootstrap.")
+        with database.open() as db:
+            if not db.exists():
+                yield dg.SkipReason(f"There is no database at {db.location} yet; run job bootstrap.")
                 return
-            yield from requests(context.instance, opened, tracked, ledger, start)
+            yield from requests(context.instance, db, tracked, ledger, start)
 
     return new_listing_sensor
 
