@@ -48,7 +48,7 @@ def archive(context: click.Context, days: int | None, *, dry_run: bool, as_json:
         raise click.UsageError("Nothing is old: set CRYPTO_ASSETS_RETENTION_DAYS, or say --older-than DAYS.")
     before = to_milliseconds(datetime.now(UTC) - timedelta(days=keep))
     longest_hole = timedelta(days=settings.hole_days)
-    with _opened() as database:
+    with _open_database() as database:
         if dry_run:
             rows = [
                 {"table": candle_table.name, "entity_id": entity_id, "month": month}
@@ -69,7 +69,7 @@ def list_months(*, as_json: bool) -> None:
     from crypto_assets.domain.series import KDATA_TABLES  # noqa: PLC0415
 
     rows = []
-    with _opened() as database:
+    with _open_database() as database:
         for name, candle_table in KDATA_TABLES.items():
             with database.connect(name) as connection:
                 rows += [_row(month) for month in archived_months(connection, candle_table, database.provider)]
@@ -95,7 +95,7 @@ def restore(table: str, codes: str | None, start: str | None, end: str | None, *
             raise Misuse(f"{name} is no candle table; only candles are archived")
         texts = named("--codes", codes)
         span = [None if text is None else parse_time(text) for text in (start, end)]
-    with _opened() as database:
+    with _open_database() as database:
         ids = None if texts is None else _archived_ids(database, found, texts)
         counts = restore_candles(database, load_settings().archive_directory, KDATA_TABLES[name], ids, *span)
     row = {"table": name, "months": counts.months, "restored": counts.restored, "kept": counts.kept}
@@ -135,7 +135,7 @@ def _show(rows: list[dict[str, Any]], nothing: str, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _opened() -> Iterator[Database]:
+def _open_database() -> Iterator[Database]:
 
     settings = load_settings()
     database = database_of(settings)

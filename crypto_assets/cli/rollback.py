@@ -59,7 +59,7 @@ def rollback(
         raise click.UsageError("Choose one of --schema, --data, --provider, --restore and --backups.")
     if provider is None and (tables is not None or since is not None):
         raise click.UsageError("--tables and --since narrow --provider; name one.")
-    with _opened() as database:
+    with _open_database() as database:
         if backups:
             _list(database, as_json=as_json)
         elif stamp is not None:
@@ -147,7 +147,7 @@ def _show(database: Database, rows: dict[str, int], said: str, head: dict[str, A
 
 
 @contextmanager
-def _opened() -> Iterator[Database]:
+def _open_database() -> Iterator[Database]:
 
     settings = load_settings()
     database = database_of(settings)

@@ -33,7 +33,7 @@ from crypto_assets.exchange.errors import TransientError
 from crypto_assets.orchestration.jobs.refresh import refresh_window
 from crypto_assets.orchestration.sensors import gap_backfill
 from crypto_assets.quality.gaps.coverage import owed_spans
-from crypto_assets.quality.gaps.due import outlook
+from crypto_assets.quality.gaps.due import due_repairs
 from crypto_assets.quality.gaps.ledger import OPEN, Gap
 from crypto_assets.quality.gaps.rows import load_gaps
 from crypto_assets.quality.verification.examination import examine, settle_marks
@@ -214,7 +214,7 @@ class World:
         times = []
         for table in (FIVE_MINUTES, HOURS):
             with self.database.connect(table) as connection:
-                times.append(outlook(connection, KDATA_TABLES[table], self.at, self.ledger.policy).next_due)
+                times.append(due_repairs(connection, KDATA_TABLES[table], self.at, self.ledger.policy).next_due)
         return min((time for time in times if time), default=None)
 
     def run_dry(self) -> None:

@@ -12,7 +12,7 @@ from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.coverage import claim_coverage, covered_partitions, owed_spans
 from crypto_assets.quality.gaps.deciding import Verdict, decide, holes
-from crypto_assets.quality.gaps.due import outlook
+from crypto_assets.quality.gaps.due import due_repairs
 from crypto_assets.quality.gaps.ledger import OPEN, Gap, Policy
 from crypto_assets.quality.gaps.rows import load_gaps, store_gaps
 from crypto_assets.quality.verification.examination import examine, settle_ledger
@@ -73,7 +73,7 @@ def say(database, verdict, **options):
 
 def repairs(database):
     with database.connect(FIVE_MINUTES.name) as connection:
-        return outlook(connection, FIVE_MINUTES, NOW, POLICY).repairs
+        return due_repairs(connection, FIVE_MINUTES, NOW, POLICY).repairs
 
 
 def test_a_long_hole_waits_and_is_neither_owed_nor_asked_for(clicked):

@@ -15,7 +15,7 @@ from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, to_naive
 from crypto_assets.domain.series import CandleTable
-from crypto_assets.quality.gaps.due import outlook
+from crypto_assets.quality.gaps.due import due_repairs
 from crypto_assets.quality.gaps.ledger import USUAL
 from crypto_assets.quality.gaps.uncollected import uncollected_histories
 from crypto_assets.quality.scores import record_scores
@@ -87,7 +87,7 @@ def test_what_ticks_read_does_not_grow_with_partitions(years):
         assert settle_marks(database, MINUTES, now, USUAL, 64) == 0
         settle_ledger(database, MINUTES, now, USUAL)
         with database.connect(MINUTES.name) as connection:
-            assert outlook(connection, MINUTES, now, USUAL).repairs == []
+            assert due_repairs(connection, MINUTES, now, USUAL).repairs == []
             assert uncollected_histories(connection, MINUTES, tracked, USUAL.longest_hole) == []
     assert len(work.statements) < 20
     assert work.rows < SYMBOLS * A_FEW

@@ -26,7 +26,7 @@ from crypto_assets.orchestration.sensors.run_requests import (
     next_try,
     tables_under_way,
 )
-from crypto_assets.quality.gaps.due import Repair, outlook
+from crypto_assets.quality.gaps.due import RepairRun, due_repairs
 from crypto_assets.quality.verification.examination import settle_ledger, settle_marks
 
 REPAIRS_PER_TICK = 5
@@ -66,7 +66,7 @@ def requests(
     """
     now, policy = ledger.now(), ledger.policy
     busy = tables_under_way(instance, now)
-    repairs: list[Repair] = []
+    repairs: list[RepairRun] = []
     waiting, next_due = 0, []
     for table, candle_table in KDATA_TABLES.items():
         try:
@@ -74,7 +74,7 @@ def requests(
                 settle_marks(database, candle_table, now, policy, PARTITIONS_PER_TICK)
             settle_ledger(database, candle_table, now, policy)
             with database.connect(table) as connection:
-                seen = outlook(connection, candle_table, now, policy)
+                seen = due_repairs(connection, candle_table, now, policy)
         except DatabaseNotReady:
             continue  # not migrated, or not by this version: job bootstrap says more
         waiting += seen.open_gaps
@@ -94,12 +94,12 @@ def requests(
         yield dg.SkipReason(why + left_before(start, cut))
 
 
-def _since(start: date, repair: Repair) -> Repair | None:
+def _since(start: date, repair: RepairRun) -> RepairRun | None:
     first = first_partition(repair.candle_table.interval, start)
     return repair.since(repair.candle_table.partition_span(first).start)
 
 
-def _request(repair: Repair, run_key: str) -> dg.RunRequest:
+def _request(repair: RepairRun, run_key: str) -> dg.RunRequest:
     spans = {symbol: [span_text(span) for span in spans] for symbol, spans in repair.spans.items()}
     return collection_request(
         repair.candle_table, repair.partitions, {"spans": spans}, "gap_backfill_sensor", repair.digest, run_key

@@ -28,7 +28,7 @@ PARTITIONS_PER_REPAIR = 100
 
 
 @dataclass(frozen=True)
-class Due:
+class DueSpan:
     """A span of one symbol that is to be asked for. `evidence` says why, so that the same request is made only once."""
 
     symbol: str
@@ -37,11 +37,11 @@ class Due:
 
 
 @dataclass(frozen=True)
-class Repair:
+class RepairRun:
     """Spans of one candle table that one run asks for together: their partitions are neighbours."""
 
     candle_table: CandleTable
-    due: tuple[Due, ...]
+    due: tuple[DueSpan, ...]
 
     @property
     def partitions(self) -> tuple[str, str]:
@@ -68,26 +68,26 @@ class Repair:
         text = repr((self.candle_table.name, sorted((each.symbol, each.span, each.evidence) for each in self.due)))
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
-    def since(self, time: int) -> Repair | None:
+    def since(self, time: int) -> RepairRun | None:
         """The same without what lies before `time`; None where nothing is left."""
         kept = tuple(
-            Due(each.symbol, Span(max(each.span.start, time), each.span.end), each.evidence)
+            DueSpan(each.symbol, Span(max(each.span.start, time), each.span.end), each.evidence)
             for each in self.due
             if each.span.end > time
         )
-        return Repair(self.candle_table, kept) if kept else None
+        return RepairRun(self.candle_table, kept) if kept else None
 
 
 @dataclass(frozen=True)
-class Outlook:
+class DueRepairs:
     """The repairs of one table that are due, newest first; the number of open gaps; when the next one falls due."""
 
-    repairs: list[Repair]
+    repairs: list[RepairRun]
     open_gaps: int
     next_due: datetime | None
 
 
-def outlook(connection: Connection, candle_table: CandleTable, now: datetime, policy: Policy) -> Outlook:
+def due_repairs(connection: Connection, candle_table: CandleTable, now: datetime, policy: Policy) -> DueRepairs:
     """The repairs of a candle table that are due at `now` (our clock, naive UTC), and when later ones fall due."""
     entities = TABLES[candle_table.entity_table]
     due, later = [], []
@@ -102,12 +102,12 @@ def outlook(connection: Connection, candle_table: CandleTable, now: datetime, po
             if gap.due_at(policy) > now:
                 later.append(gap.due_at(policy))
             elif entity_id in symbols:
-                due.append(Due(symbols[entity_id], gap.span, f"{gap.status} {gap.attempts} {gap.last_checked}"))
+                due.append(DueSpan(symbols[entity_id], gap.span, f"{gap.status} {gap.attempts} {gap.last_checked}"))
     for entity_id, span, found in altered:
         if entity_id in symbols and not intersect([span], open_spans.get(entity_id, [])):
-            due.append(Due(symbols[entity_id], span, found))
-    repairs = [Repair(candle_table, each) for each in _together(candle_table, due)]
-    return Outlook(
+            due.append(DueSpan(symbols[entity_id], span, found))
+    repairs = [RepairRun(candle_table, each) for each in _together(candle_table, due)]
+    return DueRepairs(
         sorted(repairs, key=lambda repair: repair.newest, reverse=True),
         sum(map(len, open_spans.values())),
         min(later, default=None),
@@ -127,10 +127,10 @@ def _altered(connection: Connection, candle_table: CandleTable) -> list[tuple[st
     return altered
 
 
-def _together(candle_table: CandleTable, due: Sequence[Due]) -> Iterable[tuple[Due, ...]]:
+def _together(candle_table: CandleTable, due: Sequence[DueSpan]) -> Iterable[tuple[DueSpan, ...]]:
     """The spans in groups of neighbouring partitions, each of at most so many partitions as one run takes."""
     pieces = sorted((piece for each in due for piece in _pieces(candle_table, each)), key=lambda each: each.span)
-    group: list[Due] = []
+    group: list[DueSpan] = []
     keys: set[str] = set()
     reached = 0
     for piece in pieces:
@@ -146,19 +146,19 @@ def _together(candle_table: CandleTable, due: Sequence[Due]) -> Iterable[tuple[D
         yield tuple(_rejoined(group))
 
 
-def _pieces(candle_table: CandleTable, due: Due) -> Iterable[Due]:
+def _pieces(candle_table: CandleTable, due: DueSpan) -> Iterable[DueSpan]:
     """The span cut where partitions meet."""
     for key in candle_table.partition_keys(due.span):
-        yield Due(due.symbol, due.span.intersect(candle_table.partition_span(key)), due.evidence)
+        yield DueSpan(due.symbol, due.span.intersect(candle_table.partition_span(key)), due.evidence)
 
 
-def _rejoined(pieces: Iterable[Due]) -> list[Due]:
+def _rejoined(pieces: Iterable[DueSpan]) -> list[DueSpan]:
     """Pieces of one gap that touch, as one again."""
-    joined: list[Due] = []
+    joined: list[DueSpan] = []
     for piece in sorted(pieces, key=lambda each: (each.symbol, each.span)):
         last = joined[-1] if joined else None
         if last and (last.symbol, last.evidence, last.span.end) == (piece.symbol, piece.evidence, piece.span.start):
-            joined[-1] = Due(piece.symbol, Span(last.span.start, piece.span.end), piece.evidence)
+            joined[-1] = DueSpan(piece.symbol, Span(last.span.start, piece.span.end), piece.evidence)
         else:
             joined.append(piece)
     return joined
