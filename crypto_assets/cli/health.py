@@ -1,6 +1,6 @@
 """What `crypto-assets health` looks at: whose database it is, then its vitals. Called by the command.
 
-How each is found out belongs to `quality.health`.
+How each is found out belongs to `quality.vitals`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crypto_assets.composition import database_of
 from crypto_assets.database.errors import DatabaseError
-from crypto_assets.quality.health import Vital, vitals
+from crypto_assets.quality.vitals import Vital, vitals
 from crypto_assets.settings import Settings
 from crypto_assets.variables import variable
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from crypto_assets.cli import main
 from crypto_assets.database.revisions import HEAD
-from crypto_assets.quality import health
+from crypto_assets.quality import vitals
 from crypto_assets_tests.cli.command_runs import run_command
 from crypto_assets_tests.database.filled_tables import CANDLES, store_candles, store_entities
 
@@ -32,7 +32,7 @@ def some(any_database):
 
 
 def test_a_sound_database_passes_every_vital_with_its_figure(some, database_url, monkeypatch):
-    monkeypatch.setattr(health, "SLOW_MILLISECONDS", 10_000.0)  # how busy this machine is is not the question
+    monkeypatch.setattr(vitals, "SLOW_MILLISECONDS", 10_000.0)  # how busy this machine is is not the question
     code, rows = ask(database_url)
     assert [row["what"] for row in rows.values() if not row["passed"]] == []
     assert code == 0
@@ -41,7 +41,7 @@ def test_a_sound_database_passes_every_vital_with_its_figure(some, database_url,
     assert rows[CANDLES]["value"] == 3000
     assert rows["references"]["value"] == 0
     assert "sound" in rows["integrity"]["figure"]
-    assert 0 < rows["query_time"]["value"] < health.SLOW_MILLISECONDS
+    assert 0 < rows["query_time"]["value"] < vitals.SLOW_MILLISECONDS
     assert CANDLES in rows["query_time"]["figure"]
     assert rows["size"]["value"] > 100_000
     assert "in use" in rows["connections"]["figure"]
@@ -53,7 +53,7 @@ def test_an_empty_database_passes(any_database, database_url):
 
 
 def test_a_slow_query_fails(some, database_url, monkeypatch):
-    monkeypatch.setattr(health, "SLOW_MILLISECONDS", 0.0)
+    monkeypatch.setattr(vitals, "SLOW_MILLISECONDS", 0.0)
     code, rows = ask(database_url)
     assert code == 1
     assert [what for what, row in rows.items() if not row["passed"]] == ["query_time"]
@@ -101,7 +101,7 @@ def test_an_invalid_index_fails(some, database_url):
 
 
 def test_a_server_without_room_for_more_connections_fails(some, database_url, monkeypatch):
-    monkeypatch.setattr(health, "_BUSY", 0.0)
+    monkeypatch.setattr(vitals, "_BUSY", 0.0)
     _, rows = ask(database_url)
     assert rows["connections"]["passed"] == (some.engine == "sqlite")
 

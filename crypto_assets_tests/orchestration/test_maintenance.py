@@ -21,7 +21,7 @@ from crypto_assets.orchestration.assets.operations import (
 )
 from crypto_assets.orchestration.jobs.assets import maintenance_schedule
 from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource
-from crypto_assets.quality.health import Vital
+from crypto_assets.quality.vitals import Vital
 from crypto_assets.settings import Settings
 from crypto_assets_tests.database.database_frames import assets, pairs
 from crypto_assets_tests.database.filled_tables import store_candles, store_entities

@@ -1,4 +1,4 @@
 """Maintaining a database: statistics, sizes, health, and which index serves which query.
 
-Called by `quality.health`, `orchestration` and `cli`.
+Called by `quality.vitals`, `orchestration` and `cli`.
 """

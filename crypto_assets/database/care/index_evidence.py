@@ -4,7 +4,7 @@
         explain(connection, select(TABLES["crypto_pair"]).where(...))   # PlanSummary(indexes={...}, full_scans=set())
     index_use(database)                                                 # IndexUse(share=1.0, unused=[], ...)
 
-The queries themselves are in `database.care.standard_queries`. Called by `quality.health`, `orchestration` and tests.
+The queries themselves are in `database.care.standard_queries`. Called by `quality.vitals`, `orchestration` and tests.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How many bytes each table takes, indexes included, as the engine counts them.
 
 Counting rows belongs to `queries`, what is done about sizes to `database.care.maintenance`. Called by that, by
-`quality.health` and `collect.estimate`. Sizes are bytes on the disk of the database.
+`quality.vitals` and `collect.estimate`. Sizes are bytes on the disk of the database.
 """
 
 from __future__ import annotations

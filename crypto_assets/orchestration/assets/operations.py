@@ -1,7 +1,7 @@
 """The asset `crypto_operational_metrics`, which maintains the database and stores its sizes, and its check `healthy`.
 
 Maintaining and measuring belongs to `database.care.maintenance`, archiving to `quality.retention`, deleting old scores
-to `quality.history`, the vitals to `quality.health`. Called by `definitions`.
+to `quality.history`, the vitals to `quality.vitals`. Called by `definitions`.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of the functions it decorates at runtime.
@@ -28,9 +28,9 @@ from crypto_assets.orchestration.failures import stating_user_errors
 from crypto_assets.orchestration.metadata import table_metadata, table_value
 from crypto_assets.orchestration.resources import DatabaseResource, LedgerResource
 from crypto_assets.quality.gaps.ledger import Policy
-from crypto_assets.quality.health import Vital, vitals
 from crypto_assets.quality.history import forget
 from crypto_assets.quality.retention import apply_retention
+from crypto_assets.quality.vitals import Vital, vitals
 
 _AHEAD = 2
 """Whole months after this one for which partitions are made before anybody writes into them."""

@@ -1,4 +1,4 @@
 """What a stored row must be, one module a rule or family of rules: findings of set-based SQL.
 
-Called by `quality.verification`, `quality.health` and `orchestration.checks.definitions`.
+Called by `quality.verification`, `quality.vitals` and `orchestration.checks.definitions`.
 """

@@ -1,7 +1,7 @@
 """Checks of a candle table that look at its rows alone: duplicates, nulls, prices, grid, entities.
 
 Each check looks at the rows that meet `scope`, conditions of its caller; without any it looks at all rows. Candles that
-should be there and are not belong to `quality.gaps`. Called by `quality.verification` and `quality.health`;
+should be there and are not belong to `quality.gaps`. Called by `quality.verification` and `quality.vitals`;
 `collect.stored` uses the rules.
 """
 

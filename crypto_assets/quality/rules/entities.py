@@ -1,6 +1,6 @@
 """Checks of the entity tables: ids, nulls, references.
 
-Called by `orchestration.checks.definitions` and `quality.health`.
+Called by `orchestration.checks.definitions` and `quality.vitals`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whether the engine finds its own files and structures sound, and how fast it answers.
 
-Whether the stored candles are right belongs to `quality`. Called by `quality.health`, which adds the other vitals.
+Whether the stored candles are right belongs to `quality`. Called by `quality.vitals`, which adds the other vitals.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Each vital is read by itself: one that cannot be read fails with the reason, and the others are still reported.
 Databases that were never migrated are named by the vital `schema` and left out by the others. Changes nothing. What the
-engine itself says of its files is asked by `database.care.health`. Called by `cli.health` and
+engine itself says of its files is asked by `database.care.soundness`. Called by `cli.health` and
 `orchestration.assets.operations`.
 """
 
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from crypto_assets.database.care.health import integrity, query_milliseconds
 from crypto_assets.database.care.index_evidence import index_use
 from crypto_assets.database.care.sizes import table_bytes
+from crypto_assets.database.care.soundness import integrity, query_milliseconds
 from crypto_assets.database.engines import Database
 from crypto_assets.database.errors import DatabaseError, DatabaseNotReady
 from crypto_assets.database.queries import entity_ids, row_count
