@@ -7,6 +7,7 @@ unasked, a check every six hours and the ticks of the sensors, and what somebody
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ import dagster as dg
 from benchmarks.processes import cpu_seconds
 from benchmarks.synthetic_history import fill, symbol
 from crypto_assets.collect.estimate import plan_table
+from crypto_assets.collect.symbols import populate_markets
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.definitions import build_definitions
-from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import DAY_MS, Interval, to_naive
 from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.markets import Market
 from crypto_assets.quality.gaps.ledger import USUAL
 from crypto_assets.quality.rules.agreement import compare_hours
 from crypto_assets.quality.rules.plausibility import look_for_implausible
@@ -32,6 +35,8 @@ from crypto_assets.report.figures import quality_figures
 from crypto_assets.settings import Settings
 
 TABLE = "cryptopair_1m_kdata"
+MARKETS = 3_500
+TRACKED = 2
 
 
 def measure(directory: str, symbols: int, partitions: int) -> dict[str, float]:
@@ -65,8 +70,48 @@ def measure(directory: str, symbols: int, partitions: int) -> dict[str, float]:
         "the report's figures": lambda: quality_figures(database, now.replace(tzinfo=UTC)),
     }
     seconds = {name: _seconds(way) for name, way in ways.items()}
+    listing = _Listing([_market(number) for number in range(MARKETS)])
+
+    def list_all() -> None:
+        populated = populate_markets(database, listing, MarketType.SPOT, names[:TRACKED], clock)
+        if populated.listed != MARKETS:
+            raise RuntimeError(f"{populated.listed} markets were listed, of {MARKETS}")
+
+    seconds[f"a first listing of {MARKETS:,} markets"] = _seconds(list_all)
+    seconds[f"the check for new listings among {MARKETS:,} markets"] = _seconds(list_all)
     database.dispose()
     return seconds | _ticks(url, names, directory)
+
+
+@dataclass
+class _Listing:
+    """An exchange that lists, and has no candle: what is measured is what we do with a listing."""
+
+    listed: list[Market]
+    name: str = PROVIDER
+
+    def markets(self, *_: Any) -> list[Market]:
+        return self.listed
+
+    def first_candle_time(self, *_: Any) -> None:
+        return None
+
+    last_candle_time = first_candle_time
+
+
+def _market(number: int) -> Market:
+    return Market(
+        market_type=MarketType.SPOT,
+        exchange_id=symbol(number).replace("/", ""),
+        symbol=symbol(number),
+        base=symbol(number).partition("/")[0],
+        quote="USDT",
+        settle=None,
+        is_active=True,
+        price_step=0.01,
+        qty_step=0.01,
+        status="TRADING",
+    )
 
 
 def _ticks(url: str, names: list[str], directory: str) -> dict[str, float]:
