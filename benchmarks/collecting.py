@@ -36,7 +36,7 @@ from crypto_assets.quality.verification.partitions import SymbolPartitions
 TABLE = "cryptopair_1m_kdata"
 ENVIRONMENT = Environment.SANDBOX
 _STAGE_OF: dict[str, tuple[Any, str]] = {
-    "parse_candles": (fetch, "frame"),
+    "received_candles": (fetch, "frame"),
     "archived_candles": (fetch, "frame"),
     "in_order": (judge, "frame"),
     "judge_candles": (judge, "contract"),

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import groupby
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,9 +23,9 @@ from crypto_assets.domain.intervals import PartitionScheme, partition_key, to_na
 from crypto_assets.domain.series import Series
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.bulk_files import BulkCandles, BulkFile, BulkFiles
-from crypto_assets.exchange.client import RawPage
+from crypto_assets.exchange.client import CandlePage, RawRows, one_page
 from crypto_assets.exchange.errors import ContractViolation, ExchangeError
-from crypto_assets.frames.candles import archived_candles, parse_candles
+from crypto_assets.frames.candles import archived_candles, received_candles
 from crypto_assets.quality.conflicts import Conflict
 from crypto_assets.quality.gaps.ledger import Answer
 
@@ -51,28 +52,24 @@ class RestRequest:
 
 @dataclass(frozen=True)
 class RestRows:
-    """Candles that REST gave: a page, or several in a row. `strays` came with them, and were not asked for."""
+    """Candles that REST gave in answer to a request: a page, or several in a row as one."""
 
     request: RestRequest
-    rows: RawPage
-    strays: RawPage = field(default_factory=list)
+    page: CandlePage
 
     @property
     def newest(self) -> int:
         """The latest open time in ms UTC."""
-        return max((int(row[0]) for row in self.rows), default=0)
-
-    def followed_by(self, later: RestRows) -> RestRows:
-        """These and the next ones of the same request: they are parsed at once, which costs less."""
-        return RestRows(self.request, self.rows + later.rows, self.strays + later.strays)
+        return self.page.newest
 
     def frame(self) -> pd.DataFrame:
         """The candles as they came, `row` their position."""
-        return parse_candles(self.rows)
+        return received_candles(self.page.columns)
 
-    def raw(self, positions: Sequence[int]) -> RawPage:
+    def raw(self, positions: Sequence[int]) -> RawRows:
         """The candles at these positions as REST gave them."""
-        return [self.rows[position] for position in positions]
+        rows = self.page.raw_rows()
+        return [rows[position] for position in positions]
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ class FileRows:
         taken = _opens_in(times, self.spans) if self.spans is not None else np.full(len(times), fill_value=True)
         return frame[taken & ~_opens_in(times, self.disputed)].reset_index(drop=True)
 
-    def raw(self, positions: Sequence[int]) -> RawPage:
+    def raw(self, positions: Sequence[int]) -> RawRows:
         """The candles at these positions as REST would have given them."""
         return self.candles.raw_rows(positions)
 
@@ -209,17 +206,23 @@ def batches(fetched: Iterable[Fetched], tail: int) -> Iterator[list[Fetched]]:
     batch: list[Fetched] = []
     try:
         for rows in fetched:
-            last = batch[-1] if batch else None
-            if isinstance(rows, RestRows) and isinstance(last, RestRows) and last.request is rows.request:
-                batch[-1] = last.followed_by(rows)
-            else:
-                batch.append(rows)
+            batch.append(rows)
             if rows.newest < tail:
-                yield batch
+                yield _together(batch)
                 batch = []
     except ExchangeError:
         if batch:
-            yield batch
+            yield _together(batch)
         raise
     if batch:
-        yield batch
+        yield _together(batch)
+
+
+def _together(batch: Iterable[Fetched]) -> list[Fetched]:
+    """The same, the pages of each request as one: they are judged at once, which costs less."""
+    found: list[Fetched] = []
+    for _, group in groupby(batch, lambda each: id(each.request if isinstance(each, RestRows) else each)):
+        first, *others = group
+        pages = [each.page for each in (first, *others) if isinstance(each, RestRows)]
+        found.append(replace(first, page=one_page(pages)) if isinstance(first, RestRows) else first)
+    return found

@@ -19,8 +19,9 @@ import pandas as pd
 from crypto_assets.collect.fetch import Fetched, FileRows, RestRequest, RestRows
 from crypto_assets.collect.publications import conflicts, days_that_differ
 from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.series import CANDLE_COLUMNS
 from crypto_assets.domain.spans import Span
-from crypto_assets.frames.candles import CANDLE_COLUMNS, LOOKBACK, derive, in_order, parse_candles
+from crypto_assets.frames.candles import LOOKBACK, derive, in_order, no_candles
 from crypto_assets.frames.contracts import judge_candles
 from crypto_assets.quality.conflicts import Conflict
 from crypto_assets.quality.rejections import Rejection
@@ -93,7 +94,7 @@ class JudgedCandles:
         self._before: pd.DataFrame | None = None
         self._seen: int | None = None
         self._since = span.start
-        self._stored_before = parse_candles([])
+        self._stored_before = no_candles()
 
     def judge(self, fetched: Sequence[Fetched]) -> Judged:
         """What was fetched, at least one page or file, by the contract."""
@@ -168,7 +169,7 @@ class JudgedCandles:
     def derive_rest(self) -> Batch:
         """The last batch: stored candles of the rest of the context, in which the exchange had nothing more."""
         start, self._seen = self._reached, self._context.end
-        none = parse_candles([])
+        none = no_candles()
         derived = self._derived(none, Span(start, self._context.end))
         return Batch(derived, none["open_time"].to_numpy(), none["archived"].to_numpy(), [], [], [], self._since)
 
@@ -217,8 +218,8 @@ def _strays(fetched: Sequence[Fetched]) -> tuple[list[Rejection], Counter[RestRe
     in_vain = Counter[RestRequest]()
     for rows in fetched:
         if isinstance(rows, RestRows):
-            in_vain[rows.request] += len(rows.strays)
-            strays += [Rejection(row, [_STRAY]) for row in rows.strays]
+            in_vain[rows.request] += len(rows.page.strays)
+            strays += [Rejection(row, [_STRAY]) for row in rows.page.strays]
     return strays, in_vain
 
 

@@ -19,8 +19,9 @@ import pandas as pd
 
 from crypto_assets.collect.fetch import FileRows
 from crypto_assets.domain.intervals import DAY_MS, Interval, PartitionScheme, format_time, parse_time, partition_key
+from crypto_assets.domain.series import CANDLE_COLUMNS
 from crypto_assets.domain.spans import Span, merge
-from crypto_assets.frames.candles import CANDLE_COLUMNS, in_order
+from crypto_assets.frames.candles import in_order
 from crypto_assets.quality.conflicts import Conflict
 from crypto_assets.quality.rules.agreement import RELIABLE_SINCE, hours_of
 

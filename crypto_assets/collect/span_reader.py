@@ -11,14 +11,12 @@ the daily file of its day, if that has it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pandas as pd
 
 from crypto_assets.collect.fetch import ArchiveInUse, Fetched, FileRows, RestRequest, RestRows
@@ -28,8 +26,8 @@ from crypto_assets.domain.intervals import DAY_MS, Interval
 from crypto_assets.domain.series import Series
 from crypto_assets.domain.spans import Span, intersect, subtract
 from crypto_assets.exchange.bulk_files import BulkCandles
-from crypto_assets.exchange.client import Exchange, RawPage, StrayRow, marked
-from crypto_assets.frames.candles import parse_candles
+from crypto_assets.exchange.client import Exchange, one_page
+from crypto_assets.frames.candles import no_candles, received_candles
 from crypto_assets.quality.gaps.ledger import Answer
 
 _WORTH_A_REQUEST = 500
@@ -118,8 +116,8 @@ class SpanReader:
     def _hours(self, span: Span) -> pd.DataFrame:
         """What REST has of the hours of a span."""
         hours = self._series._replace(interval=Interval.H1)
-        pages = self._exchange.candle_pages(*hours.at_exchange, span)
-        return parse_candles([row for page in pages for row in _parted(marked(page, span))[0]])
+        pages = list(self._exchange.candle_pages(*hours.at_exchange, span))
+        return received_candles(one_page(pages).columns) if pages else no_candles()
 
     def _day(self, start: int) -> BulkCandles | None:
         """The daily file of this day, None where there is none to trust."""
@@ -133,10 +131,10 @@ class SpanReader:
         request = RestRequest(asked.intersect(self._span), lacked_by)
         self._requests.append(request)
         for page in self._exchange.candle_pages(*self._series.at_exchange, asked):
-            request.digest.update(_as_bytes(page))
-            rows, strays = _parted(marked(page, asked))
-            request.received += sum(request.span.start <= row[0] < request.span.end for row in rows)
-            yield RestRows(request, rows, strays)
+            request.digest.update(page.json)
+            request.digest.update(b",")
+            request.received += page.count_in(request.span)
+            yield RestRows(request, page)
 
     def _lacks(self, file: FileRows, span: Span) -> bool:
         return bool(self._missing(span.intersect(file.file.span), file.candles.table["open_time"].to_numpy()))
@@ -145,19 +143,3 @@ class SpanReader:
         step = self._interval.milliseconds
         grid = np.arange(self._interval.ceil(span.start), span.end, step)
         return grid_spans(grid[~np.isin(grid, there)], self._interval)
-
-
-def _parted(page: RawPage) -> tuple[RawPage, RawPage]:
-    """The rows that were asked for, and the strays."""
-    if StrayRow not in set(map(type, page)):
-        return page, []
-    strays: RawPage = [row for row in page if isinstance(row, StrayRow)]
-    return [row for row in page if not isinstance(row, StrayRow)], strays
-
-
-def _as_bytes(page: RawPage) -> bytes:
-    """What a page says, the same however the rows are cut into pages."""
-    try:
-        return orjson.dumps(page)[1:-1] + b","
-    except TypeError:  # a number of more than 64 bits, or text that is none
-        return json.dumps(page)[1:-1].encode() + b","

@@ -27,9 +27,9 @@ from crypto_assets.database.expressions import as_written, epoch_milliseconds, w
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
 from crypto_assets.domain.intervals import Interval
-from crypto_assets.domain.series import CandleTable, Series
+from crypto_assets.domain.series import CANDLE_COLUMNS, CandleTable, Series
 from crypto_assets.domain.spans import Span
-from crypto_assets.frames.candles import CANDLE_COLUMNS, candle_records
+from crypto_assets.frames.candles import candle_records
 from crypto_assets.quality.conflicts import record_conflicts
 from crypto_assets.quality.gaps.coverage import claim_coverage, unverify
 from crypto_assets.quality.gaps.ledger import Policy

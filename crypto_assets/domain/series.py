@@ -21,6 +21,9 @@ from crypto_assets.domain.intervals import (
 )
 from crypto_assets.domain.spans import Span
 
+CANDLE_COLUMNS = ("open_time", "open", "high", "low", "close", "volume", "volume_quote", "trade_count")
+"""What is taken of a candle, whichever exchange it is from; all else that is stored follows from these."""
+
 
 class CandleTable(NamedTuple):
     """The candles of one interval of all symbols of a market: a table, and an asset."""

@@ -6,7 +6,7 @@ request does. Called by `orchestration` and `cli`.
 
 from __future__ import annotations
 
-from crypto_assets.exchange.client import Exchange, RawPage
+from crypto_assets.exchange.client import CandlePage, Exchange
 from crypto_assets.exchange.errors import (
     ConfigurationError,
     ContractViolation,
@@ -19,13 +19,13 @@ from crypto_assets.exchange.markets import Market, find_market, nearest_symbols
 from crypto_assets.exchange.retrying import RetryPolicy
 
 __all__ = [
+    "CandlePage",
     "ConfigurationError",
     "ContractViolation",
     "Exchange",
     "ExchangeError",
     "Market",
     "RateLimited",
-    "RawPage",
     "RetryPolicy",
     "TransientError",
     "UnknownSymbol",

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_span
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.client import RawPage
+from crypto_assets.exchange.client import RawRows
 
 MONTH_LETTERS = len("2023-03")
 
@@ -87,7 +87,7 @@ class BulkCandles(Protocol):
         The latter are float64, correctly rounded, null where the file has none.
         """
 
-    def raw_rows(self, positions: Iterable[int]) -> RawPage:
+    def raw_rows(self, positions: Iterable[int]) -> RawRows:
         """These rows of `table` as REST would have sent them: evidence for what was rejected."""
 
 

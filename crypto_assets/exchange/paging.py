@@ -9,31 +9,30 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
 from typing import TypeAlias
 
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.client import RawPage
+from crypto_assets.exchange.client import CandlePage, one_page
 
-Ask: TypeAlias = Callable[[Span], tuple[RawPage, int]]
-"""One request for the candles that open in a span: the page, and the open time of its newest candle (0 if empty)."""
+Ask: TypeAlias = Callable[[Span], CandlePage]
+"""One request for the candles that open in a span; a page without candles where the exchange has none."""
 
 
-def pages_of(ask: Ask, interval: Interval, span: Span) -> Iterator[RawPage]:
+def pages_of(ask: Ask, interval: Interval, span: Span) -> Iterator[CandlePage]:
     """The pages of `span`, each asked for when it is wanted, oldest first.
 
     A short page says nothing (a gap, or a host with a smaller page): only an empty one or the end of the span stops.
     """
     cursor = span.start
     while cursor < span.end:
-        page, newest = ask(Span(cursor, span.end))
-        if not page:
+        page = ask(Span(cursor, span.end))
+        if not len(page):
             return
         yield page
-        # On the grid this is newest + interval. After an off-grid candle (February 2018) it is the next grid point,
+        # On the grid this is the newest + interval. After an off-grid candle (February 2018) it is the next grid point,
         # where the first candle back on the grid may open less than an interval later.
-        cursor = interval.floor(newest) + interval.milliseconds
+        cursor = interval.floor(page.newest) + interval.milliseconds
 
 
 class Ahead:
@@ -52,7 +51,7 @@ class Ahead:
         # While a caller deals with half of what it may have, the other half is under way.
         self._most_at_once = max(1, (slots + 1) // 2)
 
-    def pages(self, ask: Ask, interval: Interval, span: Span, page_rows: int) -> Iterator[RawPage]:
+    def pages(self, ask: Ask, interval: Interval, span: Span, page_rows: int) -> Iterator[CandlePage]:
         """The same rows, all that have come by the time they are wanted as one page.
 
         So a caller that is slower than the exchange deals with several pages at once, which costs it less, and one
@@ -62,7 +61,7 @@ class Ahead:
         """
         windows = _windows(interval, span, page_rows)
 
-        def submit(window: Span) -> Future[list[RawPage]]:
+        def submit(window: Span) -> Future[list[CandlePage]]:
             return self._executor.submit(lambda: list(pages_of(ask, interval, window)))
 
         reader = _Reader(windows, submit, self._slots)
@@ -72,7 +71,7 @@ class Ahead:
                 came = reader.take(self._most_at_once)
                 reader.ask()
                 if came:
-                    yield list(chain.from_iterable(came))
+                    yield one_page(came)
                 reader.give_back()
                 reader.ask()
         finally:
@@ -89,12 +88,12 @@ class _Reader:
     def __init__(
         self,
         windows: Iterator[Span],
-        submit: Callable[[Span], Future[list[RawPage]]],
+        submit: Callable[[Span], Future[list[CandlePage]]],
         slots: threading.BoundedSemaphore,
     ) -> None:
         self._windows, self._submit, self._slots = windows, submit, slots
         self._following = next(windows, None)
-        self._pending: deque[Future[list[RawPage]]] = deque()
+        self._pending: deque[Future[list[CandlePage]]] = deque()
         self._in_hand = self._held = 0
 
     @property
@@ -112,7 +111,7 @@ class _Reader:
             self._pending.append(self._submit(self._following))
             self._following = next(self._windows, None)
 
-    def take(self, most: int) -> list[RawPage]:
+    def take(self, most: int) -> list[CandlePage]:
         """The pages of the next window, waited for, and of those after it that have come, `most` windows at once."""
         came = self._pending.popleft().result()
         self._in_hand = 1
@@ -138,7 +137,7 @@ class _Reader:
             self._held -= 1
 
 
-def _has_come(future: Future[list[RawPage]]) -> bool:
+def _has_come(future: Future[list[CandlePage]]) -> bool:
     return future.done() and future.exception() is None
 
 

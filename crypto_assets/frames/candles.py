@@ -1,22 +1,22 @@
-"""Candles: from the exchange's rows to the columns of a candle table.
+"""Candles: from the exchange's columns to those of a candle table.
 
-Here belong parsing, the derived columns and their look-back. Which rows are fit to store is said in `contracts`; where
+Here belong the derived columns and their look-back. Which rows are fit to store is said in `contracts`; where
 they are stored belongs to `database`. Called by `collect.candles` and the benchmarks.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.series import CANDLE_COLUMNS
 
 LOOKBACK = 20
 """Candles before a candle that its derived columns look at (change_pct one, the two flags all twenty)."""
@@ -24,68 +24,36 @@ LOOKBACK = 20
 FLAG_FACTOR = 3.0
 """A candle is flagged when it exceeds its look-back's median this many times."""
 
-# Positions in a Binance kline: https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints
-_PRICES = {"open": 1, "high": 2, "low": 3, "close": 4, "volume": 5, "volume_quote": 7}
-_TRADE_COUNT = 8
-CANDLE_COLUMNS = ("open_time", *_PRICES, "trade_count")
 
+def received_candles(columns: Mapping[str, npt.NDArray[Any]]) -> pd.DataFrame:
+    """Candles as an exchange sent them, arrays by `CANDLE_COLUMNS`, as a frame in the order received.
 
-def parse_candles(rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
-    """Binance kline rows as a frame with `CANDLE_COLUMNS`, in the order received.
-
-    Beside them are `row`, the position in `rows`, and `archived`, which is false. Decimal text becomes a double once,
-    here. What is null or no number becomes NaN, for the contract to reject: a bad row must not cost the good ones of
-    its page.
+    Beside these columns are `row`, the position, and `archived`, which is false. What is NaN, the contract rejects.
     """
-    frame: dict[str, np.ndarray[Any, Any]] = {"open_time": np.array([row[0] for row in rows], dtype=np.int64)}
-    for name, position in _PRICES.items():
-        frame[name] = _doubles([row[position] for row in rows])
-    frame["trade_count"] = _doubles([row[_TRADE_COUNT] for row in rows])
-    return _received(frame, archived=False)
+    return _received(columns, archived=False)
+
+
+def no_candles() -> pd.DataFrame:
+    """The same of nothing."""
+    none = {name: np.empty(0, np.int64 if name == "open_time" else np.float64) for name in CANDLE_COLUMNS}
+    return received_candles(none)
 
 
 def archived_candles(table: pa.Table) -> pd.DataFrame:
-    """Candles of an archive file as the frame that `parse_candles` makes of the same candles, but `archived`.
+    """Candles of an archive file as the frame that `received_candles` makes of the same candles, but `archived`.
 
     `table` has `CANDLE_COLUMNS`, times in ms UTC as int64 and the others as float64; null becomes NaN.
     """
     return _received({name: table[name].to_numpy() for name in CANDLE_COLUMNS}, archived=True)
 
 
-def _received(columns: dict[str, np.ndarray[Any, Any]], *, archived: bool) -> pd.DataFrame:
+def _received(columns: Mapping[str, npt.NDArray[Any]], *, archived: bool) -> pd.DataFrame:
     rows = len(columns["open_time"])
-    return pd.DataFrame(columns | {"row": np.arange(rows), "archived": np.full(rows, archived)}, copy=False)
+    return pd.DataFrame({**columns, "row": np.arange(rows), "archived": np.full(rows, archived)}, copy=False)
 
 
 # The time is stored under another name; the others say where a candle came from.
 _UNSTORED = ("open_time", "row", "archived")
-
-
-def _doubles(values: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    try:
-        if values and type(values[0]) is str:
-            # Correctly rounded like float(), at a third of its cost; what it cannot read is tried one by one.
-            texts = pa.array(values, type=pa.string())
-            doubles: np.ndarray[Any, np.dtype[np.float64]] = texts.cast(pa.float64()).to_numpy(zero_copy_only=False)
-            return doubles
-        if set(map(type, values)) <= {int, float}:
-            return np.fromiter(map(float, values), dtype=np.float64, count=len(values))
-    except (ValueError, OverflowError, TypeError):
-        pass
-    return np.fromiter((_double_or_nan(value) for value in values), dtype=np.float64, count=len(values))
-
-
-_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-
-
-def _double_or_nan(value: Any) -> float:
-    """The number; NaN for what only Python takes for one, such as `true` and "1_000"."""
-    if type(value) not in (int, float) and not (isinstance(value, str) and _DECIMAL.fullmatch(value)):
-        return math.nan
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
 
 
 def in_order(frame: pd.DataFrame, after: int | None = None) -> pd.DataFrame:

@@ -15,16 +15,22 @@ from crypto_assets.domain.series import Series
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance.archive_csv import ArchiveCandles
 from crypto_assets.exchange.binance.archive_files import ArchiveFile
+from crypto_assets.exchange.binance.klines import page_of
 from crypto_assets.exchange.errors import TransientError
 from crypto_assets.quality.gaps.ledger import Answer
+from crypto_assets_tests.received_klines import ANY_TIME
 
 START = parse_time("2023-02-01")
 FOREVER = parse_time("2024-01-01")
 BTC_MINUTES = Series("binance", MarketType.SPOT, "BTCUSDT", "cryptopair_binance_btcusdt", Interval.M1)
 
 
+def kline(minute: int) -> list:
+    return [START + minute * MINUTE_MS, *["1.5"] * 5, 0, "1.5", 1, "1.5", "1.5", "0"]
+
+
 def page(first: int, request: RestRequest) -> RestRows:
-    return RestRows(request, [[START + first * MINUTE_MS]])
+    return RestRows(request, page_of([kline(first)], ANY_TIME))
 
 
 def file(first: int, rows: int) -> FileRows:
@@ -35,7 +41,7 @@ def file(first: int, rows: int) -> FileRows:
 
 def given(fetched, tail: int) -> list[list[tuple[str, int]]]:
     def told(each):
-        return ("file", each.candles.table.num_rows) if isinstance(each, FileRows) else ("rest", len(each.rows))
+        return ("file", each.candles.table.num_rows) if isinstance(each, FileRows) else ("rest", len(each.page))
 
     return [[told(each) for each in batch] for batch in batches(fetched, tail)]
 
@@ -56,17 +62,18 @@ class Pages:
     """An exchange that has candles in pages of its own choosing."""
 
     def __init__(self, minutes: list[int], page_rows: int) -> None:
-        rows = [[START + minute * MINUTE_MS, "1.5"] for minute in minutes]
+        rows = [kline(minute) for minute in minutes]
         self.pages = [rows[first : first + page_rows] for first in range(0, len(rows), page_rows)]
 
     def candle_pages(self, *_):
-        yield from self.pages
+        for rows in self.pages:
+            yield page_of(rows, ANY_TIME)
 
 
 def answer(exchange: Pages) -> Answer:
     span = Span(START, START + 60 * MINUTE_MS)
     reader = SpanReader(exchange, ArchiveInUse(), BTC_MINUTES, span, span, FOREVER)
-    assert sum(len(each.rows) for each in reader.fetch()) == 7
+    assert sum(len(each.page) for each in reader.fetch()) == 7
     (found,) = reader.answers({}, datetime(2024, 1, 1), datetime(2024, 1, 1))  # noqa: DTZ001 - naive UTC
     return found
 

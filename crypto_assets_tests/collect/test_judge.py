@@ -11,8 +11,8 @@ from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import MINUTE_MS, Interval, parse_time
 from crypto_assets.domain.series import Series
 from crypto_assets.domain.spans import Span
-from crypto_assets.exchange.client import StrayRow
-from crypto_assets.frames.candles import parse_candles
+from crypto_assets.exchange.binance.klines import page_of
+from crypto_assets.frames.candles import no_candles
 
 SPAN = Span(parse_time("2023-03-20"), parse_time("2023-03-20") + 60 * MINUTE_MS)
 SOME_TIME = datetime(2024, 1, 1)  # noqa: DTZ001 - naive UTC
@@ -28,15 +28,14 @@ class OnePage:
     """An exchange that answers with one page."""
 
     def candle_pages(self, *_):
-        yield [candle(0), candle(1, low="9"), candle(2), candle(3, low="9")]
+        yield page_of([candle(0), candle(1, low="9"), candle(900), candle(2), candle(3, low="9")], SPAN)
 
 
 def test_judging_tells_what_rest_sent_in_vain_and_counts_it_nowhere_else():
     reader = SpanReader(OnePage(), ArchiveInUse(), BTC_MINUTES, SPAN, SPAN, SPAN.end + MINUTE_MS)
     (page,) = reader.fetch()
     assert isinstance(page, RestRows)
-    page = RestRows(page.request, page.rows, [StrayRow(candle(900))])
-    candles = JudgedCandles(Interval.M1, SPAN, SPAN, None, lambda _: parse_candles([]))
+    candles = JudgedCandles(Interval.M1, SPAN, SPAN, None, lambda _: no_candles())
 
     def judged() -> Judged:
         return candles.judge([page])

@@ -17,7 +17,8 @@ from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, Interval, parse_ti
 from crypto_assets.exchange.binance.archive_csv import ArchiveCandles, read_archive
 from crypto_assets.exchange.binance.archive_files import ArchiveFile
 from crypto_assets.exchange.errors import ContractViolation
-from crypto_assets.frames.candles import archived_candles, parse_candles
+from crypto_assets.frames.candles import archived_candles
+from crypto_assets_tests.received_klines import received
 
 DAY = ArchiveFile(MarketType.SPOT, "BTCUSDT", Interval.M1, "2023-03-20")
 START = parse_time("2023-03-20")
@@ -85,7 +86,7 @@ decimals = st.one_of(
 def test_every_number_becomes_the_double_that_float_makes_of_it(rows, count):
     lines = [kline(number, *prices, count=count) for number, prices in enumerate(rows)]
     frame = archived_candles(read(csv(lines)).table)
-    pd.testing.assert_frame_equal(frame, parse_candles(lines).assign(archived=True), check_exact=True)
+    pd.testing.assert_frame_equal(frame, received(lines).assign(archived=True), check_exact=True)
     for row, prices in zip(frame.itertuples(), rows, strict=True):
         read_back = [row.open, row.high, row.low, row.close, row.volume, row.volume_quote]
         assert read_back == [float(text) for text in prices]
@@ -103,14 +104,14 @@ def test_units_and_headers_are_recognised_file_by_file(unit, header):
 def test_order_and_duplicates_are_left_to_who_judges_them():
     rows = [kline(2), kline(1), kline(1)]
     candles = read(csv(rows))
-    pd.testing.assert_frame_equal(archived_candles(candles.table), parse_candles(rows).assign(archived=True))
+    pd.testing.assert_frame_equal(archived_candles(candles.table), received(rows).assign(archived=True))
 
 
 def test_a_missing_number_is_nan_and_costs_only_its_row():
     rows = [kline(0), kline(1, "1.5", "2.5", "0.5", None, "7", "10.5"), kline(2)]
     candles = read(csv(rows))
     frame = archived_candles(candles.table)
-    pd.testing.assert_frame_equal(frame, parse_candles(rows).assign(archived=True))
+    pd.testing.assert_frame_equal(frame, received(rows).assign(archived=True))
     assert frame["close"].isna().tolist() == [False, True, False]
     assert candles.raw_rows([1]) == [rows[1]]
 

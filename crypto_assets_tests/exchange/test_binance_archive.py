@@ -17,9 +17,10 @@ from crypto_assets.exchange.binance.client import BinanceExchange
 from crypto_assets.exchange.binance.hosts import NO_ARCHIVE, archive_host
 from crypto_assets.exchange.errors import ConfigurationError, ContractViolation, RateLimited, TransientError
 from crypto_assets.exchange.retrying import RetryPolicy
-from crypto_assets.frames.candles import archived_candles, parse_candles
+from crypto_assets.frames.candles import archived_candles
 from crypto_assets.sandbox.generated import GeneratedDataset
 from crypto_assets.sandbox.server import RunningSandbox
+from crypto_assets_tests.received_klines import received
 
 SPOT, SWAP = MarketType.SPOT, MarketType.SWAP
 CLOCK = parse_time("2025-02-10T12:00") + 30_000
@@ -61,7 +62,8 @@ def archive(sandbox, make_archive):
 
 def rest_rows(url, market_type, exchange_id, interval, span):
     with closing(BinanceExchange("sandbox", spot_url=url, futures_url=url)) as exchange:
-        return [row for page in exchange.candle_pages(market_type, exchange_id, interval, span) for row in page]
+        pages = exchange.candle_pages(market_type, exchange_id, interval, span)
+        return [row for page in pages for row in page.raw_rows()]
 
 
 def rest_rows_of(url, file):
@@ -86,12 +88,12 @@ def rest_rows_of(url, file):
 def test_a_file_holds_what_rest_gives(sandbox, archive, market_type, interval, period, rows):
     file = ArchiveFile(market_type, "BTCUSDT", Interval(interval), period)
     candles = archive.fetch(file)
-    received = rest_rows_of(sandbox.url, file)
-    assert len(received) == rows
+    sent = rest_rows_of(sandbox.url, file)
+    assert len(sent) == rows
     assert candles.file == file
-    expected = parse_candles(received).assign(archived=True)
+    expected = received(sent).assign(archived=True)
     pd.testing.assert_frame_equal(archived_candles(candles.table), expected, check_exact=True)
-    assert candles.raw_rows(range(rows)) == received
+    assert candles.raw_rows(range(rows)) == sent
     assert candles.stamps_per_ms == (1000 if market_type is SPOT and period >= "2025" else 1)
     has_header = candles.content.startswith(b"open_time,")
     assert has_header == (market_type is SWAP and period >= "2022-05")

@@ -21,7 +21,8 @@ MINUTE = 60_000
 
 
 def open_times(exchange, span, market_type=SPOT, interval=Interval.M1):
-    return [row[0] for page in exchange.candle_pages(market_type, "BTCUSDT", interval, span) for row in page]
+    pages = exchange.candle_pages(market_type, "BTCUSDT", interval, span)
+    return [time for page in pages for time in page.columns["open_time"].tolist()]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -89,7 +90,7 @@ def test_pages_are_asked_for_as_they_are_consumed(exchange, server):
 def test_rows_are_passed_on_as_they_came(exchange, server, answer):
     rows = [[MINUTE, None, *["1.10"] * 10], [0, "1e3", *["0.00000001"] * 10], [0, "1e3", *["0.00000001"] * 10]]
     server.answers.append(answer(rows))
-    assert next(exchange.candle_pages(SPOT, "BTCUSDT", Interval.M1, Span(0, 2 * MINUTE))) == rows
+    assert next(exchange.candle_pages(SPOT, "BTCUSDT", Interval.M1, Span(0, 2 * MINUTE))).raw_rows() == rows
 
 
 def test_the_first_and_the_last_candle_are_found(exchange, server):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from contextlib import closing
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_assets.domain.intervals import Interval
+from crypto_assets.domain.series import CANDLE_COLUMNS
 from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.client import CandlePage
 from crypto_assets.exchange.errors import TransientError
 from crypto_assets.exchange.paging import Ahead, pages_of
 
@@ -35,8 +38,8 @@ class Book:
             self.most_held = max(self.most_held, self.held)
         if span.start // STEP in self.failing:
             raise TransientError("no answer")
-        page = [[time] for time in self.times if span.start <= time < span.end][:ROWS]
-        return page, page[-1][0] if page else 0
+        times = [time for time in self.times if span.start <= time < span.end][:ROWS]
+        return CandlePage(np.array([times] * len(CANDLE_COLUMNS), dtype=np.float64))
 
     def took(self, rows):
         with self._lock:
@@ -44,7 +47,7 @@ class Book:
 
 
 def times(pages):
-    return [row[0] for page in pages for row in page]
+    return [time for page in pages for time in page.columns["open_time"].tolist()]
 
 
 @given(
@@ -98,7 +101,7 @@ def test_what_is_asked_for_and_not_taken_is_bounded_for_all_callers_together():
 
     def take():
         for page in ahead.pages(book.ask, Interval.M1, Span(0, 3000 * STEP), ROWS):
-            if page[0][0] == 0:
+            if page.columns["open_time"][0] == 0:
                 begun.wait(30)  # all hold their first page while the others ask
             book.took(page)
 
@@ -119,7 +122,7 @@ def test_what_came_before_a_failure_is_given_first_and_no_slot_stays_taken():
         given_before = []
         with pytest.raises(TransientError):  # noqa: PT012 - after what came
             for page in ahead.pages(Book(range(100), failing=[30]).ask, Interval.M1, Span(0, 100 * STEP), ROWS):
-                given_before += [row[0] for row in page]
+                given_before += page.columns["open_time"].tolist()
         assert given_before == [minute * STEP for minute in range(30)]
         with closing(ahead.pages(Book(range(100)).ask, Interval.M1, Span(0, 100 * STEP), ROWS)) as abandoned:
             next(abandoned)

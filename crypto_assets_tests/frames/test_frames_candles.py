@@ -18,9 +18,9 @@ from crypto_assets.frames.candles import (
     derive,
     exceeds_median_before,
     in_order,
-    parse_candles,
 )
 from crypto_assets_tests.paper_exchange import candle
+from crypto_assets_tests.received_klines import received
 
 START = parse_time("2023-03-20")
 M1 = Interval.M1.milliseconds
@@ -75,11 +75,11 @@ def as_tuples(frame: pd.DataFrame) -> list[tuple]:
 @given(st.frozensets(st.integers(0, 119), max_size=6))
 def test_derived_columns_are_what_the_data_dictionary_says(missing):
     rows = klines(120, missing)
-    assert as_tuples(derive(parse_candles(rows), Interval.M1)) == by_hand(rows)
+    assert as_tuples(derive(received(rows), Interval.M1)) == by_hand(rows)
 
 
 def test_both_flags_occur_in_what_is_tested_here():
-    frame = derive(parse_candles(klines(120)), Interval.M1)
+    frame = derive(received(klines(120)), Interval.M1)
     assert 0 < frame["is_high_volatility"].sum() < 60
     assert 0 < frame["is_high_volume"].sum() < 60
 
@@ -87,7 +87,7 @@ def test_both_flags_occur_in_what_is_tested_here():
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 119), st.frozensets(st.integers(0, 119), max_size=4))
 def test_derived_columns_do_not_depend_on_where_history_is_cut(cut, missing):
-    whole = parse_candles(klines(120, missing))
+    whole = received(klines(120, missing))
     together = derive(whole, Interval.M1)
     first = derive(whole.iloc[:cut].reset_index(drop=True), Interval.M1)
     context = whole.iloc[max(0, cut - LOOKBACK) :].reset_index(drop=True)
@@ -96,7 +96,7 @@ def test_derived_columns_do_not_depend_on_where_history_is_cut(cut, missing):
 
 
 def test_turnover_rate_needs_a_supply():
-    frame = parse_candles(klines(3))
+    frame = received(klines(3))
     assert derive(frame, Interval.M1)["turnover_rate"].isna().all()
     rates = derive(frame, Interval.M1, circulating_supply=1000.0)["turnover_rate"]
     assert rates.tolist() == [volume / 1000.0 for volume in frame["volume"]]
@@ -106,7 +106,7 @@ def test_turnover_rate_needs_a_supply():
 def test_order_and_repetition_do_not_matter_and_the_last_delivery_wins(order, again):
     rows = klines(12)
     revised = [[*rows[number][:4], "9.99", *rows[number][5:]] for number in again]
-    frame = in_order(parse_candles([*(rows[number] for number in order), *revised]))
+    frame = in_order(received([*(rows[number] for number in order), *revised]))
     assert frame["open_time"].tolist() == [row[0] for row in rows]
     expected = [9.99 if number in again else float(rows[number][4]) for number in range(12)]
     assert frame["close"].tolist() == expected
@@ -114,7 +114,7 @@ def test_order_and_repetition_do_not_matter_and_the_last_delivery_wins(order, ag
 
 
 def test_only_candles_after_a_time_are_taken():
-    frame = in_order(parse_candles(klines(5)), after=START + 2 * M1)
+    frame = in_order(received(klines(5)), after=START + 2 * M1)
     assert frame["open_time"].tolist() == [START + 3 * M1, START + 4 * M1]
 
 
@@ -122,16 +122,16 @@ def test_decimal_text_becomes_the_nearest_double_and_nonsense_becomes_nan():
     rows = klines(4)
     rows[0][1] = "0.1000000000000000055511151231257827"
     rows[1][1], rows[2][1], rows[3][1] = None, "n/a", "99999999999.99999999"
-    opens = parse_candles(rows)["open"].tolist()
+    opens = received(rows)["open"].tolist()
     assert (opens[0], opens[3]) == (0.1, float("99999999999.99999999"))
     assert math.isnan(opens[1])
     assert math.isnan(opens[2])
 
 
 def test_no_rows_make_an_empty_frame_with_the_same_columns():
-    empty = parse_candles([])
-    assert list(empty.columns) == list(parse_candles(klines(1)).columns)
-    assert empty.dtypes.to_dict() == parse_candles(klines(1)).dtypes.to_dict()
+    empty = received([])
+    assert list(empty.columns) == list(received(klines(1)).columns)
+    assert empty.dtypes.to_dict() == received(klines(1)).dtypes.to_dict()
     assert len(derive(in_order(empty), Interval.M1)) == 0
 
 
@@ -141,7 +141,7 @@ def test_records_are_stamped_with_naive_utc(zone, monkeypatch):
 
     monkeypatch.setenv("TZ", zone)
     time.tzset()
-    frame = derive(parse_candles(klines(2)), Interval.M1)
+    frame = derive(received(klines(2)), Interval.M1)
     records = candle_records(frame, entity_id="e", provider="binance", name="BTC/USDT")
     monkeypatch.undo()
     time.tzset()
@@ -156,5 +156,5 @@ def test_records_are_stamped_with_naive_utc(zone, monkeypatch):
     )
 )
 def test_decimal_text_becomes_the_double_that_python_makes_of_it(texts):
-    frame = parse_candles([[0, text, "1", "1", "1", "1", 0, "1", 1, "0", "0", "0"] for text in texts])
+    frame = received([[0, text, "1", "1", "1", "1", 0, "1", 1, "0", "0", "0"] for text in texts])
     assert [value.hex() for value in frame["open"]] == [float(text).hex() for text in texts]

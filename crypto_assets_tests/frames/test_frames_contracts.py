@@ -8,7 +8,6 @@ from pandera.errors import SchemaErrors
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, parse_time
-from crypto_assets.frames.candles import parse_candles
 from crypto_assets.frames.contracts import (
     asset_contract,
     candle_contract,
@@ -18,6 +17,7 @@ from crypto_assets.frames.contracts import (
 )
 from crypto_assets.frames.entities import asset_frame, market_frame
 from crypto_assets_tests.paper_exchange import market
+from crypto_assets_tests.received_klines import received
 
 START = parse_time("2023-03-20")
 CLOCK = parse_time("2023-03-22")
@@ -34,7 +34,7 @@ def verdict(**changes):
     rows = [kline(0), kline(1), kline(2)]
     for position, value in changes.items():
         rows[1][globals()[position]] = value
-    frame = parse_candles(rows)
+    frame = received(rows)
     judged = judge_candles(frame, Interval.M1)
     by_pandera = judge(frame, candle_contract(Interval.M1))
     assert judged.reasons == by_pandera.reasons
@@ -75,13 +75,13 @@ def test_a_minute_without_trade_is_a_good_candle():
 
 
 def test_each_interval_has_its_own_grid():
-    hourly = judge(parse_candles([kline(0), kline(30), kline(60)]), candle_contract(Interval.H1))
+    hourly = judge(received([kline(0), kline(30), kline(60)]), candle_contract(Interval.H1))
     assert hourly.reasons == {1: ["open_time: on the 1h grid"]}
 
 
 def test_a_frame_of_ours_that_lacks_a_column_is_our_mistake_and_raises():
     with pytest.raises(SchemaErrors):
-        judge(parse_candles([kline()]).drop(columns="close"), candle_contract(Interval.M1))
+        judge(received([kline()]).drop(columns="close"), candle_contract(Interval.M1))
 
 
 def test_a_market_without_a_positive_step_is_kept_out():

@@ -189,7 +189,7 @@ def test_the_next_run_continues_where_a_broken_one_stopped(migrated_files):
     with fresh_database(migrated_files) as database:
         exchange = paper_exchange()
         prepare(database, exchange)
-        pages = exchange.candle_pages
+        pages = exchange.row_pages
 
         def breaking(*asked):
             for number, page in enumerate(pages(*asked)):
@@ -197,13 +197,13 @@ def test_the_next_run_continues_where_a_broken_one_stopped(migrated_files):
                     raise KeyboardInterrupt
                 yield page
 
-        exchange.candle_pages = breaking
+        exchange.row_pages = breaking
         exchange.page_rows = 20
         with pytest.raises(KeyboardInterrupt):
             collect(database, exchange, WHOLE)
         stored = contents(database)
         assert 0 < len(stored) < 300
-        exchange.candle_pages = pages
+        exchange.row_pages = pages
         run = collect(database, exchange, WHOLE, only_missing=True)
         assert contents(database) == reference(migrated_files)
         assert run.total.inserted == len(contents(database)) - len(stored)
@@ -246,13 +246,13 @@ def test_duplicates_and_disorder_in_a_page_change_nothing(migrated_files):
     with fresh_database(migrated_files) as database:
         exchange = paper_exchange()
         prepare(database, exchange)
-        pages = exchange.candle_pages
+        pages = exchange.row_pages
 
         def disordered(*asked):
             for page in pages(*asked):
                 yield [*reversed(page), page[0], page[-1]]
 
-        exchange.candle_pages = disordered
+        exchange.row_pages = disordered
         collect(database, exchange, WHOLE)
         assert contents(database) == reference(migrated_files)
 
@@ -325,7 +325,7 @@ def test_a_run_that_broke_off_leaves_gaps_that_are_seen(migrated_files):
         exchange = paper_exchange()
         prepare(database, exchange)
         exchange.page_rows = 20
-        pages = exchange.candle_pages
+        pages = exchange.row_pages
 
         def breaking(*asked):
             for number, page in enumerate(pages(*asked)):
@@ -333,7 +333,7 @@ def test_a_run_that_broke_off_leaves_gaps_that_are_seen(migrated_files):
                     raise TransientError("klines did not answer")
                 yield page
 
-        exchange.candle_pages = breaking
+        exchange.row_pages = breaking
         run = collect(database, exchange, WHOLE)
         stored = contents(database)
         assert run.failures == {"BTC/USDT": "klines did not answer"}
@@ -357,13 +357,13 @@ def test_a_broken_delivery_does_not_displace_a_good_one(migrated_files):
     with fresh_database(migrated_files) as database:
         exchange = paper_exchange()
         prepare(database, exchange)
-        pages = exchange.candle_pages
+        pages = exchange.row_pages
 
         def twice(*asked):
             for page in pages(*asked):
                 yield [*page, [*page[5][:4], None, *page[5][5:]]]
 
-        exchange.candle_pages = twice
+        exchange.row_pages = twice
         collect(database, exchange, WHOLE)
         assert contents(database) == reference(migrated_files)
 

@@ -110,8 +110,8 @@ class AppendedHistory(PaperExchange):
     recording: list[tuple[int, list]] = field(default_factory=list)
     delivered: Counter[int] = field(default_factory=Counter)
 
-    def candle_pages(self, *asked):
-        for page in super().candle_pages(*asked):
+    def row_pages(self, *asked):
+        for page in super().row_pages(*asked):
             self.delivered.update(row[0] for row in page)
             yield page
 

@@ -87,8 +87,8 @@ class UnreliableExchange(PaperExchange):
     disordered = False
     crash: Crash | None = None
 
-    def candle_pages(self, *asked: Any) -> Iterator[list[Any]]:
-        for number, page in enumerate(super().candle_pages(*asked)):
+    def row_pages(self, *asked: Any) -> Iterator[list[Any]]:
+        for number, page in enumerate(super().row_pages(*asked)):
             if self.crash and number >= self.crash.after:
                 raise TransientError("klines did not answer") if self.crash.how == "no answer" else Killed
             yield [*reversed(page), *page[:3]] if self.disordered else page

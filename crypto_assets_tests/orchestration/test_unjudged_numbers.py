@@ -27,13 +27,13 @@ STRAY = ["open_time: a whole number inside the window that was asked for"]
 
 def damaging(exchange, damage):
     """The exchange's pages as `damage` makes them, where they hold the candle of AT."""
-    pages = exchange.candle_pages
+    pages = exchange.row_pages
 
     def damaged(*asked):
         for page in pages(*asked):
             yield damage(list(map(list, page))) if any(row[0] == AT for row in page) else page
 
-    exchange.candle_pages = damaged
+    exchange.row_pages = damaged
 
 
 def logged(database):

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from crypto_assets.exchange.bulk_files import BulkFile
-from crypto_assets.exchange.client import RawPage
+from crypto_assets.exchange.client import RawRows
 from crypto_assets.exchange.errors import ContractViolation
 
 # The archive's names, as its futures files have them in a first line, and what we call those that are read.
@@ -67,7 +67,7 @@ class ArchiveCandles:
     content: bytes
     stamps_per_ms: int
 
-    def raw_rows(self, positions: Iterable[int]) -> RawPage:
+    def raw_rows(self, positions: Iterable[int]) -> RawRows:
         """These rows of `table` as REST would have sent them: evidence for what was rejected. Reads the whole file."""
         lines = self.content.splitlines()[_has_header(self.content) :]
         return [self._raw_row(lines[position]) for position in positions]

@@ -21,11 +21,12 @@ from crypto_assets.domain.intervals import Interval, format_time
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance.connection import Connection
 from crypto_assets.exchange.binance.hosts import HOSTS
+from crypto_assets.exchange.binance.klines import MIN_FIELDS, page_of
 from crypto_assets.exchange.binance.symbols import read_market
 from crypto_assets.exchange.binance.weights import PAGE_ROWS
 from crypto_assets.exchange.budget.blocks import Blocks
 from crypto_assets.exchange.budget.store import LedgerStore, OwnStore, SharedStore
-from crypto_assets.exchange.client import RawPage, is_open_time, marked
+from crypto_assets.exchange.client import CandlePage
 from crypto_assets.exchange.errors import ConfigurationError, ContractViolation, UnknownSymbol
 from crypto_assets.exchange.markets import Market, RefusedSymbol, nearest_symbols
 from crypto_assets.exchange.paging import Ahead, pages_of
@@ -40,9 +41,6 @@ _INFO = {
     MarketType.SWAP: ("fapiPublicGetExchangeInfo", "exchangeInfo"),
 }
 _FUNDING_INFO = ("fapiPublicGetFundingInfo", "fundingInfo")
-
-# A kline has twelve fields; the last is unused, and an exchange that speaks this format may leave it out.
-_MIN_FIELDS = 11
 
 # The year 2100. A clock beyond it would make centuries of candles due.
 _END_OF_CLOCKS_MS = 4_102_444_800_000
@@ -164,17 +162,18 @@ class BinanceExchange:
 
     def candle_pages(
         self, market_type: MarketType, exchange_id: str, interval: Interval, span: Span
-    ) -> Iterator[RawPage]:
-        """Raw klines that open in `span`, oldest page first, asked for as they are consumed or a little ahead.
+    ) -> Iterator[CandlePage]:
+        """The klines that open in `span`, oldest page first, asked for as they are consumed or a little ahead.
 
         Raises UnknownSymbol, or ContractViolation when a page is malformed or lies before what was asked.
         """
         ask = partial(self._page, market_type, exchange_id, interval)
+
         if self._ahead is None:
             return pages_of(ask, interval, span)
         return self._ahead.pages(ask, interval, span, PAGE_ROWS[market_type])
 
-    def _page(self, market_type: MarketType, exchange_id: str, interval: Interval, window: Span) -> tuple[RawPage, int]:
+    def _page(self, market_type: MarketType, exchange_id: str, interval: Interval, window: Span) -> CandlePage:
         # startTime and endTime are inclusive and mean the open time.
         params = {
             "symbol": exchange_id,
@@ -183,11 +182,7 @@ class BinanceExchange:
             "endTime": window.end - 1,
             "limit": PAGE_ROWS[market_type],
         }
-        page = self._klines(market_type, params)
-        if not page:
-            return page, 0
-        newest = self._newest(page, market_type, params, window)
-        return marked(page, window), newest
+        return self._klines(market_type, params, window)
 
     def first_candle_time(self, market_type: MarketType, exchange_id: str, since: int = 0) -> int | None:
         """The open time in UTC ms of the oldest 1m candle since then, the best known listing date; or None."""
@@ -225,36 +220,35 @@ class BinanceExchange:
 
     def _one_candle_time(self, market_type: MarketType, exchange_id: str, where: dict[str, int]) -> int | None:
         params = {"symbol": exchange_id, "interval": Interval.M1.value, **where, "limit": 1}
-        page = self._klines(market_type, params)
-        window = Span(where.get("startTime", 0), _END_OF_CLOCKS_MS)
-        return self._newest(page, market_type, params, window) if page else None
+        page = self._klines(market_type, params, Span(where.get("startTime", 0), _END_OF_CLOCKS_MS))
+        return page.newest if len(page) else None
 
-    def _klines(self, market_type: MarketType, params: dict[str, Any]) -> RawPage:
+    def _klines(self, market_type: MarketType, params: dict[str, Any], window: Span) -> CandlePage:
         try:
-            page: RawPage = self._get(market_type, _KLINES, params)
+            answer: Any = self._get(market_type, _KLINES, params)
         except UnknownSymbol as error:
             near = nearest_symbols(error.symbol, self._listed.get(market_type, ()))
             where = f"Binance {market_type.value} at {self.url(market_type)}"
             raise UnknownSymbol(error.symbol, near, where=where) from error
-        if type(page) is not list:
-            raise self._no_klines(page, market_type, params)
-        return page
-
-    def _newest(self, page: RawPage, market_type: MarketType, params: dict[str, Any], window: Span) -> int:
-        """The latest open time of a page inside the window, after a look at its shape in C-speed built-ins."""
-        if set(map(type, page)) != {list} or min(map(len, page)) < _MIN_FIELDS:
-            raise self._no_klines(page, market_type, params)
-        newest = max((row[0] for row in page if is_open_time(row[0], window)), default=None)
-        if newest is None:
+        if isinstance(answer, CandlePage):
+            if answer.lies_in(window):
+                return answer
+            answer = answer.raw_rows()
+        if type(answer) is not list or not {list}.issuperset(map(type, answer)):
+            raise self._no_klines(answer, market_type, params)
+        if min(map(len, answer), default=MIN_FIELDS) < MIN_FIELDS:
+            raise self._no_klines(answer, market_type, params)
+        page = page_of(answer, window)
+        if answer and not len(page):
             raise ContractViolation(
                 f"klines of {params['symbol']} at {self.url(market_type)} hold no candle of the window that begins at "
-                f"{format_time(window.start)}, which was asked for, but {str(page)[:100]!r}"
+                f"{format_time(window.start)}, which was asked for, but {str(answer)[:100]!r}"
             )
-        return int(newest)
+        return page
 
     def _no_klines(self, page: Any, market_type: MarketType, params: dict[str, Any]) -> ContractViolation:
         return ContractViolation(
-            f"klines of {params['symbol']} at {self.url(market_type)} are not lists of {_MIN_FIELDS} or more fields "
+            f"klines of {params['symbol']} at {self.url(market_type)} are not lists of {MIN_FIELDS} or more fields "
             f"that begin with an open time: {str(page)[:100]!r}"
         )
 

@@ -19,6 +19,7 @@ from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import format_time
 from crypto_assets.domain.urls import is_loopback
 from crypto_assets.exchange.binance.faults import Place, setting_of, translate, unreachable
+from crypto_assets.exchange.binance.klines import read_page
 from crypto_assets.exchange.binance.weights import quotas_of
 from crypto_assets.exchange.budget.account import Lease, Wait
 from crypto_assets.exchange.budget.blocks import Blocks
@@ -158,11 +159,22 @@ def _make_ccxt(market_type: MarketType, url: str, timeout_s: float) -> Any:
             },
         }
     )
+    client.parse_json = _reading_klines_at_once(client.parse_json)
     client.urls["api"] = _urls_at(client.urls["api"], market_type, url)
     # At DEBUG ccxt writes every body to the log, 200 kB a page; a logger of its own keeps it out of everybody's.
     client.logger = logging.getLogger("crypto_assets.exchange.ccxt")
     client.logger.setLevel(logging.WARNING)
     return client
+
+
+def _reading_klines_at_once(parse_json: Callable[[str], Any]) -> Callable[[str], Any]:
+    """`parse_json` of ccxt, but klines become columns without an object for each number."""
+
+    def parse(body: str) -> Any:
+        page = read_page(body.encode())
+        return parse_json(body) if page is None else page
+
+    return parse
 
 
 def _no_document(answer: str | bytes | None, place: Place) -> ExchangeError:
