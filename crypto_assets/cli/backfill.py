@@ -27,7 +27,7 @@ from crypto_assets.collect.progress import Progress, Tell, now_and_then
 from crypto_assets.definitions import build_definitions
 from crypto_assets.domain.durations import counted
 from crypto_assets.domain.intervals import PartitionScheme
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.orchestration.jobs.assets import backfills
 from crypto_assets.settings import Settings
 
@@ -55,12 +55,12 @@ def run_backfill(settings: Settings, *, only_missing: bool, as_json: bool, yes: 
                     definitions,
                     instance,
                     backfills[scheme].name,
-                    {table: _config(selection, table, only_missing=only_missing) for table in tables},
+                    {table.name: _config(selection, table, only_missing=only_missing) for table in tables},
                     selection.partitions(scheme),
                     raise_on_error=False,
                 )
                 for scheme in PartitionScheme
-                if (tables := [each for each in selection.tables if KDATA_TABLES[each].partition_scheme is scheme])
+                if (tables := [each for each in selection.tables if each.partition_scheme is scheme])
             ]
     except KeyboardInterrupt:
         click.echo("Error: stopped; what came is stored, and the same command goes on from there.", err=True)
@@ -111,8 +111,8 @@ def _ask(rows: int) -> None:
         raise click.ClickException("Nothing was asked for.")
 
 
-def _config(selection: Selection, table: str, *, only_missing: bool) -> dict[str, Any]:
-    symbols = {} if selection.symbols is None else {"symbols": list(selection.symbols[KDATA_TABLES[table].market_type])}
+def _config(selection: Selection, candle_table: CandleTable, *, only_missing: bool) -> dict[str, Any]:
+    symbols = {} if selection.symbols is None else {"symbols": list(selection.symbols[candle_table.market_type])}
     return {"only_missing": only_missing, **symbols}
 
 

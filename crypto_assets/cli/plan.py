@@ -19,7 +19,7 @@ from crypto_assets.cli.selection import Selection, choose, selecting
 from crypto_assets.composition import database_of, has_bulk_files
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import format_time, to_milliseconds
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def planned(settings: Settings, selection: Selection, clock: int, *, only_missin
         plans = [
             plan_table(
                 database,
-                KDATA_TABLES[table],
+                table,
                 _symbols(database, settings, selection, table),
-                selection.window(KDATA_TABLES[table].partition_scheme),
+                selection.window(table.partition_scheme),
                 clock - round(settings.close_margin_seconds * 1000),
                 only_missing=only_missing,
                 has_archive=has_bulk_files(settings),
@@ -81,16 +81,18 @@ def planned(settings: Settings, selection: Selection, clock: int, *, only_missin
     }
 
 
-def _symbols(database: Database, settings: Settings, selection: Selection, table: str) -> tuple[str, ...]:
+def _symbols(
+    database: Database, settings: Settings, selection: Selection, candle_table: CandleTable
+) -> tuple[str, ...]:
     from crypto_assets.collect.symbols import tracked_now  # noqa: PLC0415 - loads pandas
 
-    market_type = KDATA_TABLES[table].market_type
+    market_type = candle_table.market_type
     if selection.symbols is not None:
         return selection.symbols[market_type]
     configured = settings.pairs if market_type is MarketType.SPOT else settings.perps
     if not configured:
         name = "CRYPTO_ASSETS_PAIRS" if market_type is MarketType.SPOT else "CRYPTO_ASSETS_PERPS"
-        raise Misuse(f"{table}: no symbol is configured; set {name}, or name some with --symbols.")
+        raise Misuse(f"{candle_table.name}: no symbol is configured; set {name}, or name some with --symbols.")
     return tracked_now(database, market_type, configured)
 
 

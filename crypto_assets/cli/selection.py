@@ -24,7 +24,7 @@ from crypto_assets.domain.intervals import (
     partition_span,
     whole_partitions,
 )
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES, CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.domain.symbols import Ambiguous, NoSuchSymbol, find_listed
 from crypto_assets.settings import Settings
@@ -39,7 +39,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 class Selection:
     """Candle tables, the symbols of each market (None means the configured ones), and the first and last time."""
 
-    tables: tuple[str, ...]
+    tables: tuple[CandleTable, ...]
     symbols: dict[MarketType, tuple[str, ...]] | None
     start: int
     end: int
@@ -101,7 +101,7 @@ def choose(
     return Selection(tables, _by_market(settings, tables, named("--symbols", symbols)), first, min(last, clock))
 
 
-def _tables(select: str) -> tuple[str, ...]:
+def _tables(select: str) -> tuple[CandleTable, ...]:
     from crypto_assets.database.tables import find_table  # noqa: PLC0415 - loads SQLAlchemy
 
     with stating_misuse():
@@ -109,11 +109,11 @@ def _tables(select: str) -> tuple[str, ...]:
     for name in names:
         if name not in KDATA_TABLES:
             raise Misuse(f"{name} is no candle table; only candles are collected by range.")
-    return tuple(names)
+    return tuple(KDATA_TABLES[name] for name in names)
 
 
 def _by_market(
-    settings: Settings, tables: tuple[str, ...], texts: list[str] | None
+    settings: Settings, tables: tuple[CandleTable, ...], texts: list[str] | None
 ) -> dict[MarketType, tuple[str, ...]] | None:
     """The symbols that the texts mean in the markets of the tables, by their names; None where there are no texts.
 
@@ -122,7 +122,7 @@ def _by_market(
     if texts is None:
         return None
 
-    markets = dict.fromkeys(KDATA_TABLES[table].market_type for table in tables)
+    markets = dict.fromkeys(table.market_type for table in tables)
     database = database_of(settings)
     try:
         found = {market_type: _meant(database, market_type, texts) for market_type in markets}
@@ -134,9 +134,9 @@ def _by_market(
             raise Misuse(str(error))
     of_market = {market_type: names for market_type, (names, _) in found.items()}
     for table in tables:
-        if not of_market[KDATA_TABLES[table].market_type]:
-            example = "BTC/USDT" if KDATA_TABLES[table].market_type is MarketType.SPOT else "BTC/USDT:USDT"
-            raise Misuse(f"--symbols {','.join(texts)} names none for {table}, such as {example}.")
+        if not of_market[table.market_type]:
+            example = "BTC/USDT" if table.market_type is MarketType.SPOT else "BTC/USDT:USDT"
+            raise Misuse(f"--symbols {','.join(texts)} names none for {table.name}, such as {example}.")
     return of_market
 
 

@@ -96,7 +96,7 @@ def coverage(tables: tuple[str, ...], symbols: str | None, *, as_json: bool) -> 
         for name in chosen:
             if name not in KDATA_TABLES:
                 raise Misuse(f"{name} is no candle table; crypto-assets tables has the rows of the others.")
-        found = _in_database(lambda database: stored_series(database, chosen))
+        found = _in_database(lambda database: stored_series(database, [KDATA_TABLES[name] for name in chosen]))
         if texts is not None:
             meant = {each.entity_id for each in find_listed(texts, {each.symbol for each in found}, "what is stored")}
             found = [each for each in found if each.symbol.entity_id in meant]
@@ -110,7 +110,7 @@ def _row(each: Stored, *, as_json: bool) -> dict[str, Any]:
     # Rounded down: 100 means all.
     complete = each.complete if as_json else f"{math.floor(each.complete * 10_000) / 100:.2f} %"
     return {
-        "table": each.table,
+        "table": each.candle_table.name,
         "symbol": each.symbol.name,
         "code": each.symbol.code,
         "first": _moment(each.first),

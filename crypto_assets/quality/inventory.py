@@ -40,7 +40,7 @@ class Stored:
     before they were verified.
     """
 
-    table: str
+    candle_table: CandleTable
     symbol: Listed
     first: datetime | None
     last: datetime | None
@@ -85,7 +85,7 @@ def table_sizes(database: Database) -> dict[str, int]:
     return sizes
 
 
-def stored_series(database: Database, tables: Collection[str]) -> list[Stored]:
+def stored_series(database: Database, tables: Collection[CandleTable]) -> list[Stored]:
     """What is stored of every collected symbol in these candle tables, table by table, by name.
 
     Raises DatabaseNotReady where nothing was migrated.
@@ -94,13 +94,12 @@ def stored_series(database: Database, tables: Collection[str]) -> list[Stored]:
         covered = _covered(connection, database.provider)
         lacking = _lacking(connection, database.provider)
     found = []
-    for name in tables:
-        candle_table = KDATA_TABLES[name]
+    for candle_table in tables:
         of_table = covered.get(candle_table, {})
         if not of_table:
             continue
-        with database.connect(name) as connection:
-            listed = {each.entity_id: each for each in listed_symbols(connection, TABLES[name])}
+        with database.connect(candle_table.name) as connection:
+            listed = {each.entity_id: each for each in listed_symbols(connection, TABLES[candle_table.name])}
             ends = _ends(connection, candle_table, database)
             counted = _unverified_rows(connection, candle_table, of_table, database.provider)
         for entity_id, counts in of_table.items():
@@ -110,9 +109,9 @@ def stored_series(database: Database, tables: Collection[str]) -> list[Stored]:
             owed = max(counts.expected, rows + source + open_)
             first, last = ends.get(entity_id, (None, None))
             missing = owed - rows - source
-            found.append(Stored(name, symbol, first, last, rows, source, missing, len(counts.unverified)))
-    order = {name: place for place, name in enumerate(tables)}
-    return sorted(found, key=lambda each: (order[each.table], each.symbol.name, each.symbol.code))
+            found.append(Stored(candle_table, symbol, first, last, rows, source, missing, len(counts.unverified)))
+    order = {each: place for place, each in enumerate(tables)}
+    return sorted(found, key=lambda each: (order[each.candle_table], each.symbol.name, each.symbol.code))
 
 
 def _covered(connection: Connection, provider: str) -> dict[CandleTable | None, dict[str, _Covered]]:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, case, func, select
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import META, QUALITY, TABLES
 from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.report.freshness import Freshness, Listed, freshness
 from crypto_assets.report.months import Month, TableMonths, months_by_table, share, shown_months
 from crypto_assets.report.scores import LowScore, Reset, Score, low_scores, resets, scores
@@ -122,7 +123,7 @@ def quality_figures(database: Database, now: datetime, margin: timedelta = timed
     return replace(figures, freshness=tuple(freshness(database, tables, listed, now, margin)))
 
 
-def _totals(tables: Mapping[str, Mapping[str, Iterable[Month]]], gaps: Mapping[str, int]) -> Totals:
+def _totals(tables: Mapping[CandleTable, Mapping[str, Iterable[Month]]], gaps: Mapping[str, int]) -> Totals:
     months = [month for entities in tables.values() for each in entities.values() for month in each]
     owed, stored = sum(month.owed for month in months), sum(month.stored for month in months)
     source = sum(month.source for month in months)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from crypto_assets.database.engines import Database
 from crypto_assets.database.queries import latest_candles
 from crypto_assets.domain.intervals import to_milliseconds
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import CandleTable
 
 
 class Listed(NamedTuple):
@@ -32,7 +32,7 @@ class Freshness:
     where none is lacking.
     """
 
-    table: str
+    candle_table: CandleTable
     entity_id: str
     name: str
     newest: datetime | None
@@ -43,7 +43,7 @@ class Freshness:
 
 def freshness(
     database: Database,
-    collected: Mapping[str, Iterable[str]],
+    collected: Mapping[CandleTable, Iterable[str]],
     listed: Mapping[str, Listed],
     now: datetime,
     margin: timedelta,
@@ -53,19 +53,24 @@ def freshness(
     Final is a candle a `margin` after its close: before that no run asks for it.
     """
     found = []
-    for table, entities in collected.items():
+    for candle_table, entities in collected.items():
         newest: dict[str, datetime] = {}
-        if database.revision(database.unit(table)) is not None:
-            frame = latest_candles(table, database)
+        if database.revision(database.unit(candle_table.name)) is not None:
+            frame = latest_candles(candle_table.name, database)
             newest = dict(zip(frame["entity_id"], (each.to_pydatetime() for each in frame["timestamp"]), strict=True))
-        found += [_of(table, each, newest.get(each), listed.get(each), now, margin) for each in sorted(entities)]
+        found += [_of(candle_table, each, newest.get(each), listed.get(each), now, margin) for each in sorted(entities)]
     return found
 
 
 def _of(
-    table: str, entity_id: str, newest: datetime | None, listed: Listed | None, now: datetime, margin: timedelta
+    candle_table: CandleTable,
+    entity_id: str,
+    newest: datetime | None,
+    listed: Listed | None,
+    now: datetime,
+    margin: timedelta,
 ) -> Freshness:
-    interval = KDATA_TABLES[table].interval
+    interval = candle_table.interval
     clock = to_milliseconds(now)
     end = listed.end if listed is not None else None
     ended = end if end is not None and to_milliseconds(end) <= clock else None
@@ -79,4 +84,4 @@ def _of(
         lacking = interval.count(reached, closed)
         behind = until - reached if lacking else 0
     name = entity_id if listed is None else listed.name
-    return Freshness(table, entity_id, name, newest, lacking, behind, ended)
+    return Freshness(candle_table, entity_id, name, newest, lacking, behind, ended)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, literal_column, select
 
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import PartitionScheme, partition_keys, partition_span, to_milliseconds
-from crypto_assets.domain.series import KDATA_TABLES
+from crypto_assets.domain.series import KDATA_TABLES, CandleTable
 from crypto_assets.domain.spans import Span
 
 MAX_SYMBOLS, MAX_MONTHS = 60, 120
@@ -56,7 +56,7 @@ class SymbolMonths:
 class TableMonths:
     """One candle table: its symbols by name, and how many symbols and months there are beside those here."""
 
-    table: str
+    candle_table: CandleTable
     symbols: tuple[SymbolMonths, ...]
     symbols_left_out: int
     months_left_out: int
@@ -80,9 +80,9 @@ def share(part: int, whole: int) -> float:
     return part / whole if whole else 1.0
 
 
-def months_by_table(connection: Connection, provider: str) -> dict[str, dict[str, list[Month]]]:
+def months_by_table(connection: Connection, provider: str) -> dict[CandleTable, dict[str, list[Month]]]:
     """Every collected month by table and entity id, oldest first, and the tables in their usual order."""
-    counts: dict[tuple[str, str, str], _Counts] = defaultdict(_Counts)
+    counts: dict[tuple[CandleTable | None, str, str], _Counts] = defaultdict(_Counts)
     coverage = TABLES["crypto_kdata_coverage"].c
     month = func.substr(coverage.partition, literal_column("1"), literal_column("7")).label("month")
     collected = connection.execute(
@@ -91,7 +91,7 @@ def months_by_table(connection: Connection, provider: str) -> dict[str, dict[str
         .group_by(coverage.entity_id, coverage.level, "month")
     )
     for entity_id, level, of_month, expected, present in collected:
-        found = counts[table_of(entity_id, level), entity_id, of_month]
+        found = counts[CandleTable.of(entity_id, level), entity_id, of_month]
         found.expected, found.present = int(expected), int(present)
     gap = TABLES["crypto_kdata_gap"].c
     ledger = connection.execute(
@@ -100,30 +100,27 @@ def months_by_table(connection: Connection, provider: str) -> dict[str, dict[str
         )
     )
     for entity_id, level, start, end, missing, status in ledger:
-        table = table_of(entity_id, level)
-        if table not in KDATA_TABLES:
+        candle_table = CandleTable.of(entity_id, level)
+        if candle_table is None:
             continue
-        interval = KDATA_TABLES[table].interval
+        interval = candle_table.interval
         span = Span(to_milliseconds(start), to_milliseconds(end) + interval.milliseconds)
         keys = partition_keys(PartitionScheme.MONTHLY, *span)
         for key in keys:
             part = span.intersect(partition_span(PartitionScheme.MONTHLY, key))
             here = missing if len(keys) == 1 else interval.count(*part)
-            counts[table, entity_id, key[:7]].missing[status] += here
-    tables: dict[str, dict[str, list[Month]]] = {table: {} for table in KDATA_TABLES}
-    for table, entity_id, of_month in sorted(counts):
-        made = counts[table, entity_id, of_month].as_month(of_month)
-        if table in tables and made.owed:
-            tables[table].setdefault(entity_id, []).append(made)
-    return {table: entities for table, entities in tables.items() if entities}
+            counts[candle_table, entity_id, key[:7]].missing[status] += here
+    tables: dict[CandleTable | None, dict[str, list[Month]]] = {}
+    for (candle_table, entity_id, of_month), counted in sorted(counts.items(), key=lambda each: each[0][1:]):
+        made = counted.as_month(of_month)
+        if made.owed:
+            tables.setdefault(candle_table, {}).setdefault(entity_id, []).append(made)
+    return {each: tables[each] for each in KDATA_TABLES.values() if each in tables}
 
 
-def table_of(entity_id: str, level: str) -> str:
-    """The candle table of an entity and level, as it would be called."""
-    return f"{entity_id.split('_', 1)[0]}_{level}_kdata"
-
-
-def shown_months(table: str, entities: Mapping[str, list[Month]], names: Mapping[str, str]) -> TableMonths:
+def shown_months(
+    candle_table: CandleTable, entities: Mapping[str, list[Month]], names: Mapping[str, str]
+) -> TableMonths:
     """What the page shows of a table: the newest months, and of too many symbols those that lack most."""
     every_month = {month.month for months in entities.values() for month in months}
     keys = partition_keys(PartitionScheme.MONTHLY, _start(min(every_month)), _start(max(every_month)) + 1)
@@ -134,7 +131,7 @@ def shown_months(table: str, entities: Mapping[str, list[Month]], names: Mapping
         for each in by_need[:MAX_SYMBOLS]
     ]
     return TableMonths(
-        table,
+        candle_table,
         tuple(sorted(rows, key=lambda row: (row.name, row.entity_id))),
         symbols_left_out=max(0, len(entities) - MAX_SYMBOLS),
         months_left_out=max(0, len(keys) - MAX_MONTHS),

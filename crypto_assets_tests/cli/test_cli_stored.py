@@ -110,7 +110,7 @@ def test_archived_candles_of_an_unverified_partition_are_counted_from_their_file
             record_month(connection, KDATA_TABLES[HOURS], "binance", month)
         copied.sql("crypto_quality", "UPDATE crypto_kdata_coverage SET digest = '', present = 0")
         copied.sql(HOURS, f"DELETE FROM {HOURS} WHERE entity_id = ? AND timestamp < '2023-03-21 04:00'", BTC)
-        assert [each.rows for each in stored_series(database, [HOURS])] == [132, 132]
+        assert [each.rows for each in stored_series(database, [KDATA_TABLES[HOURS]])] == [132, 132]
     finally:
         database.dispose()
 
@@ -184,10 +184,10 @@ def test_five_hundred_symbols_take_no_more_statements_than_one(any_database):
     for symbols in (1, 500):
         with any_database.begin("crypto_quality") as connection:
             upsert(connection, TABLES["crypto_kdata_coverage"], covered(symbols))
-        found = stored_series(any_database, list(KDATA_TABLES))
+        found = stored_series(any_database, list(KDATA_TABLES.values()))
         assert len(found) == symbols
         assert {(each.rows, each.missing) for each in found} == {(12 * 699, 12)}
-        for_series = statements(any_database, lambda database: stored_series(database, list(KDATA_TABLES)))
+        for_series = statements(any_database, lambda database: stored_series(database, list(KDATA_TABLES.values())))
         counts.append((for_series, statements(any_database, table_sizes)))
     assert counts[0] == counts[1]
 

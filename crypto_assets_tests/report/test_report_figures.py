@@ -9,6 +9,7 @@ import pytest
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.errors import EnvironmentMismatch
 from crypto_assets.database.tables import TABLES
+from crypto_assets.domain.series import CandleTable
 from crypto_assets.report.figures import MAX_GAPS, quality_figures
 from crypto_assets.report.months import MAX_MONTHS, MAX_SYMBOLS, Month, shown_months
 from crypto_assets_tests.report.quality_rows import (
@@ -32,12 +33,12 @@ def example(any_database):
 
 
 def months_of(figures, table, entity):
-    rows = next(each for each in figures.tables if each.table == table).symbols
+    rows = next(each for each in figures.tables if each.candle_table.name == table).symbols
     return {month.month: month for row in rows if row.entity_id == entity for month in row.months}
 
 
 def test_the_example_is_counted_wholly(example):
-    assert [each.table for each in example.tables] == [
+    assert [each.candle_table.name for each in example.tables] == [
         "cryptopair_1m_kdata",
         "cryptopair_1h_kdata",
         "cryptoperp_1d_kdata",
@@ -55,7 +56,7 @@ def test_the_example_is_counted_wholly(example):
     assert (halted.completeness, halted.missing) == (1.0, 0)
     lacking = months_of(example, "cryptopair_1h_kdata", ETH)["2023-03"]
     assert (lacking.completeness, lacking.missing) == (714 / 744, 30)
-    found = {(each.table, each.entity_id): (each.lacking, each.behind_ms) for each in example.freshness}
+    found = {(each.candle_table.name, each.entity_id): (each.lacking, each.behind_ms) for each in example.freshness}
     assert found == {
         ("cryptopair_1m_kdata", BTC): (0, 0),
         ("cryptopair_1h_kdata", BTC): (0, 0),
@@ -175,7 +176,7 @@ def test_of_too_many_symbols_and_months_the_needy_and_the_new_are_kept():
     keys = [f"{year}-{month:02d}" for year in range(2010, 2023) for month in range(1, 13)]
     entities = {f"e{number:03d}": [Month(keys[-1], 10, 10, 0)] for number in range(MAX_SYMBOLS + 1)}
     entities["needy"] = [Month(key, 10, 9, 0) for key in keys]
-    table = shown_months("cryptopair_1d_kdata", entities, {"needy": "A"})
+    table = shown_months(CandleTable.named("cryptopair_1d_kdata"), entities, {"needy": "A"})
     assert table.symbols[0].name == "A"
     assert len(table.symbols[0].months) == MAX_MONTHS
     assert table.symbols[0].months[-1].month == "2022-12"
