@@ -79,7 +79,7 @@ def month_map(table: TableMonths) -> Chart:
         for row, symbol in enumerate(table.symbols)
         for month in symbol.months
     ]
-    market_type, interval = table.candle_table
+    market_type, interval = KDATA_TABLES[table.table]
     return Chart(
         title=f"{_MARKETS[market_type]}, {interval.value}",
         rows=tuple(Label(symbol.name, percent(_completeness(symbol))) for symbol in table.symbols),
@@ -155,23 +155,23 @@ def freshness_grids(freshness: Sequence[Freshness]) -> list[FreshnessGrid]:
     """A grid for each market that was collected; of too many symbols those that are furthest behind."""
     grids = []
     for market_type, title in _MARKETS.items():
-        tables = [each for each in KDATA_TABLES.values() if each.market_type is market_type]
-        found = [each for each in freshness if each.candle_table in tables]
+        tables = [name for name, each in KDATA_TABLES.items() if each.market_type is market_type]
+        found = [each for each in freshness if each.table in tables]
         if not found:
             continue
-        collected = [table for table in tables if any(each.candle_table == table for each in found)]
+        collected = [table for table in tables if any(each.table == table for each in found)]
         behind: dict[str, float] = {}
         for each in found:
             worst = float("inf") if each.newest is None else each.behind_ms
             behind[each.entity_id] = max(behind.get(each.entity_id, 0), worst)
         chosen = sorted(behind, key=lambda each: (-behind[each], each))[:MAX_SYMBOLS]
         names = {each.entity_id: each.name for each in found}
-        by_place = {(each.entity_id, each.candle_table): each for each in found}
+        by_place = {(each.entity_id, each.table): each for each in found}
         left_out = len(behind) - len(chosen)
         grids.append(
             FreshnessGrid(
                 title,
-                tuple(table.level for table in collected),
+                tuple(KDATA_TABLES[table].level for table in collected),
                 tuple(
                     (names[each], tuple(_cells(by_place.get((each, table)) for table in collected)))
                     for each in sorted(chosen, key=lambda each: (names[each], each))

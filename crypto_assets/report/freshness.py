@@ -32,7 +32,7 @@ class Freshness:
     where none is lacking.
     """
 
-    candle_table: CandleTable
+    table: str
     entity_id: str
     name: str
     newest: datetime | None
@@ -84,4 +84,4 @@ def _of(
         lacking = interval.count(reached, closed)
         behind = until - reached if lacking else 0
     name = entity_id if listed is None else listed.name
-    return Freshness(candle_table, entity_id, name, newest, lacking, behind, ended)
+    return Freshness(candle_table.name, entity_id, name, newest, lacking, behind, ended)

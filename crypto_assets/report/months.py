@@ -56,7 +56,7 @@ class SymbolMonths:
 class TableMonths:
     """One candle table: its symbols by name, and how many symbols and months there are beside those here."""
 
-    candle_table: CandleTable
+    table: str
     symbols: tuple[SymbolMonths, ...]
     symbols_left_out: int
     months_left_out: int
@@ -131,7 +131,7 @@ def shown_months(
         for each in by_need[:MAX_SYMBOLS]
     ]
     return TableMonths(
-        candle_table,
+        candle_table.name,
         tuple(sorted(rows, key=lambda row: (row.name, row.entity_id))),
         symbols_left_out=max(0, len(entities) - MAX_SYMBOLS),
         months_left_out=max(0, len(keys) - MAX_MONTHS),

@@ -23,6 +23,7 @@ def test_json_prints_the_figures_and_output_names_the_file(quality_example_url, 
     figures = printed["figures"]
     assert figures["totals"]["missing"] == 33
     assert figures["gaps"][0]["start"] == "2023-04-02T09:00:00+00:00"
+    assert figures["tables"][0]["table"] == figures["freshness"][0]["table"] == "cryptopair_1m_kdata"
     assert figures["tables"][0]["symbols"][0]["months"][0] == {
         "month": "2023-03",
         "owed": 2880,

@@ -33,12 +33,12 @@ def example(any_database):
 
 
 def months_of(figures, table, entity):
-    rows = next(each for each in figures.tables if each.candle_table.name == table).symbols
+    rows = next(each for each in figures.tables if each.table == table).symbols
     return {month.month: month for row in rows if row.entity_id == entity for month in row.months}
 
 
 def test_the_example_is_counted_wholly(example):
-    assert [each.candle_table.name for each in example.tables] == [
+    assert [each.table for each in example.tables] == [
         "cryptopair_1m_kdata",
         "cryptopair_1h_kdata",
         "cryptoperp_1d_kdata",
@@ -56,7 +56,7 @@ def test_the_example_is_counted_wholly(example):
     assert (halted.completeness, halted.missing) == (1.0, 0)
     lacking = months_of(example, "cryptopair_1h_kdata", ETH)["2023-03"]
     assert (lacking.completeness, lacking.missing) == (714 / 744, 30)
-    found = {(each.candle_table.name, each.entity_id): (each.lacking, each.behind_ms) for each in example.freshness}
+    found = {(each.table, each.entity_id): (each.lacking, each.behind_ms) for each in example.freshness}
     assert found == {
         ("cryptopair_1m_kdata", BTC): (0, 0),
         ("cryptopair_1h_kdata", BTC): (0, 0),

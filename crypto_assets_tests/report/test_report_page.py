@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from crypto_assets.database.engines import open_database
-from crypto_assets.domain.series import CandleTable
 from crypto_assets.report.figures import Totals, quality_figures
 from crypto_assets.report.months import MAX_MONTHS, MAX_SYMBOLS, Month, SymbolMonths, TableMonths
 from crypto_assets.report.page import PageNotWritten, page_text, verdict, write_page
@@ -78,7 +77,7 @@ def test_the_verdict_tells_missing_candles_from_those_that_do_not_exist(figures)
 def test_what_was_cut_off_is_said_and_the_page_stays_small(figures):
     months = tuple(Month(f"{2010 + each // 12}-{each % 12 + 1:02d}", 10, 10, 0) for each in range(MAX_MONTHS))
     rows = tuple(SymbolMonths(f"e{each}", f"S{each}/USDT", months) for each in range(MAX_SYMBOLS))
-    text = page_text(replace(figures, tables=(TableMonths(CandleTable.named("cryptopair_1m_kdata"), rows, 5, 1),)))
+    text = page_text(replace(figures, tables=(TableMonths("cryptopair_1m_kdata", rows, 5, 1),)))
     assert (
         "Shown are the 60 symbols that lack most, without 5 more and the newest months, without 1 earlier one." in text
     )

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from crypto_assets.domain.durations import duration
 from crypto_assets.domain.intervals import parse_time
-from crypto_assets.domain.series import CandleTable
 from crypto_assets.report.charts import fresh_cell, month_kind
 from crypto_assets.report.freshness import Freshness
 from crypto_assets.report.months import Month
@@ -98,8 +97,6 @@ def test_the_colour_of_a_month_is_its_worst_news(stored, source, kind):
     ],
 )
 def test_freshness_is_said_in_words(lacking, behind, newest, ended, kind, text):
-    cell = fresh_cell(
-        Freshness(CandleTable.named("cryptopair_1h_kdata"), BTC, "BTC/USDT", newest, lacking, behind, ended)
-    )
+    cell = fresh_cell(Freshness("cryptopair_1h_kdata", BTC, "BTC/USDT", newest, lacking, behind, ended))
     assert (cell.kind, cell.text) == (kind, text)
     assert cell.title.startswith("BTC/USDT: ")
