@@ -21,7 +21,8 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from crypto_assets.collect.fetch import ArchiveInUse, Fetched, RestRequest, batches
+from crypto_assets.collect.bulk_file_reader import BulkFileReader
+from crypto_assets.collect.fetched import Fetched, RestRequest, batches
 from crypto_assets.collect.judge import Batch, Judged, JudgedCandles
 from crypto_assets.collect.outcome import Outcome, Symbol
 from crypto_assets.collect.plan import Plan, plan, reach, with_context
@@ -50,7 +51,7 @@ class CandleCollector:
     exchange: Exchange
     store: CandleStore
     tally: Tally
-    archive: ArchiveInUse = field(default_factory=ArchiveInUse)
+    archive: BulkFileReader = field(default_factory=BulkFileReader)
     stop: threading.Event = field(default_factory=threading.Event)
     """Set when nothing more is to be written: something is wrong for all symbols."""
 

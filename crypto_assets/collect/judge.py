@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from crypto_assets.collect.fetch import Fetched, FileRows, RestRequest, RestRows
+from crypto_assets.collect.fetched import Fetched, FileRows, RestRequest, RestRows
 from crypto_assets.collect.publications import conflicts, days_that_differ
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.series import CANDLE_COLUMNS

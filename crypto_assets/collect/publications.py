@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from crypto_assets.collect.fetch import FileRows
+from crypto_assets.collect.fetched import FileRows
 from crypto_assets.domain.intervals import DAY_MS, Interval, PartitionScheme, format_time, parse_time, partition_key
 from crypto_assets.domain.series import CANDLE_COLUMNS
 from crypto_assets.domain.spans import Span, merge

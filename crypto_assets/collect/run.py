@@ -17,8 +17,8 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from crypto_assets.collect.bulk_file_reader import BulkFileReader
 from crypto_assets.collect.candles import CandleCollector
-from crypto_assets.collect.fetch import ArchiveInUse
 from crypto_assets.collect.holes import PricedHole, priced
 from crypto_assets.collect.outcome import Counts, Symbol
 from crypto_assets.collect.plan import Plan
@@ -54,7 +54,7 @@ class TableRun:
     requests: int
     seconds: float
     row_count: int
-    archive: ArchiveInUse
+    archive: BulkFileReader
     archive_requests: int
     partitions: dict[str, PartitionFigures]
     """All partitions of the window by key, with all symbols that were ever collected."""
@@ -92,7 +92,7 @@ def collect_table(
     asked or written, and ConfigurationError or RateLimited at once: what is wrong for one symbol is then wrong for all.
     """
     started, asked_before = time.monotonic(), exchange.requests
-    files = ArchiveInUse(archive)
+    files = BulkFileReader(archive)
     files_before = files.requests
     market_type = candle_table.market_type
     chosen = symbols_to_collect(database, market_type, symbols)

@@ -1,6 +1,6 @@
 """Fetching the candles of a span: bulk files of the exchange, and REST for all that these leave. No Dagster here.
 
-Here belongs which of the two is asked for what. What came of it is kept as `collect.fetch` has it. Called by
+Here belongs which of the two is asked for what. What came of it is kept as `collect.fetched` has it. Called by
 `collect.candles`.
 
 REST is the arbiter. A monthly file is a cheaper way to the same candles: the hours that its candles make must be those
@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from crypto_assets.collect.fetch import ArchiveInUse, Fetched, FileRows, RestRequest, RestRows
+from crypto_assets.collect.bulk_file_reader import BulkFileReader
+from crypto_assets.collect.fetched import Fetched, FileRows, RestRequest, RestRows
 from crypto_assets.collect.plan import joined
 from crypto_assets.collect.publications import days_that_rest_disputes, grid_spans
 from crypto_assets.domain.intervals import DAY_MS, Interval
@@ -43,7 +44,7 @@ class SpanReader:
     def __init__(
         self,
         exchange: Exchange,
-        archive: ArchiveInUse,
+        archive: BulkFileReader,
         series: Series,
         span: Span,
         context: Span,

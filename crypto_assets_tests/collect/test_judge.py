@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from crypto_assets.collect.fetch import ArchiveInUse, RestRows
+from crypto_assets.collect.bulk_file_reader import BulkFileReader
+from crypto_assets.collect.fetched import RestRows
 from crypto_assets.collect.judge import Judged, JudgedCandles
 from crypto_assets.collect.span_reader import SpanReader
 from crypto_assets.domain.entities import MarketType
@@ -32,7 +33,7 @@ class OnePage:
 
 
 def test_judging_tells_what_rest_sent_in_vain_and_counts_it_nowhere_else():
-    reader = SpanReader(OnePage(), ArchiveInUse(), BTC_MINUTES, SPAN, SPAN, SPAN.end + MINUTE_MS)
+    reader = SpanReader(OnePage(), BulkFileReader(), BTC_MINUTES, SPAN, SPAN, SPAN.end + MINUTE_MS)
     (page,) = reader.fetch()
     assert isinstance(page, RestRows)
     candles = JudgedCandles(Interval.M1, SPAN, SPAN, None, lambda _: no_candles())

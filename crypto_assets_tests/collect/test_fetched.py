@@ -7,7 +7,8 @@ from datetime import datetime
 import pyarrow as pa
 import pytest
 
-from crypto_assets.collect.fetch import ArchiveInUse, FileRows, RestRequest, RestRows, batches
+from crypto_assets.collect.bulk_file_reader import BulkFileReader
+from crypto_assets.collect.fetched import FileRows, RestRequest, RestRows, batches
 from crypto_assets.collect.span_reader import SpanReader
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import MINUTE_MS, Interval, parse_time
@@ -72,7 +73,7 @@ class Pages:
 
 def answer(exchange: Pages) -> Answer:
     span = Span(START, START + 60 * MINUTE_MS)
-    reader = SpanReader(exchange, ArchiveInUse(), BTC_MINUTES, span, span, FOREVER)
+    reader = SpanReader(exchange, BulkFileReader(), BTC_MINUTES, span, span, FOREVER)
     assert sum(len(each.page) for each in reader.fetch()) == 7
     (found,) = reader.answers({}, datetime(2024, 1, 1), datetime(2024, 1, 1))  # noqa: DTZ001 - naive UTC
     return found
