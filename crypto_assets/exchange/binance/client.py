@@ -125,7 +125,7 @@ class BinanceExchange:
 
     def server_time(self, market_type: MarketType) -> int:
         """Binance's clock in UTC ms, from the `time` endpoint."""
-        answer = self._get(market_type, _TIME, {})
+        answer = self._connection(market_type).get(*_TIME[market_type], {})
         time_ms = answer.get("serverTime") if isinstance(answer, dict) else None
         if type(time_ms) is not int or not 0 < time_ms < _END_OF_CLOCKS_MS:
             raise ContractViolation(f"time at {self.url(market_type)} gave no serverTime but {str(answer)[:80]!r}")
@@ -135,7 +135,7 @@ class BinanceExchange:
         self, market_type: MarketType, refuse: Callable[[RefusedSymbol], None] = lambda _: None
     ) -> list[Market]:
         """Every spot pair, or every perpetual: one request for spot, two for perpetuals (exchangeInfo, fundingInfo)."""
-        info = self._get(market_type, _INFO, {})
+        info = self._connection(market_type).get(*_INFO[market_type], {})
         symbols = info.get("symbols") if isinstance(info, dict) else None
         if not isinstance(symbols, list):
             raise ContractViolation(f"exchangeInfo at {self.url(market_type)} holds no list of symbols")
@@ -168,7 +168,6 @@ class BinanceExchange:
         Raises UnknownSymbol, or ContractViolation when a page is malformed or lies before what was asked.
         """
         ask = partial(self._page, market_type, exchange_id, interval)
-
         if self._ahead is None:
             return pages_of(ask, interval, span)
         return self._ahead.pages(ask, interval, span, PAGE_ROWS[market_type])
@@ -214,10 +213,6 @@ class BinanceExchange:
             self._connections.append(own[market_type])
         return own[market_type]
 
-    def _get(self, market_type: MarketType, endpoint: dict[MarketType, tuple[str, str]], params: dict[str, Any]) -> Any:
-        name, path = endpoint[market_type]
-        return self._connection(market_type).get(name, path, params)
-
     def _one_candle_time(self, market_type: MarketType, exchange_id: str, where: dict[str, int]) -> int | None:
         params = {"symbol": exchange_id, "interval": Interval.M1.value, **where, "limit": 1}
         page = self._klines(market_type, params, Span(where.get("startTime", 0), _END_OF_CLOCKS_MS))
@@ -225,7 +220,7 @@ class BinanceExchange:
 
     def _klines(self, market_type: MarketType, params: dict[str, Any], window: Span) -> CandlePage:
         try:
-            answer: Any = self._get(market_type, _KLINES, params)
+            answer: Any = self._connection(market_type).get(*_KLINES[market_type], params)
         except UnknownSymbol as error:
             near = nearest_symbols(error.symbol, self._listed.get(market_type, ()))
             where = f"Binance {market_type.value} at {self.url(market_type)}"
