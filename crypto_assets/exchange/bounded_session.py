@@ -7,6 +7,7 @@ loads requests, so both import it with their first request.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,7 +39,7 @@ class BoundedSession(requests.Session):
         super().__init__()
         self.headers["Accept-Encoding"] = "gzip, deflate"
         self._setting = setting
-        self._max_body_bytes = max_body_bytes
+        self.max_body_bytes = max_body_bytes
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Nowhere: requests would read the body of a redirect before it looks where that leads."""
@@ -77,15 +78,22 @@ class BoundedSession(requests.Session):
             )
 
     def _body(self, response: requests.Response, place: str) -> bytes:
-        encoding = response.headers.get("Content-Encoding", "").strip().lower()
-        if encoding not in _ENCODINGS:
-            raise ContractViolation(f"{place} packed its answer as {encoding[:40]!r}, which nobody asked for")
+        self._packing(response, place, _ENCODINGS)
         body = bytearray()
         for chunk in response.iter_content(_CHUNK_BYTES):
             body += chunk
-            if len(body) > self._max_body_bytes:
-                raise ContractViolation(
-                    f"{place} gave an answer of more than {self._max_body_bytes / 1e6:.0f} MB, of which no more was "
-                    f"read; is {self._setting} the right host?"
-                )
+            if len(body) > self.max_body_bytes:
+                raise self._too_large(place)
         return bytes(body)
+
+    def _packing(self, response: requests.Response, place: str, known: Collection[str]) -> str:
+        packing = response.headers.get("Content-Encoding", "").strip().lower()
+        if packing not in known:
+            raise ContractViolation(f"{place} packed its answer as {packing[:40]!r}, which nobody asked for")
+        return packing
+
+    def _too_large(self, place: str) -> ContractViolation:
+        return ContractViolation(
+            f"{place} gave an answer of more than {self.max_body_bytes / 1e6:.0f} MB, of which no more was read; is "
+            f"{self._setting} the right host?"
+        )

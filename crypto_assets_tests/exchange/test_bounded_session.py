@@ -14,6 +14,7 @@ from crypto_assets.exchange import ConfigurationError, ContractViolation, Transi
 from crypto_assets.exchange.binance.archive import BinanceArchive
 from crypto_assets.exchange.binance.archive_files import ArchiveFile
 from crypto_assets.exchange.bounded_session import MAX_BODY_BYTES, BoundedSession
+from crypto_assets.exchange.direct_session import DirectSession
 from crypto_assets_tests.webhook_receiver import closed_url
 
 SPOT = MarketType.SPOT
@@ -21,9 +22,9 @@ MEGABYTE = 1_000_000
 DAY = ArchiveFile(SPOT, "BTCUSDT", Interval.M1, "2025-02-08")
 
 
-@pytest.fixture
-def session():
-    with BoundedSession("THE_SETTING", max_body_bytes=MEGABYTE) as made:
+@pytest.fixture(params=[BoundedSession, DirectSession])
+def session(request):
+    with request.param("THE_SETTING", max_body_bytes=MEGABYTE) as made:
         made.trust_env = False
         yield made
 

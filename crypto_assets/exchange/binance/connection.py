@@ -135,9 +135,9 @@ class Connection:
 def _make_ccxt(market_type: MarketType, url: str, timeout_s: float) -> Any:
     import ccxt  # noqa: PLC0415 - loads a hundred exchanges; processes that ask none should not pay for it
 
-    from crypto_assets.exchange.bounded_session import BoundedSession  # noqa: PLC0415 - loads requests
+    from crypto_assets.exchange.direct_session import DirectSession  # noqa: PLC0415 - loads requests
 
-    session = BoundedSession(setting_of(market_type))
+    session = DirectSession(setting_of(market_type))
     # Proxies and certificate bundles of the environment count for the network, not for loopback.
     session.trust_env = not is_loopback(url)
     maker = ccxt.binance if market_type is MarketType.SPOT else ccxt.binanceusdm
