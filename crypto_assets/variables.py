@@ -36,27 +36,27 @@ def sources(settings: type[BaseSettings]) -> dict[str, str]:
 def unknown_names(settings: type[BaseSettings]) -> list[str]:
     """A sentence for each variable of ours that sets nothing, with the nearest that do: one of them was meant."""
     known = [field.upper() for field in settings.model_fields]
-    said = []
+    refusals = []
     for name in sorted(sources(settings)):
         if name.removeprefix(PREFIX) in known or name.startswith(_OF_THE_TESTS):
             continue
         near = difflib.get_close_matches(name.removeprefix(PREFIX), known)
         hint = f"did you mean {', '.join(map(variable, near))}?" if near else "crypto-assets settings lists all."
-        said.append(f"{name} is no setting; {hint}")
-    return said
+        refusals.append(f"{name} is no setting; {hint}")
+    return refusals
 
 
 def mistakes(error: ValidationError) -> dict[str, str]:
     """What is wrong with each setting, by variable: one sentence with its value, without what is secret of it."""
-    said: dict[str, str] = {}
+    refusals: dict[str, str] = {}
     for each in error.errors():
         field = str(each["loc"][0])
         name, message = variable(field), each["msg"].removeprefix("Value error, ")
         value = repr(without_secrets(field, each["input"]))
         if value not in message:
             message = f"{value} cannot be used: {message[0].lower()}{message[1:]}"
-        said.setdefault(name, f"{name}: {message}")
-    return said
+        refusals.setdefault(name, f"{name}: {message}")
+    return refusals
 
 
 def without_secrets(field: str, value: object) -> object:

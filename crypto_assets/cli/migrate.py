@@ -85,8 +85,8 @@ def _go_back(
         return
     show_rows(_rows(outcome.results), as_json=False, console=Console())
     show_rows(shown, as_json=False, console=Console())
-    said = "" if outcome.backup is None else f"; {backup_sentence(outcome.backup)}"
-    click.echo(f"{'would delete' if dry_run else 'deleted'} {lost} in {database.location}{said}")
+    backup_note = "" if outcome.backup is None else f"; {backup_sentence(outcome.backup)}"
+    click.echo(f"{'would delete' if dry_run else 'deleted'} {lost} in {database.location}{backup_note}")
 
 
 @migrate.command()

@@ -84,8 +84,8 @@ def _restore(database: Database, stamp: str, *, dry_run: bool, as_json: bool) ->
     from crypto_assets.database.removal.backups import backup_of, restore  # noqa: PLC0415 - loads SQLAlchemy
 
     rows = {each.table: each.rows for each in backup_of(database, stamp)} if dry_run else restore(database, stamp)
-    said = f"{'would bring' if dry_run else 'brought'} {sum(rows.values()):,} rows of {stamp} back"
-    _show(database, rows, said, {"depth": "restore", "dry_run": dry_run, "backup": stamp}, as_json=as_json)
+    sentence = f"{'would bring' if dry_run else 'brought'} {sum(rows.values()):,} rows of {stamp} back"
+    _show(database, rows, sentence, {"depth": "restore", "dry_run": dry_run, "backup": stamp}, as_json=as_json)
 
 
 def _remove(database: Database, depth: str, chosen: dict[str, Any], *, dry_run: bool, yes: bool, as_json: bool) -> None:
@@ -103,12 +103,12 @@ def _remove(database: Database, depth: str, chosen: dict[str, Any], *, dry_run: 
     if not dry_run:
         outcome = carry_out(database, Depth(depth), **chosen)
         rows, backup = outcome.removed, outcome.backup
-    said = f"{'would remove' if dry_run else 'removed'} {sum(rows.values()):,} rows"
+    sentence = f"{'would remove' if dry_run else 'removed'} {sum(rows.values()):,} rows"
     if backup is not None:
-        said += f"; {backup_sentence(backup)}; candles come back by collecting them again"
+        sentence += f"; {backup_sentence(backup)}; candles come back by collecting them again"
     if rows.get(ARCHIVE):
-        said += f"; {rows[ARCHIVE]:,} Parquet files of archived candles stay on disk"
-    _show(database, rows, said, {"depth": depth, "dry_run": dry_run, "backup": backup}, as_json=as_json)
+        sentence += f"; {rows[ARCHIVE]:,} Parquet files of archived candles stay on disk"
+    _show(database, rows, sentence, {"depth": depth, "dry_run": dry_run, "backup": backup}, as_json=as_json)
 
 
 def _chosen(provider: str | None, tables: str | None, since: str | None) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def backup_sentence(stamp: str) -> str:
     )
 
 
-def _show(database: Database, rows: dict[str, int], said: str, head: dict[str, Any], *, as_json: bool) -> None:
+def _show(database: Database, rows: dict[str, int], sentence: str, head: dict[str, Any], *, as_json: bool) -> None:
     import orjson  # noqa: PLC0415 - only where something is printed
 
     from crypto_assets.cli.show import show_rows  # noqa: PLC0415 - loads pandas
@@ -143,7 +143,7 @@ def _show(database: Database, rows: dict[str, int], said: str, head: dict[str, A
         return
     if listed:
         show_rows(listed, as_json=False, console=Console())
-    click.echo(f"{said} in {database.location}")
+    click.echo(f"{sentence} in {database.location}")
 
 
 @contextmanager

@@ -63,13 +63,13 @@ def run_job(
 
 def failures(result: dg.ExecuteInProcessResult) -> list[str]:
     """Why steps of a run failed, a sentence each; for what nobody expected, what was raised."""
-    said: list[str] = []
+    sentences: list[str] = []
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
             described = data.user_failure_data.description if data.user_failure_data else None
-            said.append(described or f"{event.step_key}: {data.error_display_string.strip().splitlines()[0]}")
-    return said
+            sentences.append(described or f"{event.step_key}: {data.error_display_string.strip().splitlines()[0]}")
+    return sentences
 
 
 def telling(shows: Sequence[Tell]) -> ProgressResource:

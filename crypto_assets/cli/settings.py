@@ -35,11 +35,11 @@ def settings(*, as_json: bool) -> None:
         }
         for field, about in described(Settings).items()
     ]
-    said = [*wrong.values(), *unknown_names(Settings)]
+    sentences = [*wrong.values(), *unknown_names(Settings)]
     show_rows(rows, as_json=as_json, console=Console())
-    for sentence in said:
+    for sentence in sentences:
         click.echo(f"Error: {sentence}", err=True)
-    if said:
+    if sentences:
         sys.exit(2)
 
 

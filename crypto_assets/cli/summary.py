@@ -97,19 +97,19 @@ def _summarise_asset(
             rows, first, last = connection.execute(select(func.count(), *times).select_from(table)).one()
         else:
             rows, first, last = connection.scalar(select(func.count()).select_from(table)) or 0, None, None
-    said = verdicts["no_gaps"].metadata if "no_gaps" in verdicts else None
+    no_gaps = verdicts["no_gaps"].metadata if "no_gaps" in verdicts else None
     fetched, seconds = sum(run["rows_received"] for run in runs), sum(run["seconds"] for run in runs)
     return AssetSummary(
         asset=name,
         rows=rows,
         first=first,
         last=last,
-        gaps=_figure(said, "gaps"),
-        missing=_figure(said, "count"),
-        gap_spans=_records(said, "sample"),
-        source_gaps=_figure(said, "source_gaps"),
-        source_candles=_figure(said, "source_candles"),
-        source_spans=_records(said, "source"),
+        gaps=_figure(no_gaps, "gaps"),
+        missing=_figure(no_gaps, "count"),
+        gap_spans=_records(no_gaps, "sample"),
+        source_gaps=_figure(no_gaps, "source_gaps"),
+        source_candles=_figure(no_gaps, "source_candles"),
+        source_spans=_records(no_gaps, "source"),
         checks={check: evaluation.passed for check, evaluation in verdicts.items()},
         fetched=fetched,
         seconds=round(seconds, 2),

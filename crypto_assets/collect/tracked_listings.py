@@ -70,8 +70,8 @@ class Asked:
     def raise_failures(self) -> None:
         """Raises ExchangeError where a symbol could not be asked for."""
         if self.failures:
-            said = "; ".join(f"{name}: {reason}" for name, reason in self.failures.items())
-            raise ExchangeError(f"all other symbols are listed anew, but not {said}")
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failures.items())
+            raise ExchangeError(f"all other symbols are listed anew, but not {reasons}")
 
     def _unless_it_fails(self, name: str, ask: Callable[[], Listing | None]) -> Listing | None:
         try:
@@ -105,21 +105,23 @@ def remarks_on(
     listings: Mapping[str, Listing | None],
 ) -> list[str]:
     """What is to be said of tracked symbols (entity ids by name), and of words that nobody knows."""
-    said = []
+    remarks = []
     for name, entity_id in chosen.items():
         others = [each.exchange_id for each in entities if name == each.name and each.id != entity_id]
         (exchange_id,) = (each.exchange_id for each in entities if each.id == entity_id)
         market, listing = markets.get(entity_id), listings.get(entity_id)
         if others:
-            said.append(f"{name} is taken for {exchange_id}, not for {', '.join(sorted(others))}.")
+            remarks.append(f"{name} is taken for {exchange_id}, not for {', '.join(sorted(others))}.")
         if market is None:
             ended = "klines does not know it either" if listing is None else f"its candles end at {listing.ended}"
             goes_on = listing is not None and listing.goes_on
-            said.append(f"{name} is listed no more; {'its candles go on' if goes_on else ended}.")
+            remarks.append(f"{name} is listed no more; {'its candles go on' if goes_on else ended}.")
         elif not market.is_active:
             end = f"ended at {listing.ended}" if listing and listing.ended else "no end is known"
-            said.append(f"{name} does not trade ({market.status}); {end}.")
+            remarks.append(f"{name} does not trade ({market.status}); {end}.")
         elif market.trades_in_sessions:
-            said.append(f"{name} trades in sessions: what the exchange has no candle for between them becomes a gap.")
+            remarks.append(
+                f"{name} trades in sessions: what the exchange has no candle for between them becomes a gap."
+            )
     strange = sorted({str(each.status) for each in markets.values() if not is_known_state(each)})
-    return said + [f"Nobody knows what the state {state!r} means: not trading, without an end." for state in strange]
+    return remarks + [f"Nobody knows what the state {state!r} means: not trading, without an end." for state in strange]

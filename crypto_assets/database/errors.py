@@ -10,10 +10,10 @@ from sqlalchemy.exc import DBAPIError
 
 def one_sentence(error: Exception) -> str:
     """What a database said against a statement, without the statement and its values; any other error's own text."""
-    said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     if not isinstance(error, DBAPIError):
         return str(error)
-    text = str(said.args[-1] if said.args else said).strip() or type(said).__name__
+    text = str(cause.args[-1] if cause.args else cause).strip() or type(cause).__name__
     return f"the database refused it: {text.splitlines()[0].rstrip('.')}"
 
 

@@ -44,14 +44,14 @@ def opening(directory: Path) -> Iterator[None]:
             " end that one, and run this again."
         ) from error
     except (CommandError, DBAPIError, sqlite3.DatabaseError, OSError) as error:
-        said = str(getattr(error, "orig", error))
+        reason = str(getattr(error, "orig", error))
         raise HistoryUnusable(
-            f"Dagster's history in {directory.absolute()} cannot be opened: {said}.{_cure(error, said, directory)}"
+            f"Dagster's history in {directory.absolute()} cannot be opened: {reason}.{_cure(error, reason, directory)}"
         ) from error
 
 
-def _cure(error: Exception, said: str, directory: Path) -> str:
-    if not isinstance(error, CommandError) and not any(words in said for words in _HALF_MADE):
+def _cure(error: Exception, reason: str, directory: Path) -> str:
+    if not isinstance(error, CommandError) and not any(words in reason for words in _HALF_MADE):
         return ""
     return (
         " It is half made or damaged: several processes made it at once, or one was stopped while it did. Delete"

@@ -190,12 +190,12 @@ def fresh_cell(found: Freshness) -> FreshCell:
     """The words and the colour of one symbol's freshness at one interval."""
     if found.newest is None:
         return FreshCell("stale", "nothing stored", f"{found.name}: collected, but no candle is stored")
-    said = f"{found.name}: newest candle {moment(found.newest)} UTC"
+    sentence = f"{found.name}: newest candle {moment(found.newest)} UTC"
     if found.lacking:
         kind = "stale" if found.behind_ms >= _STALE_MS else "late" if found.behind_ms >= _LATE_MS else "fresh"
         candles = counted(found.lacking, "candle")
         text = f"{duration(found.behind_ms, 1)} behind"
-        return FreshCell(kind, text, f"{said}, {duration(found.behind_ms)} behind: {candles} closed since")
+        return FreshCell(kind, text, f"{sentence}, {duration(found.behind_ms)} behind: {candles} closed since")
     if found.ended is not None:
-        return FreshCell("ended", f"ended {day(found.ended)}", f"{said}, the last before it left the exchange")
-    return FreshCell("fresh", "up to date", f"{said}, none has closed since")
+        return FreshCell("ended", f"ended {day(found.ended)}", f"{sentence}, the last before it left the exchange")
+    return FreshCell("fresh", "up to date", f"{sentence}, none has closed since")

@@ -58,10 +58,10 @@ def query_milliseconds(database: Database, table: str) -> float:
 def _file_faults(path: Path) -> list[str]:
     try:
         with closing(open_file(path)) as connection:
-            said = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
+            answer = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
     except sqlite3.DatabaseError as error:
-        said = [str(error)]
-    return [] if said == ["ok"] else [f"{path.name}: {line}" for line in said]
+        answer = [str(error)]
+    return [] if answer == ["ok"] else [f"{path.name}: {line}" for line in answer]
 
 
 _INVALID = """
@@ -84,8 +84,8 @@ def _faulty_tables(database: Database, unit: str) -> list[str]:
     with database.connect(unit) as connection:
         quote = connection.dialect.identifier_preparer.quote
         for table in (name for name in TABLES if database.unit(name) == unit):
-            said = connection.exec_driver_sql(f"CHECK TABLE {quote(database.schemas[unit])}.{table} QUICK").all()
+            answer = connection.exec_driver_sql(f"CHECK TABLE {quote(database.schemas[unit])}.{table} QUICK").all()
             # (table, operation, kind of message, message); the last one is the verdict.
-            if str(said[-1][-1]) not in ("OK", "Table is already up to date"):
-                faults.append(f"{table}: {said[-1][-1]}")
+            if str(answer[-1][-1]) not in ("OK", "Table is already up to date"):
+                faults.append(f"{table}: {answer[-1][-1]}")
     return faults

@@ -102,18 +102,19 @@ def _from_answer(
     return _from_code(code, f"HTTP {status}: {_excerpt(body)}", place)
 
 
-def _from_code(code: int | None, said: str, place: Place) -> ExchangeError:
+def _from_code(code: int | None, message: str, place: Place) -> ExchangeError:
     if code == _BAD_SYMBOL:
         return UnknownSymbol(place.symbol or "?", where=f"Binance {place.market_type.value} at {place.url}")
     if code == _BAD_INTERVAL:
         return ConfigurationError(
-            f"{place} offers no interval {place.interval!r} ({said}); collect another interval or set {place.setting}"
+            f"{place} offers no interval {place.interval!r} ({message});"
+            f" collect another interval or set {place.setting}"
         )
     if code in _KEY_CODES:
-        return ConfigurationError(f"{place} demands an API key ({said}); set {place.setting} to a public host")
+        return ConfigurationError(f"{place} demands an API key ({message}); set {place.setting} to a public host")
     if code is not None and code in _PARAMETER_CODES:
-        return ContractViolation(f"{place} refused a parameter ({said}); its API differs from the documented one")
-    return ContractViolation(f"{place} refused the request ({said}); please report it with this message")
+        return ContractViolation(f"{place} refused a parameter ({message}); its API differs from the documented one")
+    return ContractViolation(f"{place} refused the request ({message}); please report it with this message")
 
 
 def _without_answer(links: list[BaseException], place: Place, now_s: float) -> ExchangeError:

@@ -116,9 +116,9 @@ def _run_trouble(run: dg.DagsterRun, reasons: dict[str, str], events: list[dg.Da
         first, *others = reasons
         how_much += f" {first}: {reasons[first]}" + (f" (failed as well: {', '.join(others)})" if others else "")
     else:
-        said = [event.message for event in events if event.event_type is dg.DagsterEventType.RUN_FAILURE]
+        messages = [event.message for event in events if event.event_type is dg.DagsterEventType.RUN_FAILURE]
         keys = {f"step:{asset}" for asset in _assets(run) if _is_unnamed(run)} or {f"job:{run.job_name}"}
-        how_much += f" {(said and said[-1]) or 'The run ended for no stated reason.'}"
+        how_much += f" {(messages and messages[-1]) or 'The run ended for no stated reason.'}"
     return Trouble(keys, _name(run, list(reasons)), how_much, _again(run, list(reasons)))
 
 
