@@ -259,6 +259,24 @@ def test_a_row_without_its_key_is_refused(database):
         written(database, frame)
 
 
+def test_a_text_shared_by_many_rows_is_stored_as_it_is(database):
+    name = "O''N\\' ? {} %s %(a)s :b');-- \u20bf"
+    frame = candles(count=300).assign(name=name)
+    assert written(database, frame) == WriteCounts(inserted=300)
+    assert written(database, frame) == WriteCounts(unchanged=300)
+    with database.connect(CANDLES) as connection:
+        rows = connection.execute(select(TABLE.c.name, TABLE.c.entity_id, TABLE.c.trade_count).order_by("timestamp"))
+        assert rows.all() == [(name, frame["entity_id"][0], count) for count in range(300)]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_shared_text_that_sqlite_cannot_read_in_a_statement_is_bound(database):
+    name = "BTC\0USDT"
+    assert written(database, candles(count=300).assign(name=name)) == WriteCounts(inserted=300)
+    with database.connect(CANDLES) as connection:
+        assert set(connection.scalars(select(TABLE.c.name))) == {name}
+
+
 def test_write_counts_add_up():
     assert WriteCounts(1, 2, 3) + WriteCounts(10, 20, 30) == WriteCounts(11, 22, 33)
     assert WriteCounts(1, 2, 3).written == 3

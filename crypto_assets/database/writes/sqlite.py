@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _SCAN_LIMIT = 8
 """A key range is counted only up to this many times the frame's rows: beyond, looking at each key is cheaper."""
 
+_ROWS_FOR_LITERALS = 200
+"""From so many new rows on, a statement of their own costs less than binding the texts that they share to each row."""
+
 
 def store(connection: Connection, table: Table, frame: pd.DataFrame, *, only_existing: bool) -> WriteCounts:
     """Stores a frame's rows as `writes.upsert` says; the frame is not empty and has the right columns."""
@@ -35,6 +38,7 @@ def store(connection: Connection, table: Table, frame: pd.DataFrame, *, only_exi
 
 class _Statements(NamedTuple):
     insert: str  # does nothing where the key is stored
+    insert_values: str  # the same, with {} where the values of a row stand
     upsert: str
     update: str
     count_range: str
@@ -50,7 +54,7 @@ def _insert(connection: Connection, sql: _Statements, values: dict[str, list[Any
         before = _scalar(connection, sql.count_range, (*bounds, limit))
         if before == 0:
             # Without a word about updates, whose triggers make SQLite keep a journal of each row (docs/decisions/0014).
-            return WriteCounts(inserted=_run_many(connection, sql.insert, rows))
+            return WriteCounts(inserted=_insert_new(connection, sql, values, rows))
         if before < limit - len(rows):
             written = _run_many(connection, sql.upsert, rows)
             inserted = _scalar(connection, sql.count_range, (*bounds, limit)) - before
@@ -58,6 +62,27 @@ def _insert(connection: Connection, sql: _Statements, values: dict[str, list[Any
     inserted = _run_many(connection, sql.insert, rows)
     changed = _run_many(connection, sql.upsert, rows) if inserted < len(rows) else 0
     return WriteCounts(inserted, changed, len(rows) - inserted - changed)
+
+
+def _insert_new(
+    connection: Connection, sql: _Statements, values: dict[str, list[Any]], rows: list[tuple[Any, ...]]
+) -> int:
+    """Inserts rows whose keys are not stored; texts that all of them share are written into the statement."""
+    shared = {name for name, column in values.items() if _is_shared_text(column)}
+    if len(rows) < _ROWS_FOR_LITERALS or not shared:
+        return _run_many(connection, sql.insert, rows)
+    written = ", ".join(_literal(column[0]) if name in shared else "?" for name, column in values.items())
+    bound = zip(*(column for name, column in values.items() if name not in shared), strict=True)
+    return _run_many(connection, sql.insert_values.replace("{}", written, 1), list(bound))
+
+
+def _is_shared_text(column: list[Any]) -> bool:
+    # SQLite ends a statement at a NUL, and a text with one can be bound.
+    return isinstance(column[0], str) and "\0" not in column[0] and column.count(column[0]) == len(column)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _update(connection: Connection, sql: _Statements, values: dict[str, list[Any]], keys: list[str]) -> WriteCounts:
@@ -105,10 +130,11 @@ def _statements(table: Table, target: str, names: tuple[str, ...]) -> _Statement
     own = _quoted(table.name)
     differs = " OR ".join(f"{own}.{_quoted(name)} IS NOT excluded.{_quoted(name)}" for name in others)
     assigned = ", ".join(f"{_quoted(name)} = excluded.{_quoted(name)}" for name in others)
-    insert = (
-        f"INSERT INTO {target} ({', '.join(map(_quoted, names))}) VALUES ({', '.join('?' * len(names))})"
+    insert_values = (
+        f"INSERT INTO {target} ({', '.join(map(_quoted, names))}) VALUES ({{}})"
         f" ON CONFLICT ({', '.join(map(_quoted, keys))}) DO "
     )
+    insert = insert_values.format(", ".join("?" * len(names)))
     # Values, key, values again: numbered placeholders for a sequence end with Python 3.14.
     update = (
         f"UPDATE {target} SET {', '.join(f'{_quoted(name)} = ?' for name in others)}"
@@ -119,6 +145,7 @@ def _statements(table: Table, target: str, names: tuple[str, ...]) -> _Statement
     same_key = " AND ".join(f"{_quoted(name)} = json_extract(wanted.value, '$[{i}]')" for i, name in enumerate(keys))
     return _Statements(
         insert=f"{insert}NOTHING",
+        insert_values=f"{insert_values}NOTHING",
         upsert=f"{insert}UPDATE SET {assigned} WHERE {differs}" if others else f"{insert}NOTHING",
         update=update,
         count_range=f"SELECT count(*) FROM (SELECT 1 FROM {target} WHERE {in_range} LIMIT ?)",
