@@ -42,8 +42,8 @@ MAX_IDLE_SECONDS = 1.0
 
 _STAGES = {
     "exchange": "exchange: ccxt request, orjson",
-    "frame": "frame: parse, in order",
-    "contract": "contract: pandera",
+    "columns": "columns: together, in order",
+    "contract": "contract",
     "records": "derive, records",
     "upsert": "upsert",
     "commit": "begin, commit",

@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 
 from benchmarks.processes import cpu_seconds
 from benchmarks.storage import bytes_per_row
-from crypto_assets.collect import fetched, judge, store
+from crypto_assets.collect import judge, store
 from crypto_assets.collect.run import collect_table
 from crypto_assets.collect.symbols import populate_markets
 from crypto_assets.database.engines.sqlite import SqliteDatabase
@@ -36,9 +36,8 @@ from crypto_assets.quality.verification.partitions import SymbolPartitions
 TABLE = "cryptopair_1m_kdata"
 ENVIRONMENT = Environment.SANDBOX
 _STAGE_OF: dict[str, tuple[Any, str]] = {
-    "received_candles": (fetched, "frame"),
-    "archived_candles": (fetched, "frame"),
-    "in_order": (judge, "frame"),
+    "joined": (judge, "columns"),
+    "in_order": (judge, "columns"),
     "judge_candles": (judge, "contract"),
     "derive": (judge, "records"),
     "candle_records": (store, "records"),

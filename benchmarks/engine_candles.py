@@ -7,6 +7,7 @@ places, as an exchange sends them, and all stored columns have one.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,12 @@ import pandas as pd
 from crypto_assets.database.engines import Database, open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.tables import META, QUALITY, TABLES
+from crypto_assets.database.writes.text_rows import as_frame
 from crypto_assets.domain.entities import PROVIDER, asset_id, entity_id
 from crypto_assets.domain.intervals import Interval, parse_time
+from crypto_assets.domain.series import CANDLE_COLUMNS
 from crypto_assets.domain.spans import Span
-from crypto_assets.frames.candles import LOOKBACK, candle_records, derive
+from crypto_assets.frames.candles import LOOKBACK, Candles, candle_records, derive
 
 TABLE = "cryptopair_1m_kdata"
 START = parse_time("2024-01-01")
@@ -48,13 +51,13 @@ def prepare(url: str, minutes: int) -> Database:
 
 def batches(symbol: int, rows: int) -> list[pd.DataFrame]:
     """The stored columns of the first `rows` candles of a symbol (by its position), `BATCH` at a time."""
-    frame = derive(_candles(symbol, rows + LOOKBACK), Interval.M1, _SUPPLY)[LOOKBACK:].reset_index(drop=True)
+    derived = derive(_candles(symbol, rows + LOOKBACK), Interval.M1, _SUPPLY)[LOOKBACK:]
     name = f"{BASES[symbol]}/USDT"
-    records = candle_records(frame, entity_id=ENTITIES[symbol], provider=PROVIDER, name=name)
-    return [records[first : first + BATCH].reset_index(drop=True) for first in range(0, rows, BATCH)]
+    records = partial(candle_records, entity_id=ENTITIES[symbol], provider=PROVIDER, name=name)
+    return [as_frame(records(derived[first : first + BATCH])) for first in range(0, rows, BATCH)]
 
 
-def _candles(symbol: int, count: int) -> pd.DataFrame:
+def _candles(symbol: int, count: int) -> Candles:
     """`count` candles as an exchange sends them; the look-back lies before `START`."""
     random = np.random.default_rng(symbol)
     first, price_places, amount_places = _PLACES[symbol % len(_PLACES)]
@@ -62,18 +65,17 @@ def _candles(symbol: int, count: int) -> pd.DataFrame:
     opened = np.concatenate([close[:1], close[:-1]])
     above, below = (1 + np.abs(random.normal(0, 2e-4, count)) for _ in range(2))
     volume = _rounded(random.lognormal(2, 1, count), amount_places)
-    return pd.DataFrame(
-        {
-            "open_time": START + (np.arange(count, dtype=np.int64) - LOOKBACK) * MINUTE_MS,
-            "open": opened,
-            "high": _rounded(np.maximum(opened, close) * above, price_places),
-            "low": _rounded(np.minimum(opened, close) / below, price_places),
-            "close": close,
-            "volume": volume,
-            "volume_quote": _rounded(volume * (opened + close) / 2, _QUOTE_PLACES - price_places + 2),
-            "trade_count": random.integers(1, 5_000, count).astype(np.float64),
-        }
-    )
+    columns = {
+        "open_time": START + (np.arange(count) - LOOKBACK) * MINUTE_MS,
+        "open": opened,
+        "high": _rounded(np.maximum(opened, close) * above, price_places),
+        "low": _rounded(np.minimum(opened, close) / below, price_places),
+        "close": close,
+        "volume": volume,
+        "volume_quote": _rounded(volume * (opened + close) / 2, _QUOTE_PLACES - price_places + 2),
+        "trade_count": random.integers(1, 5_000, count),
+    }
+    return Candles.of(np.array([columns[name] for name in CANDLE_COLUMNS], dtype=np.float64))
 
 
 def _rounded(values: npt.NDArray[np.float64], places: int) -> npt.NDArray[np.float64]:

@@ -157,7 +157,7 @@ class CandleCollector:
         undisputed = candles.undisputed(fetched)
         with self._in_turn():
             judged = candles.judge(undisputed)
-        if lacking := reader.lacking(judged.fetched, judged.kept["open_time"].to_numpy()):
+        if lacking := reader.lacking(judged.fetched, judged.kept.times):
             with self._in_turn():
                 judged += candles.judge(lacking)
         instead = self._instead(candles, reader, candles.lacking(judged))

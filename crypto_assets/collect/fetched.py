@@ -15,14 +15,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from crypto_assets.domain.intervals import to_naive
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.bulk_files import BulkCandles, BulkFile
 from crypto_assets.exchange.client import CandlePage, RawRows, one_page
 from crypto_assets.exchange.errors import ExchangeError
-from crypto_assets.frames.candles import archived_candles, received_candles
+from crypto_assets.frames.candles import Candles
 from crypto_assets.quality.gaps.ledger import Answer
 
 
@@ -56,9 +55,9 @@ class RestRows:
         """The latest open time in ms UTC."""
         return self.page.newest
 
-    def frame(self) -> pd.DataFrame:
-        """The candles as they came, `row` their position."""
-        return received_candles(self.page.columns)
+    def taken(self) -> Candles:
+        """The candles as they came."""
+        return Candles.of(self.page.table)
 
     def raw(self, positions: Sequence[int]) -> RawRows:
         """The candles at these positions as REST gave them."""
@@ -86,31 +85,32 @@ class FileRows:
     @property
     def newest(self) -> int:
         """The latest open time."""
-        return int(self.candles.table["open_time"].to_numpy().max())
+        return int(self.candles.table[0].max())
 
-    def whole(self) -> pd.DataFrame:
-        """All candles as they are in the file, `row` their position."""
-        return archived_candles(self.candles.table)
+    def whole(self) -> Candles:
+        """All candles as they are in the file."""
+        return Candles.of(self.candles.table, archived=True)
 
-    def frame(self) -> pd.DataFrame:
+    def taken(self) -> Candles:
         """The candles that are taken from it, as `whole` has them."""
-        frame = self.whole()
-        if self.spans is None and not self.disputed:
-            return frame
-        times = frame["open_time"].to_numpy()
+        return self.whole() if self.spans is None and not self.disputed else self.whole()[self._taken]
+
+    @property
+    def _taken(self) -> npt.NDArray[np.bool_]:
+        times = self.candles.table[0]
         taken = _opens_in(times, self.spans) if self.spans is not None else np.full(len(times), fill_value=True)
-        return frame[taken & ~_opens_in(times, self.disputed)].reset_index(drop=True)
+        return taken & ~_opens_in(times, self.disputed)
 
     def raw(self, positions: Sequence[int]) -> RawRows:
-        """The candles at these positions as REST would have given them."""
-        return self.candles.raw_rows(positions)
+        """The candles at these positions of `taken` as REST would have given them."""
+        return self.candles.raw_rows(np.flatnonzero(self._taken)[list(positions)].tolist())
 
     def as_remembered(self) -> dict[str, Any]:
         """What is to be known of it later, by column of `crypto_source_file`."""
         return {
             "period": self.file.period,
             "sha256": self.candles.sha256,
-            "rows": self.candles.table.num_rows,
+            "rows": self.candles.table.shape[1],
             "last_timestamp": to_naive(self.newest),
         }
 
@@ -118,7 +118,7 @@ class FileRows:
 Fetched: TypeAlias = RestRows | FileRows
 
 
-def _opens_in(times: npt.NDArray[np.int64], spans: Iterable[Span]) -> npt.NDArray[np.bool_]:
+def _opens_in(times: npt.NDArray[np.float64], spans: Iterable[Span]) -> npt.NDArray[np.bool_]:
     found = np.zeros(len(times), dtype=bool)
     for span in spans:
         found |= (times >= span.start) & (times < span.end)

@@ -14,14 +14,20 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from crypto_assets.collect.fetched import Fetched, FileRows, RestRequest, RestRows
-from crypto_assets.collect.publications import conflicts, days_that_differ
+from crypto_assets.collect.publications import conflicts, days_that_differ, times_that_differ
 from crypto_assets.domain.intervals import Interval
-from crypto_assets.domain.series import CANDLE_COLUMNS
 from crypto_assets.domain.spans import Span
-from crypto_assets.frames.candles import LOOKBACK, derive, in_order, no_candles
+from crypto_assets.frames.candles import (
+    LOOKBACK,
+    Candles,
+    DerivedCandles,
+    derive,
+    in_order,
+    joined,
+    no_candles,
+)
 from crypto_assets.frames.contracts import judge_candles
 from crypto_assets.quality.conflicts import Conflict
 from crypto_assets.quality.rejections import Rejection
@@ -29,20 +35,20 @@ from crypto_assets.quality.rejections import Rejection
 _STRAY = "open_time: a whole number inside the window that was asked for"
 _CONTRADICTED = "open_time: comes again in the same answer with other numbers"
 
-Stored: TypeAlias = Callable[[Span], pd.DataFrame]
-"""Reads the stored candles of a span, with the columns of `frames.candles.CANDLE_COLUMNS`, in order."""
+Stored: TypeAlias = Callable[[Span], Candles]
+"""Reads the stored candles of a span, in order."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """The candles that keep the contract (`archived`: whether from a file), and those of the span that do not.
+    """The candles that keep the contract, and those of the span that do not.
 
     `refused` counts what each request to REST sent in vain. `spoilt` are grid points before the span that a refused
     candle lies on or after, `newest` is the latest open time of all.
     """
 
     fetched: Sequence[Fetched]
-    kept: pd.DataFrame
+    kept: Candles
     rejections: list[Rejection]
     refused: Counter[RestRequest]
     spoilt: set[int]
@@ -52,7 +58,7 @@ class Judged:
         """Both as one; where a candle is in both, that of `later` counts."""
         return Judged(
             [*self.fetched, *later.fetched],
-            pd.concat([self.kept, later.kept], ignore_index=True),
+            joined([self.kept, later.kept]),
             self.rejections + later.rejections,
             self.refused + later.refused,
             self.spoilt | later.spoilt,
@@ -70,7 +76,7 @@ class Batch:
     be written: they are stored as they came. `is_first` says whether no batch of the span came before.
     """
 
-    candles: pd.DataFrame
+    candles: DerivedCandles
     received: np.ndarray[Any, np.dtype[np.int64]]
     archived: np.ndarray[Any, np.dtype[np.bool_]]
     rejections: list[Rejection]
@@ -91,35 +97,36 @@ class JudgedCandles:
         self._context = context
         self._supply = supply
         self._stored = stored
-        self._before: pd.DataFrame | None = None
+        self._before = no_candles()
         self._seen: int | None = None
         self._since = span.start
         self._stored_before = no_candles()
 
     def judge(self, fetched: Sequence[Fetched]) -> Judged:
         """What was fetched, at least one page or file, by the contract."""
-        frames = [rows.frame() for rows in fetched]
-        parsed = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+        parts = [rows.taken() for rows in fetched]
+        came = joined(parts)
         # Judged before duplicates are dropped: a broken candle must not displace a good one.
-        verdict = judge_candles(parsed, self._interval)
-        reasons = verdict.reasons | _contradicted(verdict.kept, frames)
-        kept = verdict.kept.drop(index=[label for label in reasons if label not in verdict.reasons])
+        reasons = judge_candles(came, self._interval)
+        reasons |= _contradicted(came, np.delete(np.arange(len(came)), list(reasons)), parts)
         newest = max(rows.newest for rows in fetched)
         rejections, in_vain = _strays(fetched)
         if not reasons:
-            return Judged(fetched, kept, rejections, in_vain, set(), newest)
-        refused = parsed.loc[sorted(reasons), ["open_time", "row"]]
-        spoilt = {self._interval.floor(time) for time in refused["open_time"] if time < self._span.start}
-        refused = refused[refused["open_time"].between(*self._span, inclusive="left")]
+            return Judged(fetched, came, rejections, in_vain, set(), newest)
+        refused = np.array(sorted(reasons))
+        times = came.times[refused]
+        spoilt = {self._interval.floor(time) for time in times.tolist() if time < self._span.start}
+        told = refused[(times >= self._span.start) & (times < self._span.end)]
         start = 0
-        for rows, frame in zip(fetched, frames, strict=True):
-            of_this = refused.loc[start : start + len(frame) - 1]
-            start += len(frame)
-            raw = rows.raw(of_this["row"].tolist()) if len(of_this) else []
-            rejections += [Rejection(row, reasons[at]) for row, at in zip(raw, of_this.index, strict=True)]
+        for rows, part in zip(fetched, parts, strict=True):
+            of_this = told[(told >= start) & (told < start + len(part))].tolist()
+            raw = rows.raw([at - start for at in of_this]) if of_this else []
+            rejections += [Rejection(row, reasons[at]) for row, at in zip(raw, of_this, strict=True)]
             if isinstance(rows, RestRows):
                 in_vain[rows.request] += len(of_this)
-        return Judged(fetched, kept, rejections, in_vain, spoilt, newest)
+            start += len(part)
+        kept = np.delete(np.arange(len(came)), refused)
+        return Judged(fetched, came[kept], rejections, in_vain, spoilt, newest)
 
     def undisputed(self, fetched: Iterable[Fetched]) -> list[Fetched]:
         """The same, files without the days of which other candles are stored: REST says which of them are right."""
@@ -138,7 +145,7 @@ class JudgedCandles:
         step = self._interval.milliseconds
         end = self._span.end if judged is None else min(self._interval.floor(judged.newest) + step, self._span.end)
         grid = np.arange(self._interval.ceil(max(self._reached, self._span.start)), end, step)
-        return grid if judged is None else grid[~np.isin(grid, judged.kept["open_time"].to_numpy())]
+        return grid if judged is None else grid[~np.isin(grid, judged.kept.times)]
 
     def derive(self, judged: Judged) -> Batch:
         """The next batch: each candle once, in order, with its derived columns."""
@@ -148,16 +155,15 @@ class JudgedCandles:
             self._recall()
         start, self._seen = self._reached, max(self._seen or 0, judged.newest)
         self._compare(kept)
-        times, archived = kept["open_time"].to_numpy(), kept["archived"].to_numpy()
-        inside = slice(*times.searchsorted(self._span))
+        inside = kept.within(*self._span)
         derived = self._derived(kept, Span(start, self._reached))
         files = [rows for rows in judged.fetched if isinstance(rows, FileRows)]
-        lacks_context = not judged.spoilt.issubset(derived["open_time"])
+        lacks_context = any(time not in derived.candles.times for time in judged.spoilt)
         disputed = [conflict for file in files for conflict in conflicts(file, kept, self._interval)]
         return Batch(
             derived,
-            times[inside],
-            archived[inside],
+            inside.times,
+            inside.archived,
             judged.rejections,
             files,
             disputed,
@@ -171,26 +177,26 @@ class JudgedCandles:
         start, self._seen = self._reached, self._context.end
         none = no_candles()
         derived = self._derived(none, Span(start, self._context.end))
-        return Batch(derived, none["open_time"].to_numpy(), none["archived"].to_numpy(), [], [], [], self._since)
+        return Batch(derived, none.times, none.archived, [], [], [], self._since)
 
     def _recall(self) -> None:
         """Reads what is stored before the span, and what those candles look back at."""
         start = max(0, self._context.start - LOOKBACK * self._interval.milliseconds)
         stored = self._stored(Span(start, self._span.start))
-        history, self._stored_before = _cut(stored, self._context.start)
-        self._before = history if len(history) else None
+        self._before = stored.within(start, self._context.start)
+        self._stored_before = stored.within(self._context.start, self._span.start)
 
-    def _compare(self, kept: pd.DataFrame) -> None:
+    def _compare(self, kept: Candles) -> None:
         """Notes from where on, and how far beyond the span, stored candles are other than those that came."""
-        before, later = _cut(kept, self._span.start)
-        self._since = min([self._since, *_differing(before, self._stored_before)])
-        after = later[later["open_time"] >= self._span.end]
-        if after.empty:
+        before = times_that_differ(kept.within(0, self._span.start), self._stored_before)
+        self._since = min([self._since, *before.tolist()])
+        after = kept.within(self._span.end, self._context.end)
+        if not len(after):
             return
-        differing = _differing(after, self._stored(Span(self._span.end, self._context.end)))
-        if differing:
+        differing = times_that_differ(after, self._stored(Span(self._span.end, self._context.end)))
+        if len(differing):
             # Up to here stored candles look back at one that is replaced.
-            self._seen = max(self._seen or 0, max(differing) + LOOKBACK * self._interval.milliseconds)
+            self._seen = max(self._seen or 0, int(differing.max()) + LOOKBACK * self._interval.milliseconds)
 
     @property
     def _reached(self) -> int:
@@ -199,17 +205,14 @@ class JudgedCandles:
             return self._interval.ceil(self._context.start)
         return self._interval.floor(self._seen) + self._interval.milliseconds
 
-    def _derived(self, kept: pd.DataFrame, span: Span) -> pd.DataFrame:
+    def _derived(self, kept: Candles, span: Span) -> DerivedCandles:
         """The candles of `span` with their derived columns: those that came, and stored ones where none came."""
         if len(kept) < self._interval.count(*span):
             stored = self._stored(span)
-            absent = stored[~np.isin(stored["open_time"].to_numpy(), kept["open_time"].to_numpy())]
-            if len(absent):
-                kept = in_order(pd.concat([absent, kept], ignore_index=True))
-        history = kept if self._before is None else pd.concat([self._before, kept], ignore_index=True)
-        derived = derive(history, self._interval, self._supply).iloc[len(history) - len(kept) :]
-        self._before = history.iloc[-LOOKBACK:]
-        return derived
+            kept = in_order(joined([stored[~np.isin(stored.times, kept.times)], kept]))
+        history = joined([self._before, kept])
+        self._before = history[-LOOKBACK:]
+        return derive(history, self._interval, self._supply)[len(history) - len(kept) :]
 
 
 def _strays(fetched: Sequence[Fetched]) -> tuple[list[Rejection], Counter[RestRequest]]:
@@ -223,32 +226,19 @@ def _strays(fetched: Sequence[Fetched]) -> tuple[list[Rejection], Counter[RestRe
     return strays, in_vain
 
 
-def _contradicted(kept: pd.DataFrame, frames: Sequence[pd.DataFrame]) -> dict[int, list[str]]:
-    """By label, candles that come again in the same page or file with other numbers: the last one is taken."""
+def _contradicted(came: Candles, sound: npt.NDArray[np.intp], parts: Sequence[Candles]) -> dict[int, list[str]]:
+    """By position, candles that come again in the same page or file with other numbers: the last one is taken.
+
+    Only those at the positions `sound`, in order, are looked at.
+    """
     contradicted: dict[int, list[str]] = {}
-    start = 0
-    for frame in frames:
-        own = kept.loc[start : start + len(frame) - 1]
-        start += len(frame)
-        if bool((np.diff(own["open_time"].to_numpy()) > 0).all()):
+    ends = np.cumsum([len(part) for part in parts])
+    for at in np.split(sound, sound.searchsorted(ends[:-1])):
+        if bool((np.diff(came.times[at]) > 0).all()):
             continue
-        again = own[own.duplicated("open_time", keep=False)]
-        last = again.drop_duplicates("open_time", keep="last").set_index("open_time")
-        taken = last.loc[again["open_time"], list(CANDLE_COLUMNS[1:])].to_numpy()
-        differs = (again[list(CANDLE_COLUMNS[1:])].to_numpy() != taken).any(axis=1)
-        contradicted |= {int(label): [_CONTRADICTED] for label in again.index[differs]}
+        own = came[at]
+        taken = in_order(own)
+        same = taken.times.searchsorted(own.times)
+        differs = (own.table != taken.table[:, same]).any(axis=0)
+        contradicted |= {position: [_CONTRADICTED] for position in at[differs].tolist()}
     return contradicted
-
-
-def _cut(candles: pd.DataFrame, at: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The candles that open before, and those from then on; both in order of time."""
-    position = candles["open_time"].to_numpy().searchsorted(at)
-    return candles.iloc[:position], candles.iloc[position:]
-
-
-def _differing(came: pd.DataFrame, stored: pd.DataFrame) -> list[int]:
-    """The open times of candles that are stored with other values than they came with."""
-    both = np.intersect1d(came["open_time"], stored["open_time"])
-    values = [frame.loc[frame["open_time"].isin(both), list(CANDLE_COLUMNS)].to_numpy() for frame in (came, stored)]
-    differing: list[int] = both[(values[0] != values[1]).any(axis=1)].tolist()
-    return differing

@@ -11,17 +11,16 @@ holds a month.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from crypto_assets.collect.fetched import FileRows
 from crypto_assets.domain.intervals import DAY_MS, Interval, PartitionScheme, format_time, parse_time, partition_key
 from crypto_assets.domain.series import CANDLE_COLUMNS
 from crypto_assets.domain.spans import Span, merge
-from crypto_assets.frames.candles import in_order
+from crypto_assets.frames.candles import Candles, in_order
 from crypto_assets.quality.conflicts import Conflict
 from crypto_assets.quality.rules.agreement import RELIABLE_SINCE, hours_of
 
@@ -33,7 +32,7 @@ _SHOWN = 5
 _FIELDS = CANDLE_COLUMNS[1:]
 
 
-def days_that_rest_disputes(candles: pd.DataFrame, hours: pd.DataFrame) -> list[Span]:
+def days_that_rest_disputes(candles: Candles, hours: Candles) -> list[Span]:
     """The days of `candles`, of a file, that have an hour which REST does not have, or has otherwise, in `hours`.
 
     Extremes, last price, sums and number of trades must be the same; the first price since 2021, because before that
@@ -49,48 +48,52 @@ def days_that_rest_disputes(candles: pd.DataFrame, hours: pd.DataFrame) -> list[
     return _days(starts[~agree.all(axis=1)])
 
 
-def days_that_differ(candles: pd.DataFrame, stored: pd.DataFrame) -> list[Span]:
+def days_that_differ(candles: Candles, stored: Candles) -> list[Span]:
     """The days of `candles`, of a file, with one that is stored (in order of time) with other values."""
-    published = in_order(candles)
-    times, left, right = np.intersect1d(
-        published["open_time"].to_numpy(), stored["open_time"].to_numpy(), return_indices=True
-    )
-    differ = (_values(published)[left] != _values(stored)[right]).any(axis=1)
-    return _days(times[differ])
+    return _days(times_that_differ(in_order(candles), stored))
 
 
-def conflicts(file: FileRows, kept: pd.DataFrame, interval: Interval) -> list[Conflict]:
+def times_that_differ(candles: Candles, others: Candles) -> npt.NDArray[np.int64]:
+    """The open times of candles that are in both with different values; in each they are in order."""
+    left, right = _in_both(candles, others)
+    return candles.times[left][_differ(candles[left], others[right])]
+
+
+def conflicts(file: FileRows, kept: Candles, interval: Interval) -> list[Conflict]:
     """What a file says of its disputed days otherwise than `kept`, the candles that are stored (in order of time)."""
     return [found for day in file.disputed if (found := _conflict(file, day, kept, interval)) is not None]
 
 
-def _conflict(file: FileRows, day: Span, kept: pd.DataFrame, interval: Interval) -> Conflict | None:
-    published = _within(in_order(file.whole()), day)
+def _conflict(file: FileRows, day: Span, kept: Candles, interval: Interval) -> Conflict | None:
+    published = in_order(file.whole()).within(*day)
     # What is off the grid is no candle of it, in whichever publication.
-    published = published[published["open_time"].to_numpy() % interval.milliseconds == 0]
-    others = _within(kept, day)
-    _, left, right = np.intersect1d(
-        published["open_time"].to_numpy(), others["open_time"].to_numpy(), return_indices=True
-    )
-    differ = (_values(published)[left] != _values(others)[right]).any(axis=1)
-    alone = np.setdiff1d(np.arange(len(published)), left)
+    published = published[published.times % interval.milliseconds == 0]
+    others = kept.within(*day)
+    left, right = _in_both(published, others)
+    differ = _differ(published[left], others[right])
+    alone = np.delete(np.arange(len(published)), left)
     if not differ.any() and not len(alone):
         return None
-    shown = [(published.iloc[at], others.iloc[beside]) for at, beside in zip(left[differ], right[differ], strict=True)]
-    sample = [_side_by_side(theirs, ours) for theirs, ours in shown[:_SHOWN]]
-    sample += [_side_by_side(published.iloc[at], None) for at in alone[:_SHOWN]]
+    shown = zip(published[left[differ]].table.T[:_SHOWN], others[right[differ]].table.T[:_SHOWN], strict=True)
+    sample = [_side_by_side(theirs, ours) for theirs, ours in shown]
+    sample += [_side_by_side(theirs, None) for theirs in published[alone].table.T[:_SHOWN]]
     key = partition_key(PartitionScheme.DAILY, day.start)
     return Conflict(file.file.name, file.candles.sha256, key, int(differ.sum()), len(alone), sample)
 
 
-def _side_by_side(theirs: Any, ours: Any) -> dict[str, Any]:
-    return {"open_time": format_time(int(theirs["open_time"])), "file": _shown(theirs), "stored": _shown(ours)}
+_Candle: TypeAlias = npt.NDArray[np.float64]
 
 
-def _shown(candle: Any) -> dict[str, float | None] | None:
-    if candle is None:
-        return None
-    values = {name: float(candle[name]) for name in _FIELDS}
+def _side_by_side(theirs: _Candle, ours: _Candle | None) -> dict[str, Any]:
+    return {
+        "open_time": format_time(int(theirs[0])),
+        "file": _shown(theirs),
+        "stored": None if ours is None else _shown(ours),
+    }
+
+
+def _shown(candle: _Candle) -> dict[str, float | None]:
+    values = dict(zip(_FIELDS, candle[1:].tolist(), strict=True))
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
@@ -100,18 +103,21 @@ def _is_same(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> n
     return same
 
 
-def _rows(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Open times and values as doubles, which hold them exactly."""
-    return np.column_stack([frame[name].to_numpy(dtype=np.float64) for name in CANDLE_COLUMNS])
+def _rows(candles: Candles) -> npt.NDArray[np.float64]:
+    """A row for each candle, as `hours_of` takes and gives them."""
+    return np.ascontiguousarray(candles.table.T)
 
 
-def _values(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
-    return _rows(frame)[:, 1:]
+def _in_both(left: Candles, right: Candles) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Where in each the candles are that both have, in order."""
+    _, at, beside = np.intersect1d(left.times, right.times, assume_unique=True, return_indices=True)
+    return at, beside
 
 
-def _within(frame: pd.DataFrame, span: Span) -> pd.DataFrame:
-    first, last = frame["open_time"].to_numpy().searchsorted(span)
-    return frame.iloc[first:last]
+def _differ(left: Candles, right: Candles) -> npt.NDArray[np.bool_]:
+    """Whether the candles of each pair have different values; what is no number differs from all."""
+    differ: npt.NDArray[np.bool_] = (left.table != right.table).any(axis=0)
+    return differ
 
 
 def _days(times: npt.NDArray[Any]) -> list[Span]:

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from crypto_assets.collect.bulk_file_reader import BulkFileReader
 from crypto_assets.collect.fetched import Fetched, FileRows, RestRequest, RestRows
@@ -28,7 +27,7 @@ from crypto_assets.domain.series import Series
 from crypto_assets.domain.spans import Span, intersect, subtract
 from crypto_assets.exchange.bulk_files import BulkCandles
 from crypto_assets.exchange.client import Exchange, one_page
-from crypto_assets.frames.candles import no_candles, received_candles
+from crypto_assets.frames.candles import Candles, no_candles
 from crypto_assets.quality.gaps.ledger import Answer
 
 _WORTH_A_REQUEST = 500
@@ -80,7 +79,7 @@ class SpanReader:
                 continue
             own = times[of_days == day]
             rows = FileRows(candles, grid_spans(own, self._interval))
-            there = np.isin(own, candles.table["open_time"].to_numpy())
+            there = np.isin(own, candles.table[0])
             if there.any():
                 found.append(rows)
             for request in self._requests:
@@ -114,11 +113,11 @@ class SpanReader:
                 rows = FileRows(candles)
                 yield rows.without(days_that_rest_disputes(rows.whole(), self._hours(file.span)))
 
-    def _hours(self, span: Span) -> pd.DataFrame:
+    def _hours(self, span: Span) -> Candles:
         """What REST has of the hours of a span."""
         hours = self._series._replace(interval=Interval.H1)
         pages = list(self._exchange.candle_pages(*hours.at_exchange, span))
-        return received_candles(one_page(pages).columns) if pages else no_candles()
+        return Candles.of(one_page(pages).table) if pages else no_candles()
 
     def _day(self, start: int) -> BulkCandles | None:
         """The daily file of this day, None where there is none to trust."""
@@ -138,7 +137,7 @@ class SpanReader:
             yield RestRows(request, page)
 
     def _lacks(self, file: FileRows, span: Span) -> bool:
-        return bool(self._missing(span.intersect(file.file.span), file.candles.table["open_time"].to_numpy()))
+        return bool(self._missing(span.intersect(file.file.span), file.candles.table[0]))
 
     def _missing(self, span: Span, there: np.ndarray[Any, np.dtype[np.int64]]) -> list[Span]:
         step = self._interval.milliseconds

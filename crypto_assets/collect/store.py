@@ -2,8 +2,7 @@
 
 Here belongs what is committed together, so that a process that is killed at any moment leaves a database that is valid
 and knows what it lacks. What is written down about gaps and partitions belongs to `quality`. Also here: stored candles,
-read as the frame that fetched ones come in, so that they can stand in for these. No Dagster here. Called by
-`collect.candles`.
+read as fetched ones come, so that they can stand in for these. No Dagster here. Called by `collect.candles`.
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
-import pandas as pd
+import numpy as np
 from sqlalchemy import Connection, Table, select
 
 from crypto_assets.collect.judge import Batch
@@ -29,7 +29,7 @@ from crypto_assets.database.writes import upsert
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.series import CANDLE_COLUMNS, CandleTable, Series
 from crypto_assets.domain.spans import Span
-from crypto_assets.frames.candles import candle_records
+from crypto_assets.frames.candles import Candles, candle_records
 from crypto_assets.quality.conflicts import record_conflicts
 from crypto_assets.quality.gaps.coverage import claim_coverage, unverify
 from crypto_assets.quality.gaps.ledger import Policy
@@ -76,7 +76,7 @@ class CandleStore:
         market_type, interval = self.candle_table
         return Series(self.database.provider, market_type, symbol.exchange_id, symbol.entity_id, interval)
 
-    def stored(self, symbol: Symbol, span: Span) -> pd.DataFrame:
+    def stored(self, symbol: Symbol, span: Span) -> Candles:
         """The stored candles of a span, as `stored_candles` reads them."""
         with self.database.connect(self.candle_table.name) as connection:
             return stored_candles(connection, self.table, symbol.entity_id, self.interval, span)
@@ -88,12 +88,10 @@ class CandleStore:
 
         `sources` are those of what this run stored before. The caller holds `turn`.
         """
-        start = batch.candles["open_time"].to_numpy().searchsorted(min(batch.since, span.start))
-        written = batch.candles.iloc[start:]
-        times = written["open_time"].to_numpy()
+        times = batch.candles.candles.times
         since, first, last = times.searchsorted([batch.since, *span])
-        records = candle_records(
-            written, entity_id=symbol.entity_id, provider=self.database.provider, name=symbol.display_name
+        records = partial(
+            candle_records, entity_id=symbol.entity_id, provider=self.database.provider, name=symbol.display_name
         )
         rewritten = frozenset[str]()
         with self.database.begin(self.candle_table.name, also=[_QUALITY]) as connection:
@@ -101,10 +99,10 @@ class CandleStore:
                 self._claim(connection, symbol, plan)
             record_rejections(connection, self.candle_table.name, symbol.entity_id, batch.rejections, self.clock)
             record_conflicts(connection, self.candle_table.name, symbol.entity_id, batch.conflicts, self.clock)
-            counts = upsert(connection, self.table, records.iloc[first:last])
+            counts = upsert(connection, self.table, records(batch.candles[first:last]))
             around = [
-                upsert(connection, self.table, part, only_existing=True)
-                for part in (records.iloc[since:first], records.iloc[last:])
+                upsert(connection, self.table, records(part), only_existing=True)
+                for part in (batch.candles[since:first], batch.candles[last:])
             ]
             if counts.written or any(part.written for part in around):
                 rewritten = self._partitions(batch)
@@ -166,18 +164,16 @@ class CandleStore:
 
     def _partitions(self, batch: Batch) -> frozenset[str]:
         """The partitions of the candles that are written, at least one: those that open before `since` are not."""
-        times = batch.candles["open_time"].to_numpy()
-        first, last = max(batch.since, int(times.min())), int(times.max())
+        times = batch.candles.candles.times
+        first, last = max(batch.since, int(times[0])), int(times[-1])
         return frozenset(self.candle_table.partition_keys(Span(first, last + 1)))
 
 
-def stored_candles(
-    connection: Connection, table: Table, entity_id: str, interval: Interval, span: Span
-) -> pd.DataFrame:
-    """An entity's candles of `span` that are on the grid and have their prices: `CANDLE_COLUMNS`, in order of time."""
+def stored_candles(connection: Connection, table: Table, entity_id: str, interval: Interval, span: Span) -> Candles:
+    """An entity's candles of `span` that are on the grid and have their prices, in order of time."""
     instant = epoch_milliseconds(table.c.timestamp)
     columns = [instant.label("open_time"), *(table.c[name] for name in CANDLE_COLUMNS[1:])]
     sound = (instant % interval.milliseconds == 0, as_written(table.c.timestamp), ~lacks_price(table))
     statement = select(*columns).where(*within(table, entity_id, span), *sound).order_by(table.c.timestamp)
-    frame = pd.DataFrame([tuple(row) for row in connection.execute(statement).all()], columns=list(CANDLE_COLUMNS))
-    return frame.astype({name: "int64" if name == "open_time" else "float64" for name in CANDLE_COLUMNS})
+    rows = [tuple(row) for row in connection.execute(statement).all()]
+    return Candles.of(np.array(rows, dtype=np.float64).reshape(len(rows), len(CANDLE_COLUMNS)).T)

@@ -7,7 +7,10 @@ them belongs to `exchange.<venue>`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, PartitionScheme, partition_span
@@ -81,11 +84,8 @@ class BulkCandles(Protocol):
         """The checksum that it was published with and has, in hexadecimal."""
 
     @property
-    def table(self) -> Any:
-        """A pyarrow table: open_time (int64, ms UTC), and open, high, low, close, volume, volume_quote, trade_count.
-
-        The latter are float64, correctly rounded, null where the file has none.
-        """
+    def table(self) -> npt.NDArray[np.float64]:
+        """A row of float64 for each of `CANDLE_COLUMNS`, as `CandlePage` has them; at least one candle."""
 
     def raw_rows(self, positions: Iterable[int]) -> RawRows:
         """These rows of `table` as REST would have sent them: evidence for what was rejected."""

@@ -17,7 +17,6 @@ import orjson
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
-from crypto_assets.domain.series import CANDLE_COLUMNS
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.markets import Market, RefusedSymbol
 
@@ -45,11 +44,6 @@ class CandlePage:
         """How many candles came, strays aside."""
         candles: int = self.table.shape[1]
         return candles
-
-    @cached_property
-    def columns(self) -> dict[str, npt.NDArray[Any]]:
-        """An array for each of `CANDLE_COLUMNS`: open times as int64, all others as float64."""
-        return dict(zip(CANDLE_COLUMNS, self.table, strict=True)) | {"open_time": self.table[0].astype(np.int64)}
 
     @cached_property
     def newest(self) -> int:

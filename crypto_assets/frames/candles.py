@@ -6,14 +6,13 @@ they are stored belongs to `database`. Called by `collect.candles` and the bench
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import pyarrow as pa
 
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.series import CANDLE_COLUMNS
@@ -24,75 +23,117 @@ LOOKBACK = 20
 FLAG_FACTOR = 3.0
 """A candle is flagged when it exceeds its look-back's median this many times."""
 
+Chosen: TypeAlias = slice | npt.NDArray[np.bool_] | npt.NDArray[np.intp]
 
-def received_candles(columns: Mapping[str, npt.NDArray[Any]]) -> pd.DataFrame:
-    """Candles as an exchange sent them, arrays by `CANDLE_COLUMNS`, as a frame in the order received.
 
-    Beside these columns are `row`, the position, and `archived`, which is false. What is NaN, the contract rejects.
+@dataclass(frozen=True, eq=False)
+class Candles:
+    """Candles as columns, in any order; whoever has them changes none of the arrays.
+
+    `table` has a row of float64 for each of `CANDLE_COLUMNS`: open times in UTC ms, which doubles hold exactly, and NaN
+    for what was no number. `archived` says of each candle whether it is from an archive file.
     """
-    return _received(columns, archived=False)
+
+    table: npt.NDArray[np.float64]
+    archived: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, table: npt.NDArray[np.float64], *, archived: bool = False) -> Candles:
+        """The candles of a page of REST or of an archive file, or stored ones, which count as not archived."""
+        return cls(table, np.full(table.shape[1], archived))
+
+    def __len__(self) -> int:
+        """How many candles."""
+        return len(self.archived)
+
+    def __getitem__(self, chosen: Chosen) -> Candles:
+        """The candles of a slice, of a mask, or at positions."""
+        return Candles(self.table[:, chosen], self.archived[chosen])
+
+    @cached_property
+    def times(self) -> npt.NDArray[np.int64]:
+        """The open times."""
+        times: npt.NDArray[np.int64] = self.table[0].astype(np.int64)
+        return times
+
+    @property
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """An array for each of `CANDLE_COLUMNS`: open times as int64, all others as float64."""
+        return dict(zip(CANDLE_COLUMNS, self.table, strict=True)) | {"open_time": self.times}
+
+    def within(self, start: int, end: int) -> Candles:
+        """Of candles in order, those that open in a span."""
+        return self[slice(*self.times.searchsorted([start, end]))]
 
 
-def no_candles() -> pd.DataFrame:
-    """The same of nothing."""
-    none = {name: np.empty(0, np.int64 if name == "open_time" else np.float64) for name in CANDLE_COLUMNS}
-    return received_candles(none)
+def no_candles() -> Candles:
+    """Not one."""
+    return Candles.of(np.empty((len(CANDLE_COLUMNS), 0)))
 
 
-def archived_candles(table: pa.Table) -> pd.DataFrame:
-    """Candles of an archive file as the frame that `received_candles` makes of the same candles, but `archived`.
-
-    `table` has `CANDLE_COLUMNS`, times in ms UTC as int64 and the others as float64; null becomes NaN.
-    """
-    return _received({name: table[name].to_numpy() for name in CANDLE_COLUMNS}, archived=True)
-
-
-def _received(columns: Mapping[str, npt.NDArray[Any]], *, archived: bool) -> pd.DataFrame:
-    rows = len(columns["open_time"])
-    return pd.DataFrame({**columns, "row": np.arange(rows), "archived": np.full(rows, archived)}, copy=False)
+def joined(parts: Sequence[Candles]) -> Candles:
+    """The candles of all parts, at least one, one part behind the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return Candles(
+        np.concatenate([part.table for part in parts], axis=1), np.concatenate([part.archived for part in parts])
+    )
 
 
-# The time is stored under another name; the others say where a candle came from.
-_UNSTORED = ("open_time", "row", "archived")
-
-
-def in_order(frame: pd.DataFrame, after: int | None = None) -> pd.DataFrame:
+def in_order(candles: Candles, after: int | None = None) -> Candles:
     """The candles sorted by open time, each once (the last delivery wins), only those later than `after`."""
-    times = frame["open_time"].to_numpy()
-    if after is not None and (times <= after).any():
-        frame = frame[times > after]
-        times = frame["open_time"].to_numpy()
-    if len(times) > 1 and (np.diff(times) <= 0).any():
-        frame = frame.drop_duplicates("open_time", keep="last").sort_values("open_time")
-    return frame.reset_index(drop=True)
+    if after is not None and bool((candles.times <= after).any()):
+        candles = candles[candles.times > after]
+    if bool((np.diff(candles.times) <= 0).any()):
+        _, from_the_end = np.unique(candles.times[::-1], return_index=True)
+        candles = candles[len(candles) - 1 - from_the_end]
+    return candles
 
 
-def derive(frame: pd.DataFrame, interval: Interval, circulating_supply: float | None = None) -> pd.DataFrame:
-    """`frame` (in order) with change_pct, turnover_rate, is_high_volatility and is_high_volume as SCHEMA.md defines.
+@dataclass(frozen=True, eq=False)
+class DerivedCandles:
+    """Candles in order, with the columns that are stored beside their own (docs/data-dictionary.md)."""
 
-    The first `LOOKBACK` rows are right only if nothing precedes them at the exchange, so callers put the candles
-    before a window in front of it and drop them afterwards.
+    candles: Candles
+    change_pct: npt.NDArray[np.float64]
+    turnover_rate: npt.NDArray[np.float64]
+    is_high_volatility: npt.NDArray[np.bool_]
+    is_high_volume: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        """How many candles."""
+        return len(self.candles)
+
+    def __getitem__(self, chosen: slice) -> DerivedCandles:
+        """The candles of a slice."""
+        return DerivedCandles(
+            self.candles[chosen],
+            self.change_pct[chosen],
+            self.turnover_rate[chosen],
+            self.is_high_volatility[chosen],
+            self.is_high_volume[chosen],
+        )
+
+
+def derive(candles: Candles, interval: Interval, circulating_supply: float | None = None) -> DerivedCandles:
+    """Candles in order with change_pct, turnover_rate, is_high_volatility and is_high_volume as SCHEMA.md defines.
+
+    The first `LOOKBACK` are right only if nothing precedes them at the exchange, so callers put the candles before a
+    window in front of it and drop them afterwards.
     """
-    columns = columns_of(frame)
-    times, close, volume = columns["open_time"], columns["close"], columns["volume"]
-    change = np.full(len(frame), np.nan)
+    times, (_, opened, high, low, close, volume, *_) = candles.times, candles.table
+    change = np.full(len(candles), np.nan)
     adjacent = np.diff(times) == interval.milliseconds
     change[1:][adjacent] = close[1:][adjacent] / close[:-1][adjacent] - 1
-    spread = (columns["high"] - columns["low"]) / columns["open"]
-    complete = np.zeros(len(frame), dtype=bool)
+    complete = np.zeros(len(candles), dtype=bool)
     complete[LOOKBACK:] = times[LOOKBACK:] - times[:-LOOKBACK] == LOOKBACK * interval.milliseconds
-    columns |= {
-        "change_pct": change,
-        "turnover_rate": volume / (circulating_supply or np.nan),
-        "is_high_volatility": complete & exceeds_median_before(spread),
-        "is_high_volume": complete & exceeds_median_before(volume),
-    }
-    return pd.DataFrame(columns, index=frame.index, copy=False)
-
-
-def columns_of(frame: pd.DataFrame) -> dict[str, np.ndarray[Any, Any]]:
-    """The columns as arrays: what is done with them one by one costs a third of the same through pandas."""
-    return {str(name): column.to_numpy() for name, column in frame.items()}
+    return DerivedCandles(
+        candles,
+        change,
+        volume / (circulating_supply or np.nan),
+        complete & exceeds_median_before((high - low) / opened),
+        complete & exceeds_median_before(volume),
+    )
 
 
 def exceeds_median_before(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -119,19 +160,19 @@ def exceeds_median_before(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.n
     return result
 
 
-def candle_records(frame: pd.DataFrame, *, entity_id: str, provider: str, name: str) -> pd.DataFrame:
-    """A derived frame with the stored columns of a candle table; `timestamp` is naive UTC (datetime64[ms])."""
-    columns = columns_of(frame)
-    values = {name: values for name, values in columns.items() if name not in _UNSTORED}
-    values["trade_count"] = values["trade_count"].astype(np.int64)
-    values["timestamp"] = columns["open_time"].astype("datetime64[ms]")
-    same = {"entity_id": entity_id, "provider": provider, "name": name}
-    # A category is stored once, not once a row.
-    codes = np.zeros(len(frame), np.int8)
-    once = {column: pd.Categorical.from_codes(codes, dtype=_category(text)) for column, text in same.items()}
-    return pd.DataFrame(values | once, copy=False)
-
-
-@lru_cache(maxsize=1024)
-def _category(text: str) -> pd.CategoricalDtype:
-    return pd.CategoricalDtype([text])
+def candle_records(derived: DerivedCandles, *, entity_id: str, provider: str, name: str) -> dict[str, Any]:
+    """The stored columns of a candle table as `database.writes` takes them; `timestamp` is naive UTC."""
+    candles = derived.candles
+    values = candles.columns
+    return {
+        "entity_id": entity_id,
+        "provider": provider,
+        "name": name,
+        "timestamp": values.pop("open_time").astype("datetime64[ms]"),
+        **values,
+        "trade_count": candles.table[-1].astype(np.int64),
+        "change_pct": derived.change_pct,
+        "turnover_rate": derived.turnover_rate,
+        "is_high_volatility": derived.is_high_volatility,
+        "is_high_volume": derived.is_high_volume,
+    }

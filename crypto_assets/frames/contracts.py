@@ -16,7 +16,7 @@ import pandas as pd
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
-from crypto_assets.frames.candles import columns_of
+from crypto_assets.frames.candles import Candles
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
@@ -56,26 +56,19 @@ def judge(frame: pd.DataFrame, contract: pa.DataFrameSchema) -> Verdict:
     return Verdict(frame, {})
 
 
-def judge_candles(frame: pd.DataFrame, interval: Interval) -> Verdict:
-    """`judge` by `candle_contract`; pandera is only asked where a row breaks a rule, for the reasons.
+def judge_candles(candles: Candles, interval: Interval) -> dict[int, list[str]]:
+    """What candles break of `candle_contract`, by position; pandera is asked only where one does, for the reasons.
 
     A call of it takes 3.4 ms whatever the rows, more than all else that is done with a page of a thousand; the rules
     alone take 0.1 ms.
     """
-    if _all_keep(frame, interval):
-        return Verdict(frame, {})
-    return judge(frame, candle_contract(interval))
-
-
-def _all_keep(frame: pd.DataFrame, interval: Interval) -> bool:
-    columns = _candle_columns(interval)
-    values = columns_of(frame)
-    if any(name not in values or values[name].dtype != dtype for name, (dtype, _, _) in columns.items()):
-        return False
+    columns = candles.columns
     # What is null keeps no rule on its column: no comparison with it holds.
-    return all(bool(keeps(values[name]).all()) for name, (_, _, keeps) in columns.items()) and all(
-        bool(keeps(values).all()) for keeps in _CANDLE_ROWS.values()
-    )
+    if all(bool(keeps(columns[name]).all()) for name, (_, _, keeps) in _candle_columns(interval).items()) and all(
+        bool(keeps(columns).all()) for keeps in _CANDLE_ROWS.values()
+    ):
+        return {}
+    return judge(pd.DataFrame(columns), candle_contract(interval)).reasons
 
 
 def _candle_columns(interval: Interval) -> dict[str, tuple[str, str, Callable[[Any], Any]]]:

@@ -8,7 +8,9 @@ import pytest
 
 from crypto_assets.collect.publications import days_that_differ, days_that_rest_disputes
 from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, parse_time
+from crypto_assets.domain.series import CANDLE_COLUMNS
 from crypto_assets.domain.spans import Span
+from crypto_assets.frames.candles import Candles
 
 HOUR_MS = 60 * MINUTE_MS
 
@@ -30,14 +32,22 @@ def hours(candles: pd.DataFrame) -> pd.DataFrame:
     return candles.groupby(hour).agg(makes).reset_index()
 
 
+def candles_of(frame: pd.DataFrame) -> Candles:
+    return Candles.of(frame[list(CANDLE_COLUMNS)].to_numpy(dtype=np.float64).T)
+
+
+def disputed(candles: pd.DataFrame, published: pd.DataFrame) -> list[Span]:
+    return days_that_rest_disputes(candles_of(candles), candles_of(published))
+
+
 def day(start: str) -> list[Span]:
     return [Span(parse_time(start), parse_time(start) + DAY_MS)]
 
 
 def test_what_agrees_is_not_disputed_whatever_its_order():
     candles = minutes("2021-09-28")
-    assert days_that_rest_disputes(candles[::-1], hours(candles)) == []
-    assert days_that_rest_disputes(pd.concat([candles, candles]), hours(candles)) == []
+    assert disputed(candles[::-1], hours(candles)) == []
+    assert disputed(pd.concat([candles, candles]), hours(candles)) == []
 
 
 @pytest.mark.parametrize(
@@ -48,27 +58,27 @@ def test_one_minute_that_is_other_disputes_its_day(column, value):
     candles = minutes("2021-09-28")
     published = hours(candles)
     candles.loc[1440 + 605, column] = value
-    assert days_that_rest_disputes(candles, published) == day("2021-09-29")
+    assert disputed(candles, published) == day("2021-09-29")
 
 
-@pytest.mark.parametrize(("start", "disputed"), [("2021-09-28", day("2021-09-28")), ("2020-09-28", [])])
-def test_the_first_price_of_an_hour_counts_since_2021(start, disputed):
+@pytest.mark.parametrize(("start", "days"), [("2021-09-28", day("2021-09-28")), ("2020-09-28", [])])
+def test_the_first_price_of_an_hour_counts_since_2021(start, days):
     candles = minutes(start)
     published = hours(candles)
     candles.loc[120, "open"] -= 0.5
-    assert days_that_rest_disputes(candles, published) == disputed
+    assert disputed(candles, published) == days
 
 
 def test_an_hour_that_rest_has_not_is_disputed_and_one_that_the_file_has_not_is_only_lacking():
     candles = minutes("2021-09-28")
     published = hours(candles)
-    assert days_that_rest_disputes(candles, published.drop(index=30)) == day("2021-09-29")
-    assert days_that_rest_disputes(candles[candles["open_time"] >= candles["open_time"][60]], published) == []
+    assert disputed(candles, published.drop(index=30)) == day("2021-09-29")
+    assert disputed(candles[candles["open_time"] >= candles["open_time"][60]], published) == []
 
 
 def test_a_stored_candle_that_is_other_disputes_its_day_and_one_that_is_missing_does_not():
     candles = minutes("2021-09-28")
     stored = candles.drop(index=range(100, 200)).reset_index(drop=True)
-    assert days_that_differ(candles, stored) == []
+    assert days_that_differ(candles_of(candles), candles_of(stored)) == []
     stored.loc[50, "close"] += 0.25
-    assert days_that_differ(candles, stored) == day("2021-09-28")
+    assert days_that_differ(candles_of(candles), candles_of(stored)) == day("2021-09-28")

@@ -145,6 +145,22 @@ def test_running_the_same_again_writes_nothing(database):
     )
 
 
+def as_arrays(frame):
+    texts = ("entity_id", "provider", "name")
+    return {name: frame[name].iloc[0] if name in texts else frame[name].to_numpy() for name in frame.columns}
+
+
+def test_arrays_are_stored_as_a_frame_of_them_would_be(database):
+    frame = candles(count=30)
+    frame.loc[3, ["open", "turnover_rate"]] = [0.1, math.nan]
+    assert written(database, as_arrays(frame)) == WriteCounts(inserted=30)
+    assert written(database, frame) == WriteCounts(unchanged=30)
+    frame.loc[7, "close"] = 0.3
+    assert written(database, as_arrays(frame[5:]), only_existing=True) == WriteCounts(changed=1, unchanged=24)
+    assert written(database, frame) == WriteCounts(unchanged=30)
+    assert written(database, as_arrays(frame) | {name: np.empty(0) for name in frame.columns}) == WriteCounts()
+
+
 def test_a_few_rows_spread_over_a_long_history_are_counted_truly(database):
     written(database, candles(count=2_000))
     sparse = candles(count=2_100).iloc[[0, 1_000, 2_050]]

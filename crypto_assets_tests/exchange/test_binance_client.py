@@ -22,7 +22,7 @@ MINUTE = 60_000
 
 def open_times(exchange, span, market_type=SPOT, interval=Interval.M1):
     pages = exchange.candle_pages(market_type, "BTCUSDT", interval, span)
-    return [time for page in pages for time in page.columns["open_time"].tolist()]
+    return [time for page in pages for time in page.table[0].tolist()]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

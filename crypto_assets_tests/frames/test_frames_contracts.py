@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pandera.errors import SchemaErrors
 
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval, parse_time
+from crypto_assets.frames.candles import Candles
 from crypto_assets.frames.contracts import (
     asset_contract,
     candle_contract,
@@ -29,22 +34,19 @@ def kline(number: int = 0) -> list:
     return [time, "10.0", "12.0", "9.0", "11.0", "5.0", time + 59_999, "52.5", 3, "0.0", "0.0", "0"]
 
 
-def verdict(**changes):
-    """The judgement of three candles, the middle one changed at the positions named."""
+def broken(**changes):
+    """What three candles break, the middle one changed at the positions named."""
     rows = [kline(0), kline(1), kline(2)]
     for position, value in changes.items():
         rows[1][globals()[position]] = value
-    frame = received(rows)
-    judged = judge_candles(frame, Interval.M1)
-    by_pandera = judge(frame, candle_contract(Interval.M1))
-    assert judged.reasons == by_pandera.reasons
-    pd.testing.assert_frame_equal(judged.kept, by_pandera.kept)
-    return judged
+    candles = received(rows)
+    reasons = judge_candles(candles, Interval.M1)
+    assert reasons == judge(pd.DataFrame(candles.columns), candle_contract(Interval.M1)).reasons
+    return reasons
 
 
 def test_good_candles_are_all_kept():
-    judged = verdict()
-    assert (len(judged.kept), judged.reasons) == (3, {})
+    assert broken() == {}
 
 
 @pytest.mark.parametrize(
@@ -64,24 +66,39 @@ def test_good_candles_are_all_kept():
     ],
 )
 def test_a_candle_that_cannot_be_true_is_kept_out_alone_with_every_reason(changes, reasons):
-    judged = verdict(**changes)
-    assert judged.kept.index.tolist() == [0, 2]
-    assert {label: sorted(broken) for label, broken in judged.reasons.items()} == {1: sorted(reasons)}
+    assert {position: sorted(rules) for position, rules in broken(**changes).items()} == {1: sorted(reasons)}
+
+
+# What is at the edge of a rule, on either side of it, and what is no number.
+EDGES = [0.0, -0.0, -1.0, 5e-324, 1e-101, 1e-100, 0.5, 1.0, 3.0, 2.0**31 - 1, 2.0**31, 1e100, 1e101]
+VALUES = st.sampled_from([*EDGES, math.inf, -math.inf, math.nan])
+ODD = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7), VALUES), max_size=3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ODD)
+def test_the_rules_that_are_asked_first_let_pass_what_the_contract_lets_pass_and_nothing_else(odd):
+    table = received([kline(number) for number in range(6)]).table.copy()
+    for row, column, value in odd:
+        table[column, row] = value if column else START + 1
+    candles = Candles.of(table)
+    expected = judge(pd.DataFrame(candles.columns), candle_contract(Interval.M1)).reasons
+    assert judge_candles(candles, Interval.M1) == expected
 
 
 def test_a_minute_without_trade_is_a_good_candle():
     quiet = {"OPEN": "10", "HIGH": "10", "LOW": "10", "CLOSE": "10", "VOLUME": "0", "QUOTE": "0", "TRADES": 0}
-    assert verdict(**quiet).reasons == {}
+    assert broken(**quiet) == {}
 
 
 def test_each_interval_has_its_own_grid():
-    hourly = judge(received([kline(0), kline(30), kline(60)]), candle_contract(Interval.H1))
-    assert hourly.reasons == {1: ["open_time: on the 1h grid"]}
+    hourly = judge_candles(received([kline(0), kline(30), kline(60)]), Interval.H1)
+    assert hourly == {1: ["open_time: on the 1h grid"]}
 
 
 def test_a_frame_of_ours_that_lacks_a_column_is_our_mistake_and_raises():
     with pytest.raises(SchemaErrors):
-        judge(received([kline()]).drop(columns="close"), candle_contract(Interval.M1))
+        judge(pd.DataFrame(received([kline()]).columns).drop(columns="close"), candle_contract(Interval.M1))
 
 
 def test_a_market_without_a_positive_step_is_kept_out():

@@ -13,7 +13,7 @@ Called by `collect`, `quality`, `database.archive.move` and the benchmarks.
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
@@ -22,7 +22,7 @@ from crypto_assets.database.tables import key_columns
 from crypto_assets.database.writes.counts import WriteCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     import pandas as pd
     from sqlalchemy import Connection, Table
@@ -30,25 +30,33 @@ if TYPE_CHECKING:
 __all__ = ["WriteCounts", "upsert", "upsert_accepted"]
 
 
-def upsert(connection: Connection, table: Table, frame: pd.DataFrame, *, only_existing: bool = False) -> WriteCounts:
-    """Stores every row of `frame` under its key, in the connection's transaction; where a key repeats the last wins.
+def upsert(
+    connection: Connection, table: Table, rows: pd.DataFrame | Mapping[str, Any], *, only_existing: bool = False
+) -> WriteCounts:
+    """Stores every row of `rows` under its key, in the connection's transaction; where a key repeats the last wins.
 
-    The frame's columns are any of the table's own (not the generated ones), the key's among them; columns it lacks keep
-    what is stored, or take their default. Times are naive UTC or aware; missing values become NULL; JSON columns hold
-    Python objects. With `only_existing`, rows whose key is not stored are ignored. Raises ValueError for columns that
-    do not fit, SQLAlchemy's IntegrityError for rows the table refuses, DatabaseError where a month has no partition.
+    They are a frame, or by column numpy arrays of times, doubles, whole numbers or booleans, and texts that are the
+    same in every row. The columns are any of the table's own (not the generated ones), the key's
+    among them; columns they lack keep what is stored, or take their default. Times are naive UTC or aware; missing
+    values become NULL; JSON columns hold Python objects. With `only_existing`, rows whose key is not stored are
+    ignored. Raises ValueError for columns that do not fit, SQLAlchemy's IntegrityError for rows the table refuses,
+    DatabaseError where a month has no partition.
 
     Doubles come back bit for bit, but for the sign of a zero (only PostgreSQL keeps it) and for infinities, which MySQL
     cannot store.
     """
-    _check_columns(table, [str(name) for name in frame.columns])
-    if frame.empty:
+    columns = {str(name): values for name, values in rows.items()}
+    _check_columns(table, list(columns))
+    if all(isinstance(values, str) or not len(values) for values in columns.values()):
         return WriteCounts()
     # Each engine's way, and what it needs, is loaded only where it is used.
     if connection.dialect.name == "sqlite":
         from crypto_assets.database.writes.sqlite import store  # noqa: PLC0415
 
-        return store(connection, table, frame, only_existing=only_existing)
+        return store(connection, table, columns, only_existing=only_existing)
+    from crypto_assets.database.writes.text_rows import as_frame  # noqa: PLC0415
+
+    frame = as_frame(rows)
     if connection.dialect.name == "postgresql":
         from crypto_assets.database.writes.postgresql import PostgresqlWrite  # noqa: PLC0415
 

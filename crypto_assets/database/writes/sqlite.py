@@ -15,7 +15,8 @@ from crypto_assets.database.writes.counts import WriteCounts
 from crypto_assets.database.writes.stored_values import column_values
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Mapping
+
     from sqlalchemy import Connection, Table
 
 _SCAN_LIMIT = 8
@@ -25,9 +26,13 @@ _ROWS_FOR_LITERALS = 200
 """From so many new rows on, a statement of their own costs less than binding the texts that they share to each row."""
 
 
-def store(connection: Connection, table: Table, frame: pd.DataFrame, *, only_existing: bool) -> WriteCounts:
-    """Stores a frame's rows as `writes.upsert` says; the frame is not empty and has the right columns."""
-    values = {str(name): column_values(series, table.c[str(name)]) for name, series in frame.items()}
+def store(connection: Connection, table: Table, columns: Mapping[str, Any], *, only_existing: bool) -> WriteCounts:
+    """Stores rows as `writes.upsert` says, at least one; the columns are the right ones."""
+    count = next(len(column) for column in columns.values() if not isinstance(column, str))
+    values = {
+        name: [column] * count if isinstance(column, str) else column_values(column, table.c[name])
+        for name, column in columns.items()
+    }
     keys = key_columns(table)
     values = _distinct(values, keys)
     statements = _statements(table, _qualified(connection, table), tuple(values))

@@ -1,4 +1,4 @@
-"""How a frame's column becomes the values SQLite stores: exact, vectorised where it is hot.
+"""How a column becomes the values SQLite stores: exact, vectorised where it is hot.
 
 Called by `sqlite`, and by `text_rows` for columns that hold Python objects. The same rules for single values are the
 types in `tables.columns`.
@@ -6,7 +6,7 @@ types in `tables.columns`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import orjson
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    Values: TypeAlias = pd.Series[Any] | npt.NDArray[Any]
+
 _JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 _DATE_LENGTH = len("2024-08-01")
 
 
-def column_values(series: pd.Series[Any], column: Column[Any]) -> list[Any]:
-    """The values of `series` as SQLite stores them in `column`: only None, str, int and float.
+def column_values(series: Values, column: Column[Any]) -> list[Any]:
+    """The values of `series`, or of an array, as SQLite stores them in `column`: only None, str, int and float.
 
     Raises ValueError where a value does not fit the column's type.
     """
@@ -35,7 +37,7 @@ def column_values(series: pd.Series[Any], column: Column[Any]) -> list[Any]:
         raise ValueError(f"column {column.name!r} of {column.table.name}: {error}") from error
 
 
-def _converted(series: pd.Series[Any], kind: Any) -> list[Any]:  # noqa: PLR0911 - one return for each kind of column
+def _converted(series: Values, kind: Any) -> list[Any]:  # noqa: PLR0911 - one return for each kind of column
     if isinstance(kind, UtcTimestamp):
         return timestamp_texts(series)
     if isinstance(kind, Double):
@@ -49,10 +51,10 @@ def _converted(series: pd.Series[Any], kind: Any) -> list[Any]:  # noqa: PLR0911
         return _each(series, _json_text)
     if isinstance(kind, ExactDecimal):
         return _each(series, decimal_text)
-    return _texts(series)
+    return _texts(pd.Series(series))
 
 
-def timestamp_texts(series: pd.Series[Any]) -> list[Any]:
+def timestamp_texts(series: Values) -> list[Any]:
     """`2024-08-01 00:05:00.000000` for each time (naive is UTC, aware is converted), None for NaT."""
     times = utc_times(series)
     texts = np.datetime_as_string(times)
@@ -65,31 +67,33 @@ def timestamp_texts(series: pd.Series[Any]) -> list[Any]:
     return values
 
 
-def utc_times(series: pd.Series[Any]) -> npt.NDArray[np.datetime64]:
+def utc_times(series: Values) -> npt.NDArray[np.datetime64]:
     """Naive UTC times to the microsecond, whatever holds them; NaT where one is missing."""
     if not pd.api.types.is_datetime64_dtype(series.dtype):
         # Of an object column each value says by itself whether it has an offset.
-        series = pd.to_datetime(series, utc=True).dt.tz_localize(None)
-    return series.to_numpy().astype("datetime64[us]")
+        series = pd.to_datetime(pd.Series(series), utc=True).dt.tz_localize(None)
+    return np.asarray(series).astype("datetime64[us]")
 
 
-def doubles(series: pd.Series[Any]) -> npt.NDArray[np.float64]:
+def doubles(series: Values) -> npt.NDArray[np.float64]:
     """64-bit floats, NaN where one is missing."""
     if series.dtype == np.float64:
-        return series.to_numpy()
-    return series.to_numpy(dtype=np.float64, na_value=np.nan)
+        return np.asarray(series)
+    return pd.Series(series).to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _booleans(series: pd.Series[Any]) -> list[Any]:
+def _booleans(series: Values) -> list[Any]:
     # As integers: the driver looks up an adapter for every Python bool.
     if series.dtype == np.bool_:
-        return series.to_numpy().astype(np.int8).tolist()
+        flags: list[Any] = np.asarray(series).astype(np.int8).tolist()
+        return flags
     return _each(series, lambda value: int(bool(value)))
 
 
-def _integers(series: pd.Series[Any]) -> list[Any]:
+def _integers(series: Values) -> list[Any]:
     if isinstance(series.dtype, np.dtype) and series.dtype.kind in "iu":
-        return series.to_numpy().tolist()
+        numbers: list[Any] = np.asarray(series).tolist()
+        return numbers
     return _each(series, _integer)
 
 
@@ -116,8 +120,9 @@ def _json_text(value: Any) -> str:
     return orjson.dumps(value, default=str, option=_JSON_OPTIONS).decode()
 
 
-def _each(series: pd.Series[Any], convert: Callable[[Any], Any]) -> list[Any]:
-    return [None if _is_missing(value) else convert(value) for value in series.to_numpy(dtype=object).tolist()]
+def _each(series: Values, convert: Callable[[Any], Any]) -> list[Any]:
+    values = pd.Series(series).to_numpy(dtype=object).tolist()
+    return [None if _is_missing(value) else convert(value) for value in values]
 
 
 def _is_missing(value: Any) -> bool:

@@ -19,10 +19,27 @@ from crypto_assets.database.tables.columns import UtcTimestamp
 from crypto_assets.database.writes.stored_values import column_values, doubles, utc_times
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Table
 
 _TEXT = pa.large_string()  # 64-bit offsets: no batch is too large
 _ESCAPES = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}
+
+
+def as_frame(rows: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
+    """What `writes.upsert` takes as a frame, in which a text that is the same in every row is held once."""
+    if isinstance(rows, pd.DataFrame):
+        return rows
+    count = next(len(values) for values in rows.values() if not isinstance(values, str))
+    codes = np.zeros(count, np.int8)
+    columns = {
+        name: pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype([values]))
+        if isinstance(values, str)
+        else values
+        for name, values in rows.items()
+    }
+    return pd.DataFrame(columns, copy=False)
 
 
 def text_columns(frame: pd.DataFrame, table: Table, keys: list[str]) -> dict[str, pa.Array]:

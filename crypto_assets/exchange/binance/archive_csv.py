@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
 
+from crypto_assets.domain.series import CANDLE_COLUMNS
 from crypto_assets.exchange.bulk_files import BulkFile
 from crypto_assets.exchange.client import RawRows
 from crypto_assets.exchange.errors import ContractViolation
@@ -56,14 +58,14 @@ _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Ru
 class ArchiveCandles:
     """A file's candles, in its order, duplicates included.
 
-    `sha256` is the checksum that it was published with and has, in hexadecimal. `table` (pyarrow) has open_time (int64,
-    ms UTC) and open, high, low, close, volume, volume_quote, trade_count (float64, correctly rounded; null where the
-    file has none). `content` is the CSV itself, `stamps_per_ms` its unit of time: 1 or 1000.
+    `sha256` is the checksum that it was published with and has, in hexadecimal. `table` has a row for each of
+    `CANDLE_COLUMNS`, as `CandlePage` has them; NaN where the file has none. `content` is the CSV itself,
+    `stamps_per_ms` its unit of time: 1 or 1000.
     """
 
     file: BulkFile
     sha256: str
-    table: Any
+    table: npt.NDArray[np.float64]
     content: bytes
     stamps_per_ms: int
 
@@ -83,9 +85,10 @@ class ArchiveCandles:
 def read_archive(file: BulkFile, zipped: bytes, sha256: str) -> ArchiveCandles:
     """The candles in a zip whose checksum has been compared. Raises ContractViolation for what is not that file."""
     content = _unzip(file, zipped)
-    table = _parse(file, content)
-    table, stamps_per_ms = _in_milliseconds(file, table)
-    return ArchiveCandles(file, sha256, table, content, stamps_per_ms)
+    columns = _parse(file, content)
+    times, stamps_per_ms = _in_milliseconds(file, columns["open_time"].to_numpy())
+    others = (columns[name].to_numpy() for name in CANDLE_COLUMNS[1:])
+    return ArchiveCandles(file, sha256, np.stack([times.astype(np.float64), *others]), content, stamps_per_ms)
 
 
 def _unzip(file: BulkFile, zipped: bytes) -> bytes:
@@ -140,9 +143,8 @@ def _parse(file: BulkFile, content: bytes) -> pa.Table:
     return table.rename_columns(list(_READ.values()))
 
 
-def _in_milliseconds(file: BulkFile, table: pa.Table) -> tuple[pa.Table, int]:
-    """The table with times in ms, and how many of the file's units make one: known by their size, file by file."""
-    times = table["open_time"].to_numpy()
+def _in_milliseconds(file: BulkFile, times: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
+    """The times in ms, and how many of the file's units make one: known by their size, file by file."""
     start, end = file.span
     stamps_per_ms = next((unit for unit in (1, 1000) if start <= times[0] // unit < end), None)
     if stamps_per_ms is None:
@@ -153,8 +155,7 @@ def _in_milliseconds(file: BulkFile, table: pa.Table) -> tuple[pa.Table, int]:
         if np.any(times % stamps_per_ms):
             raise ContractViolation(f"{file.name} of the archive has candles that open between two milliseconds")
         times = times // stamps_per_ms
-        table = table.set_column(0, "open_time", pa.array(times))
     outside = times[(times < start) | (times >= end)]
     if len(outside):
         raise ContractViolation(f"{file.name} of the archive has a candle of {outside[0]} ms, outside {file.period}")
-    return table, stamps_per_ms
+    return times, stamps_per_ms
