@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy.engine import URL
 
 from crypto_assets.database.engines import Database, open_database
@@ -22,6 +23,10 @@ from crypto_assets_tests.database_servers import (
     postgresql_server,
 )
 from crypto_assets_tests.report.quality_rows import store_example
+
+# How long an example takes says how busy the machine is; speed is measured by the benchmarks.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session", autouse=True)

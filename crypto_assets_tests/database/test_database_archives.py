@@ -163,7 +163,6 @@ def emptied(database, archive):
 
 # An example takes tens of milliseconds on a server: looking for a smaller one would take minutes.
 UNSHRUNK = settings(
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )

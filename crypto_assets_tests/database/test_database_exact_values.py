@@ -23,7 +23,6 @@ from crypto_assets_tests.database.database_frames import CANDLES, assets, candle
 
 ASSETS, CANDLE_TABLE, METRICS = TABLES["crypto_asset"], TABLES[CANDLES], TABLES["crypto_operational_metrics"]
 ON_ONE_DATABASE = settings(
-    deadline=None,
     max_examples=40,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking against a database takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -504,7 +504,7 @@ HOURS = st.integers(-48, 48)
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(hours=st.sets(HOURS, min_size=1), logged=st.sets(HOURS), minutes=st.integers(-48 * 60, 48 * 60))
 def test_whatever_the_time_what_should_remain_remains_and_the_rest_comes_back(any_database, hours, logged, minutes):
     of, since = "cryptopair_binance_btcusdt", SINCE + timedelta(minutes=minutes)

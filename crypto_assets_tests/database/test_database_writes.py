@@ -20,7 +20,6 @@ from crypto_assets_tests.database.database_frames import CANDLES, assets, candle
 
 TABLE = TABLES[CANDLES]
 ON_ONE_DATABASE = settings(
-    deadline=None,
     max_examples=60,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking against a database takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -80,7 +80,7 @@ decimals = st.one_of(
 ).map(lambda text: f"{Decimal(text):f}")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.tuples(*[decimals] * 6), min_size=1, max_size=12), st.integers(0, 2**31))
 def test_every_number_becomes_the_double_that_float_makes_of_it(rows, count):
     lines = [kline(number, *prices, count=count) for number, prices in enumerate(rows)]

@@ -58,7 +58,7 @@ def test_a_file_is_expected_when_binance_has_had_time_to_publish_it(clock, first
 moments = st.integers(parse_time("2019-11-01") // MINUTE_MS, parse_time("2020-05-01") // MINUTE_MS)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(moments, moments, st.integers(-3 * DAY_MS, 60 * DAY_MS), st.sampled_from(Interval))
 def test_files_are_disjoint_lie_inside_and_leave_the_rest_exactly(one, other, since_end, interval):
     asked = Span(min(one, other) * MINUTE_MS, max(one, other) * MINUTE_MS)

@@ -25,7 +25,7 @@ def open_times(exchange, span, market_type=SPOT, interval=Interval.M1):
     return [time for page in pages for time in page.table[0].tolist()]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     minutes=st.sets(st.integers(0, 300)),
     start=st.integers(0, 300 * MINUTE),
@@ -47,7 +47,7 @@ def test_every_candle_of_a_span_comes_once_and_in_order(
     assert all(int(query["endTime"]) == span.end - 1 for _, query in server.asked[before:])
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shift=st.integers(1, MINUTE - 1), off_grid=st.integers(1, 20), max_rows=st.integers(1, 7))
 def test_the_first_candle_back_on_the_grid_is_not_lost(server, exchange, shift, off_grid, max_rows):
     # 2018-02-09: minutes opened at .789 s for hours, and then on the grid again.

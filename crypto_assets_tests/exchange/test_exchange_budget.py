@@ -115,7 +115,7 @@ ASKERS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     askers=ASKERS,
     limit=st.integers(20, 200),
@@ -197,7 +197,6 @@ def test_the_funding_quota_is_counted_apart_over_five_minutes():
     assert isinstance(ledger.take(Quota("weight", 60, 100), 2, now, 100), Lease)
 
 
-@settings(deadline=None)
 @given(ahead_s=st.floats(-1e6, 1e6), trips=st.lists(st.tuples(st.floats(0, 5), st.floats(0, 5), st.floats(0, 50))))
 def test_the_exchanges_clock_is_never_misjudged(ahead_s, trips):
     ledger, now = Ledger(), START

@@ -36,7 +36,7 @@ few = st.sampled_from([0.0, 0.1, 0.3, 1.0, 3.0, 3.0000000000000004, 0.3000000000
 doubles = st.one_of(few, st.floats(0, 1e12, allow_subnormal=False))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(doubles, max_size=70))
 def test_exceeding_the_median_agrees_with_a_rolling_median_to_the_last_bit(values):
     expected = [
@@ -71,7 +71,7 @@ def as_tuples(derived: DerivedCandles) -> list[tuple]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.frozensets(st.integers(0, 119), max_size=6))
 def test_derived_columns_are_what_the_data_dictionary_says(missing):
     rows = klines(120, missing)
@@ -84,7 +84,7 @@ def test_both_flags_occur_in_what_is_tested_here():
     assert 0 < derived.is_high_volume.sum() < 60
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 119), st.frozensets(st.integers(0, 119), max_size=4))
 def test_derived_columns_do_not_depend_on_where_history_is_cut(cut, missing):
     whole = received(klines(120, missing))

@@ -424,7 +424,7 @@ def test_a_message_stays_short_and_a_repair_that_would_be_cut_is_not_shown():
 STEPS = st.sampled_from(["ok", "check", "step", "other check", "down", "up", "tick"])
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(STEPS, max_size=10))
 def test_every_change_between_well_and_broken_is_told_exactly_once_and_in_order(receiver, steps):
     world, broken, expected = World(), set(), []

@@ -439,7 +439,7 @@ def test_sources_follow_what_replaces_what(sandbox, desk, truth):
     assert desk.files() == [], "nothing of it is left"
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_bytes_do_not_depend_on_what_came_from_where(sandbox, make_desk, truth, data):
     sandbox.faults.clear()

@@ -116,7 +116,7 @@ def test_stored_values_are_those_the_exchange_published(migrated_files):
         assert row.vwap == (row.volume_quote / row.volume if row.volume else None)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     order=st.permutations([0, 1, 2]),
     again=st.lists(st.sampled_from([0, 1, 2]), max_size=2),
@@ -134,7 +134,7 @@ def test_bytes_do_not_depend_on_windows_pages_order_or_repetition(migrated_files
         assert contents(database) == [row for row in reference(migrated_files) if row.timestamp[:10] in days]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(holes=st.lists(st.tuples(st.integers(0, 690), st.integers(1, 60)), min_size=1, max_size=3))
 def test_candles_published_late_end_as_if_they_had_always_been_there(migrated_files, holes):
     with fresh_database(migrated_files) as database:

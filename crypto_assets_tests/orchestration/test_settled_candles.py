@@ -91,7 +91,7 @@ def test_a_candle_of_the_context_that_came_too_early_is_replaced(migrated_files)
         assert verified(database) == ALL_VERIFIED
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     revised=st.lists(st.integers(-45, 45), min_size=1, max_size=4),
     edge=st.sampled_from([DAYS[1].start, DAYS[1].end]),

@@ -402,7 +402,6 @@ def take(world: World, step: tuple[Any, ...]) -> None:
 
 @settings(
     max_examples=10,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(STEP, min_size=2, max_size=8), returns=st.booleans())

@@ -28,7 +28,6 @@ from crypto_assets_tests.quality.stored_candles import (
 )
 
 ON_ONE_DATABASE = settings(
-    deadline=None,
     max_examples=8,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking against a database takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -133,7 +132,7 @@ def test_a_month_of_half_hours_is_read_whole(partitioned_database):
     assert found.is_clean(interval, month)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.frozensets(st.integers(0, 287), max_size=288),
     st.frozensets(st.tuples(st.integers(0, 287), st.integers(1, STEP - 1)), max_size=2),

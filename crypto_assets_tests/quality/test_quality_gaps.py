@@ -33,7 +33,7 @@ from crypto_assets_tests.quality.stored_candles import (
     written,
 )
 
-AT_LEISURE = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+AT_LEISURE = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 numbers = st.integers(-20, 60)
 
 

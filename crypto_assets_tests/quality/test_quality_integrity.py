@@ -46,7 +46,6 @@ MONTHS = Span(parse_time("2023-02-01"), parse_time("2023-05-01"))
 LEDGERS = ("crypto_kdata_gap", "crypto_kdata_coverage")
 POLICY = Policy()
 A_FEW = settings(
-    deadline=None,
     max_examples=5,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking against a database takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -108,7 +108,7 @@ def happen(ledger: Ledger, what: str, value) -> list[Gap]:
     return []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(some, st.lists(events, max_size=25))
 def test_whatever_happens_the_ledger_is_what_is_owed_and_was_found_missing(stored, history):
     ledger = Ledger(stored=set(stored))

@@ -28,7 +28,7 @@ from crypto_assets_tests.quality.stored_candles import (
     written,
 )
 
-AT_LEISURE = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+AT_LEISURE = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DAYS = Span(START, START + 4 * DAY_MS)
 points = st.integers(0, 4 * 288 - 1)
 spans = st.lists(st.tuples(points, st.integers(1, 1152)), min_size=1, max_size=3)
