@@ -71,6 +71,7 @@ _STORED = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT"]
 class Size:
     """How much is measured: days of two symbols for speed, of four for memory, and how often for the median.
 
+    `days_of_files` make up whole months from `START` on: only these does the archive have as files worth asking for.
     `looked_at` are days of twenty symbols, `scale` symbols and partitions of each, `minutes` is how long the request
     budget is spent, `kills` how often a backfill of `killed_days` of four symbols is killed, `partitions` how many a
     run has in Dagster's history; `engines` says the same of the sections that measure one engine each, `rivals` of the
@@ -79,6 +80,7 @@ class Size:
 
     repeats: int
     days: int
+    days_of_files: int
     few_days: int
     many_days: int
     looked_at: int
@@ -91,9 +93,10 @@ class Size:
     rivals: RivalsSize
 
 
-FULL = Size(  # 302,400, 40,320, 2,004,480 and 10,022,400 rows
+FULL = Size(  # 302,400, 256,320, 40,320, 2,004,480 and 10,022,400 rows
     repeats=3,
     days=105,
+    days_of_files=89,
     few_days=7,
     many_days=348,
     looked_at=348,
@@ -108,6 +111,7 @@ FULL = Size(  # 302,400, 40,320, 2,004,480 and 10,022,400 rows
 QUICK = Size(
     repeats=1,
     days=4,
+    days_of_files=28,
     few_days=1,
     many_days=4,
     looked_at=4,
@@ -147,7 +151,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was made on servers is dropped first
     with (
         tempfile.TemporaryDirectory(prefix="crypto-assets-bench-") as directory,
-        SandboxProcess(["--no-budget", "--genesis", GENESIS]) as sandbox,
+        SandboxProcess(["--no-budget", "--gzip", "--genesis", GENESIS]) as sandbox,
         Console(stderr=True).status("") as status,
     ):
         bench = Bench(sandbox.url, Path(directory), size, report, status.update)
@@ -207,6 +211,7 @@ class Bench:
     def speed(self) -> None:
         """CPU time and bytes per row, ours and the loop's by turns, so that a busy minute hits both."""
         arguments = {"symbols": _STORED[:2], "start": START, "days": self._size.days}
+        of_files = {**arguments, "days": self._size.days_of_files, "files": True}
         ours: list[dict[str, Any]] = []
         files: list[dict[str, Any]] = []
         loop: list[dict[str, Any]] = []
@@ -216,17 +221,17 @@ class Bench:
             self._say("warming up the sandbox")
             run("benchmarks.by_hand", url=self._url, directory=directory, into="sqlite3", **arguments)
         with self._new_directory() as directory:
-            run("benchmarks.collecting", url=self._url, directory=directory, files=True, **arguments)
+            run("benchmarks.collecting", url=self._url, directory=directory, **of_files)
         for number in range(1, self._size.repeats + 1):
             self._say(f"collecting, {number} of {self._size.repeats}")
             for results, module, more in (
-                (ours, "benchmarks.collecting", {}),
-                (files, "benchmarks.collecting", {"files": True}),
-                (loop, "benchmarks.by_hand", {"into": "sqlite3"}),
-                (engine, "benchmarks.by_hand", {"into": "sqlalchemy"}),
+                (ours, "benchmarks.collecting", arguments),
+                (files, "benchmarks.collecting", of_files),
+                (loop, "benchmarks.by_hand", {**arguments, "into": "sqlite3"}),
+                (engine, "benchmarks.by_hand", {**arguments, "into": "sqlalchemy"}),
             ):
                 with self._new_directory() as directory:
-                    results.append(run(module, url=self._url, directory=directory, **arguments, **more))
+                    results.append(run(module, url=self._url, directory=directory, **more))
         self._add_speed(ours, loop, engine)
         self._add_files(files, ours)
 
