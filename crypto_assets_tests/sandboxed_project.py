@@ -203,7 +203,7 @@ class Project:
 
     def check(self, table: str, *, deep: bool = False) -> dg.ExecuteInProcessResult:
         """Runs the job `integrity` over the checks of one candle table: a tenth of the whole job's time."""
-        names = KDATA_CHECKS | (HOURLY_CHECKS if KDATA_TABLES[table][1] is Interval.H1 else {})
+        names = KDATA_CHECKS | (HOURLY_CHECKS if KDATA_TABLES[table].interval is Interval.H1 else {})
         keys = frozenset(dg.AssetCheckKey(dg.AssetKey(table), name) for name in names)
         job = "deep_integrity" if deep else "integrity"
         chosen = self.definitions.resolve_job_def(job).get_subset(asset_check_selection=keys)
@@ -228,7 +228,7 @@ class Project:
         only_missing: bool = False,
     ) -> dg.ExecuteInProcessResult:
         """Materializes a range of partitions of one candle table, as a backfill would."""
-        scheme = KDATA_TABLES[table][1].partition_scheme
+        scheme = KDATA_TABLES[table].partition_scheme
         job = self.definitions.resolve_job_def(backfills[scheme].name)
         chosen = job.get_subset(asset_selection=frozenset([dg.AssetKey(table)]), asset_check_selection=frozenset())
         config: dict[str, Any] = {"only_missing": only_missing}

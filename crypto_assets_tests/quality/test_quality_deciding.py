@@ -8,7 +8,6 @@ from sqlalchemy import delete, func, select, update
 from crypto_assets.collect.holes import decide_by_name
 from crypto_assets.database.tables import CHANGES, TABLES
 from crypto_assets.domain.intervals import parse_time, partition_keys
-from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.coverage import claim_coverage, covered_partitions, owed_spans
 from crypto_assets.quality.gaps.deciding import Verdict, decide, holes
@@ -36,7 +35,6 @@ from crypto_assets_tests.quality.stored_candles import (
 OLD = Span(parse_time("2018-01-01"), parse_time("2018-01-02"))
 HOLE = Span(OLD.end, DAY.start)
 POLICY = Policy()
-MARKET = KDATA_TABLES[FIVE_MINUTES.name][0]
 ALL = {"crypto_kdata_gap", "crypto_kdata_coverage", "crypto_kdata_decision"}
 
 

@@ -107,7 +107,7 @@ def _parameters(entity_id: str, span: Span) -> dict[str, Any]:
 
 
 def _digest(table: Table, span: Span, times: str, values: str) -> str:
-    grid = _grid(KDATA_TABLES[table.name][1], span)
+    grid = _grid(KDATA_TABLES[table.name].interval, span)
     return _hash((grid.digest if times == grid.text else _hash(times)) + values)
 
 
