@@ -101,6 +101,7 @@ class _Listing:
 
 def _market(number: int) -> Market:
     return Market(
+        provider=PROVIDER,
         market_type=MarketType.SPOT,
         exchange_id=symbol(number).replace("/", ""),
         symbol=symbol(number),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 
-from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import MINUTE_MS, Interval, to_milliseconds
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance.klines import page_of
@@ -20,6 +20,7 @@ def market(symbol: str = "BTC/USDT", **changes) -> Market:
     base, quote = symbol.split(":", maxsplit=1)[0].split("/")
     is_swap = ":" in symbol
     paper = Market(
+        provider=PROVIDER,
         market_type=MarketType.SWAP if is_swap else MarketType.SPOT,
         exchange_id=base + quote,
         symbol=symbol,

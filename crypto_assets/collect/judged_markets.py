@@ -16,7 +16,7 @@ import pandas as pd
 from sqlalchemy import Connection, Table
 
 from crypto_assets.database.writes import WriteCounts, upsert_accepted
-from crypto_assets.domain.entities import PROVIDER, MarketType, asset_id, preference
+from crypto_assets.domain.entities import MarketType, asset_id, preference
 from crypto_assets.exchange.markets import Market, RefusedSymbol
 from crypto_assets.frames.contracts import asset_contract, judge, market_contract
 from crypto_assets.frames.entities import asset_frame, market_frame
@@ -53,18 +53,19 @@ def judge_assets(markets: Iterable[Market], clock: int) -> JudgedMarkets:
 
 
 def judge_markets(
+    provider: str,
     market_type: MarketType,
     markets: Sequence[Market],
     unread: Iterable[RefusedSymbol],
     owners: Mapping[str, str],
     clock: int,
 ) -> JudgedMarkets:
-    """Which of `markets` are kept. `unread` are refused already; `owners` are the exchange ids of stored entities.
+    """Which of a provider's `markets` are kept. `owners` are the exchange ids of stored entities.
 
-    Two symbols that would be one entity are kept apart: the one that is stored stays what it is, whatever the order of
-    rows, and of two new ones that with the greater preference.
+    Those `unread` are refused already. Two symbols that would be one entity are kept apart: the one that is stored
+    stays what it is, whatever the order of rows, and of two new ones that with the greater preference.
     """
-    refused = [(f"{PROVIDER}_{each.exchange_id}", Rejection(each.said, [each.reason])) for each in unread]
+    refused = [(f"{provider}_{each.exchange_id}", Rejection(each.said, [each.reason])) for each in unread]
     owners = dict(owners)
     for market in sorted(markets, key=_preference, reverse=True):
         owners.setdefault(market.entity_id, market.exchange_id)
@@ -86,7 +87,7 @@ def judge_markets(
     for market in list(kept.values()):
         lacking = [name for name in (market.base, market.quote, market.settle) if name and name not in known]
         if lacking:
-            reasons = [f"currency: {name!r} is refused as {asset_id(PROVIDER, name)!r}" for name in lacking]
+            reasons = [f"currency: {name!r} is refused as {asset_id(market.provider, name)!r}" for name in lacking]
             refused.append((market.entity_id, Rejection(_said(market), reasons)))
             del kept[market.entity_id]
     return JudgedMarkets(list(kept.values()), assets.assets, refused)
@@ -124,7 +125,9 @@ def _plain(value: Any) -> Any:
 
 
 def _said(market: Market) -> dict[str, Any]:
-    return asdict(market) | {"market_type": market.market_type.value}
+    said = asdict(market) | {"market_type": market.market_type.value}
+    del said["provider"]  # the row that it becomes evidence in has that
+    return said
 
 
 def _preference(market: Market) -> tuple[bool, bool, str]:

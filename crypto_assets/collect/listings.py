@@ -21,7 +21,7 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.expressions import of_series
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.entities import PROVIDER, MarketType
+from crypto_assets.domain.entities import MarketType, exchange_in
 from crypto_assets.domain.intervals import MINUTE_MS, to_milliseconds, to_naive
 from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.exchange.client import Exchange
@@ -149,7 +149,7 @@ def had_candles_before(database: Database, market_type: MarketType, entity_id: s
         time_ms = candle_table.interval.floor(to_milliseconds(first))
         c = TABLES[name].c
         earlier = exists().where(c.entity_id == entity_id, c.timestamp < moment(time_ms))
-        own = of_series(coverage, PROVIDER, candle_table, entity_id)
+        own = of_series(coverage, database.provider, candle_table, entity_id)
         before = coverage.partition < candle_table.partition_key(time_ms)
         collected = exists().where(*own, before, coverage.present > 0)
         with database.connect(name) as connection:
@@ -213,7 +213,7 @@ def _reset_row(entity_id: str, listing: Listing, now: datetime) -> dict[str, Any
     return {
         "id": f"{RESET}_{entity_id}_{first}",
         "entity_id": entity_id,
-        "provider": PROVIDER,
+        "provider": exchange_in(entity_id),
         "validation_type": RESET,
         "validation_result": {"first_candle_before": before, "first_candle_now": first},
         "quality_score": 1.0,

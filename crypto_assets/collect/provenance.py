@@ -19,10 +19,9 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, delete, select, up
 from crypto_assets.collect.judge import Batch
 from crypto_assets.collect.outcome import Outcome
 from crypto_assets.collect.plan import Plan
-from crypto_assets.database.expressions import of_series
+from crypto_assets.database.expressions import of_series, provider_of
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import DAY_MS
 from crypto_assets.domain.series import Series
 from crypto_assets.domain.spans import SpanIndex
@@ -129,7 +128,7 @@ def files_to_check(connection: Connection, since: datetime, limit: int) -> list[
     compared longest ago.
     """
     c = _FILE.c
-    turn = select(c.entity_id, c.level, c.period, c.sha256).where(c.provider == PROVIDER)
+    turn = select(c.entity_id, c.level, c.period, c.sha256).where(c.provider == provider_of(connection))
     turn = turn.order_by(c.checked_at, c.entity_id, c.level, c.period).limit(limit)
     recent, older = turn.where(c.last_timestamp >= since), turn.where(c.last_timestamp < since)
     return [*connection.execute(recent), *connection.execute(older)]

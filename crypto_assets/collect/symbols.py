@@ -16,6 +16,7 @@ from crypto_assets.collect.outcome import Symbol
 from crypto_assets.collect.tracked_listings import UNLISTED, Asked, Entity, gone, remarks_on
 from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import entities_called, meant, spellings
+from crypto_assets.database.expressions import of_own_exchange
 from crypto_assets.database.symbols import listed_symbols
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import WriteCounts
@@ -78,10 +79,10 @@ def populate_markets(
     if not markets:
         raise ContractViolation(f"{exchange.name} lists no {market_type.value} symbol at all; nothing was changed")
     with database.connect(table.name) as connection:
-        known = {row.id: row for row in connection.execute(select(table))}
+        known = {row.id: row for row in connection.execute(select(table).where(of_own_exchange(connection, table)))}
     # A row that no listing brought yet since ids are stored has a supposed one.
     owners = {row.id: row.exchange_id for row in known.values() if row.status is not None or not row.is_active}
-    judged = judge_markets(market_type, markets, unread, owners, clock)
+    judged = judge_markets(database.provider, market_type, markets, unread, owners, clock)
     kept = {market.entity_id: market for market in judged.kept}
     shown = {market.exchange_id for market in markets} | {each.exchange_id for each in unread}
     unlisted = {row.id: row for row in known.values() if row.exchange_id not in shown and row.id not in kept}
@@ -191,10 +192,11 @@ def symbols_to_collect(database: Database, market_type: MarketType, wanted: Sequ
     table, assets = TABLES[market_type.entity_table], TABLES["crypto_asset"]
     base = table.c.base_asset_id if market_type is MarketType.SPOT else table.c.underlying_asset_id
     with database.connect(table.name) as connection:
+        own = of_own_exchange(connection, table)
         called = entities_called(connection, table, wanted, base.label("base"))
         unknown = [name for name in wanted if name not in called]
         if unknown:
-            refuse_unknown(unknown, set(connection.scalars(select(table.c.name))), market_type)
+            refuse_unknown(unknown, set(connection.scalars(select(table.c.name).where(own))), market_type)
         currencies = {row.base for row in called.values()}
         supplied = select(assets.c.id, assets.c.circulating_supply).where(assets.c.id.in_(currencies))
         supplies = {row.id: row.circulating_supply for row in connection.execute(supplied)}

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, or_, select
 
+from crypto_assets.database.expressions import of_own_exchange
 from crypto_assets.domain.entities import preference
 
 _Entity = TypeVar("_Entity")  # with name, exchange_id, code and is_active, as the rows of the entity tables have
@@ -23,10 +24,11 @@ _COLUMNS = ("id", "code", "name", "exchange_id", "status", "is_active", "list_da
 def entities_called(
     connection: Connection, table: Table, names: Collection[str], *others: ColumnElement[Any]
 ) -> dict[str, Row[Any]]:
-    """The row of an entity table that each of `names` means, where there is one: what names it, its dates, `others`."""
+    """The provider's row of an entity table that each of `names` means, where there is one: names, dates, `others`."""
     c = table.c
+    own = of_own_exchange(connection, table)
     called = or_(c.name.in_(names), c.exchange_id.in_(names), c.code.in_(names))
-    return meant(connection.execute(select(*(c[name] for name in _COLUMNS), *others).where(called)), names)
+    return meant(connection.execute(select(*(c[name] for name in _COLUMNS), *others).where(own, called)), names)
 
 
 def meant(entities: Iterable[_Entity], names: Collection[str]) -> dict[str, _Entity]:
@@ -46,7 +48,7 @@ def spellings(connection: Connection, table: Table, entity_ids: Collection[str] 
     """
     c = table.c
     columns: list[ColumnElement[Any]] = [c.id, c.name, c.exchange_id, c.is_active]
-    statement = select(*columns)
+    statement = select(*columns).where(of_own_exchange(connection, table))
     if entity_ids is not None:
         statement = statement.where(c.name.in_(select(c.name).where(c.id.in_(entity_ids))))
     rows = connection.execute(statement).all()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Table, Text, and_
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Table, Text, and_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
+from crypto_assets.domain.entities import exchange_in
 from crypto_assets.domain.intervals import to_naive
 
 if TYPE_CHECKING:
@@ -28,6 +29,21 @@ def of_entity_type(entity_id: ColumnElement[str], entity_type: str) -> ColumnEle
     Ids begin with their type and an underscore, after which comes the backquote.
     """
     return and_(entity_id >= f"{entity_type}_", entity_id < f"{entity_type}`")
+
+
+def provider_of(connection: Connection) -> str:
+    """The provider whose data the connection's database was opened for: on a server others may have rows beside it."""
+    return str(connection.get_execution_options()["provider"])
+
+
+def of_own_exchange(connection: Connection, entities: Table) -> ColumnElement[bool]:
+    """The condition for the rows of an entity table that the connection's provider listed."""
+    return entities.c.exchange == provider_of(connection)
+
+
+def is_own(connection: Connection, entity_id: str) -> bool:
+    """Whether an entity id names the connection's provider, or none: whoever looks is told of what is no entity id."""
+    return exchange_in(entity_id) in ("", provider_of(connection))
 
 
 def of_series(

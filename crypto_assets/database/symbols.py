@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, Table, select
 
+from crypto_assets.database.expressions import of_own_exchange
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.symbols import Listed, find_listed, is_spelled_out, matching
@@ -18,11 +19,14 @@ ENTITY_TABLES = ("crypto_asset", "crypto_pair", "crypto_perp")
 
 
 def listed_symbols(connection: Connection, table: Table) -> list[Listed]:
-    """What a table's rows can be of, as the entity tables list it: of candles the symbols of their market."""
+    """What a table's rows can be of, as the provider listed it: of candles the symbols of their market."""
     of_market = [KDATA_TABLES[table.name].entity_table] if table.name in KDATA_TABLES else ENTITY_TABLES
     names = [table.name] if table.name in ENTITY_TABLES else of_market
-    columns = [(TABLES[name].c.entity_id, TABLES[name].c.name, TABLES[name].c.code) for name in names]
-    return [Listed(*row) for each in columns for row in connection.execute(select(*each))]
+    tables = [TABLES[name] for name in names]
+    listed = [
+        select(each.c.entity_id, each.c.name, each.c.code).where(of_own_exchange(connection, each)) for each in tables
+    ]
+    return [Listed(*row) for statement in listed for row in connection.execute(statement)]
 
 
 def known_symbols(connection: Connection, table: Table, stored: Iterable[str]) -> list[Listed]:

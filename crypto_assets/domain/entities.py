@@ -12,7 +12,7 @@ from enum import Enum
 from crypto_assets.domain.intervals import Interval, to_datetime
 
 PROVIDER = "binance"
-"""The one provider there is so far. A database and an exchange carry theirs; who has neither at hand takes this."""
+"""The provider that is meant where none is named. Databases, exchanges and entities carry theirs."""
 
 ASSET_ENTITY_TYPE = "crypto"
 
@@ -52,6 +52,11 @@ def preference(symbol: str, exchange_id: str, *, is_active: bool) -> tuple[bool,
 def entity_id(entity_type: str, exchange: str, code: str) -> str:
     """`cryptopair_binance_btcusdt`: type, exchange and code joined by underscores."""
     return f"{entity_type}_{exchange}_{code}"
+
+
+def exchange_in(of_entity: str) -> str:
+    """The exchange that an entity id names: its second part. Empty for what is no entity id."""
+    return of_entity.partition("_")[2].partition("_")[0]
 
 
 def asset_id(exchange: str, currency: str) -> str:

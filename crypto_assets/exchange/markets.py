@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from crypto_assets.domain.entities import PROVIDER, MarketType, entity_code, entity_id, preference, unit_multiplier
+from crypto_assets.domain.entities import MarketType, entity_code, entity_id, preference, unit_multiplier
 from crypto_assets.exchange.errors import UnknownSymbol
 
 DEFAULT_FUNDING_INTERVAL_HOURS = 8
@@ -25,6 +25,7 @@ class Market:
     does not say. `trades_in_sessions` is one of a stock exchange's instruments, which has candles at its hours only.
     """
 
+    provider: str
     market_type: MarketType
     exchange_id: str
     symbol: str
@@ -57,7 +58,7 @@ class Market:
     @property
     def entity_id(self) -> str:
         """`cryptopair_binance_btcusdt` or `cryptoperp_binance_btcusdt`."""
-        return entity_id(self.market_type.entity_type, PROVIDER, self.code)
+        return entity_id(self.market_type.entity_type, self.provider, self.code)
 
     @property
     def unit_multiplier(self) -> int:

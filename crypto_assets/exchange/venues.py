@@ -16,6 +16,17 @@ _MODULES = {"binance": "crypto_assets.exchange.binance.venue"}
 """By provider, the module whose `VENUE` it is."""
 
 
+def add_venue(provider: str, module: str) -> None:
+    """Makes an exchange of somebody's own known: `module` has its `Venue` as `VENUE`.
+
+    Raises ConfigurationError for a name that ids cannot hold, or that another module has.
+    """
+    if not provider.isalnum() or not provider.islower():
+        raise ConfigurationError(f"{provider!r} cannot be a provider's name: lower-case letters and digits only")
+    if _MODULES.setdefault(provider, module) != module:
+        raise ConfigurationError(f"{provider!r} is {_MODULES[provider]} already")
+
+
 @cache
 def venue_of(provider: str) -> Venue:
     """The venue of a provider. Raises ConfigurationError for one that is not known."""

@@ -14,7 +14,6 @@ import pandas as pd
 
 from crypto_assets.domain.entities import (
     ASSET_ENTITY_TYPE,
-    PROVIDER,
     MarketType,
     asset_id,
     entity_code,
@@ -50,31 +49,34 @@ STABLECOINS = frozenset(
         "XUSD",
     }
 )
-"""Currencies that claim a fixed price in a national currency, by Binance's symbols, as of 2026-11."""
+"""Currencies that claim a fixed price in a national currency, as of 2026-11."""
 
 
 def asset_frame(markets: Iterable[Market], clock: int) -> pd.DataFrame:
     """One row of `crypto_asset` for every currency the markets trade or settle in, by symbol.
 
-    Supplies, market cap and the like are no part of any Binance market endpoint and stay as they are in the table.
+    Supplies, market cap and the like are no part of what exchanges say of their symbols. They stay as they are stored.
     """
-    currencies: set[str] = set()
-    for market in markets:
-        currencies |= {market.base, market.quote} | ({market.settle} if market.settle else set())
+    currencies = {
+        (market.provider, currency)
+        for market in markets
+        for currency in (market.base, market.quote, market.settle)
+        if currency
+    }
     return pd.DataFrame(
         [
             {
-                "id": asset_id(PROVIDER, currency),
-                "entity_id": asset_id(PROVIDER, currency),
+                "id": asset_id(provider, currency),
+                "entity_id": asset_id(provider, currency),
                 "entity_type": ASSET_ENTITY_TYPE,
-                "exchange": PROVIDER,
+                "exchange": provider,
                 "code": entity_code(currency),
                 "name": currency,
                 "timestamp": to_naive(clock),
                 "symbol": currency,
                 "is_stablecoin": currency in STABLECOINS,
             }
-            for currency in sorted(currencies)
+            for provider, currency in sorted(currencies)
         ]
     )
 
@@ -108,7 +110,7 @@ def _market_row(market: Market, clock: int) -> dict[str, Any]:
         "id": market.entity_id,
         "entity_id": market.entity_id,
         "entity_type": market.market_type.entity_type,
-        "exchange": PROVIDER,
+        "exchange": market.provider,
         "code": market.code,
         "exchange_id": market.exchange_id,
         "status": market.status,
@@ -129,8 +131,8 @@ def _pair_row(market: Market) -> dict[str, Any]:
     return {
         "base_symbol": market.base,
         "quote_symbol": market.quote,
-        "base_asset_id": asset_id(PROVIDER, market.base),
-        "quote_asset_id": asset_id(PROVIDER, market.quote),
+        "base_asset_id": asset_id(market.provider, market.base),
+        "quote_asset_id": asset_id(market.provider, market.quote),
         "margin_enabled": market.margin_enabled,
     }
 
@@ -140,8 +142,8 @@ def _perp_row(market: Market) -> dict[str, Any]:
     return {
         "underlying_symbol": market.base,
         "settlement_symbol": settle,
-        "underlying_asset_id": asset_id(PROVIDER, market.base),
-        "settlement_asset_id": asset_id(PROVIDER, settle),
+        "underlying_asset_id": asset_id(market.provider, market.base),
+        "settlement_asset_id": asset_id(market.provider, settle),
         "contract_size": market.contract_size,
         "funding_interval_hours": market.funding_interval_hours,
         "max_leverage": market.max_leverage,

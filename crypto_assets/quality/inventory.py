@@ -17,7 +17,7 @@ from sqlalchemy import Connection, case, func, select
 from crypto_assets.database.archive.manifest import archived_months
 from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_reads import entity_scan
-from crypto_assets.database.expressions import of_series
+from crypto_assets.database.expressions import is_own, of_series
 from crypto_assets.database.queries import row_count
 from crypto_assets.database.symbols import listed_symbols
 from crypto_assets.database.tables import QUALITY, TABLES
@@ -187,7 +187,7 @@ def _ends(
         for end in (func.min, func.max)
     )
     stored = connection.execute(select(entities.c.entity_id, first, last).where(entities.c.entity_id.is_not(None)))
-    found = {entity_id: (oldest, newest) for entity_id, oldest, newest in stored}
+    found = {each: (oldest, newest) for each, oldest, newest in stored if is_own(connection, each)}
     archived = connection.execute(
         select(_ARCHIVE.entity_id, func.min(_ARCHIVE.first_timestamp), func.max(_ARCHIVE.last_timestamp))
         .where(*of_series(_ARCHIVE, database.provider, candle_table))

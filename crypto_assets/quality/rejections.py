@@ -17,9 +17,9 @@ import orjson
 import pandas as pd
 from sqlalchemy import Connection
 
+from crypto_assets.database.expressions import provider_of
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import to_naive
 
 CONTRACT = "contract"
@@ -55,7 +55,7 @@ def record_rejections(
             {
                 "id": f"{CONTRACT}_{hashlib.blake2b(identity, digest_size=16).hexdigest()}",
                 "entity_id": entity_id,
-                "provider": PROVIDER,
+                "provider": provider_of(connection),
                 "validation_type": CONTRACT,
                 "validation_result": result,
                 "quality_score": 0.0,

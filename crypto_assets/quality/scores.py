@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, func, literal_column, select, upda
 from crypto_assets.database.engines import Database
 from crypto_assets.database.tables import META, QUALITY, TABLES
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.entities import PROVIDER, MarketType
+from crypto_assets.domain.entities import MarketType, exchange_in
 from crypto_assets.quality.gaps.missing import Completeness
 from crypto_assets.quality.verification.examination import Examination
 
@@ -107,7 +107,7 @@ def _row(said: Examination, symbol: Completeness, now: datetime, *, deep: bool) 
     return {
         "id": f"{INTEGRITY}_{said.candle_table.name}_{symbol.entity_id}_{now:%Y%m%dT%H%M%S%f}",
         "entity_id": symbol.entity_id,
-        "provider": PROVIDER,
+        "provider": exchange_in(symbol.entity_id),
         "validation_type": INTEGRITY,
         "validation_result": result,
         "quality_score": score(symbol, offending),

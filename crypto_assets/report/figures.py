@@ -16,6 +16,7 @@ from importlib.metadata import version
 from sqlalchemy import Connection, case, func, select
 
 from crypto_assets.database.engines import Database
+from crypto_assets.database.expressions import of_own_exchange
 from crypto_assets.database.tables import META, QUALITY, TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.series import CandleTable
@@ -144,8 +145,9 @@ def _totals(tables: Mapping[CandleTable, Mapping[str, Iterable[Month]]], gaps: M
 def _listed(connection: Connection) -> dict[str, Listed]:
     found = {}
     for market_type in MarketType:
-        table = TABLES[market_type.entity_table].c
-        for entity_id, name, end in connection.execute(select(table.entity_id, table.name, table.end_date)):
+        table = TABLES[market_type.entity_table]
+        listed = select(table.c.entity_id, table.c.name, table.c.end_date).where(of_own_exchange(connection, table))
+        for entity_id, name, end in connection.execute(listed):
             found[entity_id] = Listed(name, end)
     return found
 

@@ -16,7 +16,6 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, select
 
 from crypto_assets.database.queries import entity_ids, select_data, select_entity_ids, select_latest
 from crypto_assets.database.tables import TABLES, TICK, key_columns, logical_database
-from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import naive_utc
 from crypto_assets.domain.series import KDATA_TABLES
 
@@ -117,8 +116,8 @@ def _lookups() -> dict[str, StandardQuery]:
         metric.timestamp > _now() - _DAY,
     ]
     session = TABLES["crypto_websocket_sessions"].c
-    conditions["crypto_websocket_sessions", "of a provider since"] = lambda _: [
-        session.provider == PROVIDER,
+    conditions["crypto_websocket_sessions", "of a provider since"] = lambda row: [
+        session.provider == row["provider"],
         session.updated_timestamp > _now() - _DAY,
     ]
     of_candles = ("coverage", "decision", "archive", "finding")

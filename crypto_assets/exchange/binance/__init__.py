@@ -2,3 +2,7 @@
 
 Nothing outside this package names it, settings' defaults aside. Called through `exchange.client.Exchange`.
 """
+
+from __future__ import annotations
+
+PROVIDER = "binance"

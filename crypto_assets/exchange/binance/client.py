@@ -15,10 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from crypto_assets.domain.entities import PROVIDER, MarketType
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.environments import Environment
 from crypto_assets.domain.intervals import Interval, format_time
 from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.binance import PROVIDER
 from crypto_assets.exchange.binance.connection import Connection
 from crypto_assets.exchange.binance.hosts import HOSTS
 from crypto_assets.exchange.binance.klines import MIN_FIELDS, page_of

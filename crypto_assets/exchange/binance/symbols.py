@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from crypto_assets.domain.entities import MarketType
+from crypto_assets.exchange.binance import PROVIDER
 from crypto_assets.exchange.errors import ContractViolation
 from crypto_assets.exchange.markets import DEFAULT_FUNDING_INTERVAL_HOURS, Market
 
@@ -81,6 +82,7 @@ def _read(
     settle = _text(unified["settle"]) if is_swap else None
     is_active = raw.get("status") == "TRADING"
     return Market(
+        provider=PROVIDER,
         market_type=market_type,
         exchange_id=_text(raw["symbol"]),
         symbol=f"{base}/{quote}:{settle}" if is_swap else f"{base}/{quote}",

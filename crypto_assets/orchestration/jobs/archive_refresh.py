@@ -18,6 +18,7 @@ from crypto_assets.collect.provenance import files_to_check, note_checked
 from crypto_assets.collect.run import collect_table
 from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import spellings
+from crypto_assets.database.expressions import of_own_exchange
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.intervals import Interval
@@ -98,7 +99,8 @@ def _symbols(database: Database) -> dict[str, tuple[MarketType, str, str]]:
     for market_type in MarketType:
         table = TABLES[market_type.entity_table]
         with database.connect(table.name) as connection:
-            ids = {row.id: row.exchange_id for row in connection.execute(select(table.c.id, table.c.exchange_id))}
+            own = select(table.c.id, table.c.exchange_id).where(of_own_exchange(connection, table))
+            ids = {row.id: row.exchange_id for row in connection.execute(own)}
             names = spellings(connection, table, ids)
             found |= {entity_id: (market_type, names[entity_id], ids[entity_id]) for entity_id in ids}
     return found

@@ -13,6 +13,7 @@ from crypto_assets.collect.run import TableRun, collect_table
 from crypto_assets.collect.symbols import populate_markets, tracked_now
 from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import entities_called
+from crypto_assets.database.expressions import provider_of
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.series import CandleTable
@@ -103,7 +104,7 @@ def refresh_window(database: Database, candle_table: CandleTable, tracked: tuple
     latest = (
         select(func.max(coverage.c.partition).label("partition"))
         .where(
-            coverage.c.provider == PROVIDER,
+            coverage.c.provider == provider_of(connection),
             coverage.c.level == candle_table.level,
             coverage.c.entity_id.in_(chosen),
         )

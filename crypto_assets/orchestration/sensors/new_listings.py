@@ -19,6 +19,7 @@ from crypto_assets.collect.symbols import tracked_now
 from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import entities_called
 from crypto_assets.database.errors import DatabaseNotReady
+from crypto_assets.database.expressions import of_own_exchange
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.series import KDATA_TABLES
@@ -154,5 +155,6 @@ def _listed_at(database: Database, tracked: Mapping[MarketType, tuple[str, ...]]
         table = TABLES[market_type.entity_table]
         if symbols:
             with database.connect(table.name) as connection:
-                times.append(connection.scalar(select(func.max(table.c.timestamp))))
+                last = select(func.max(table.c.timestamp)).where(of_own_exchange(connection, table))
+                times.append(connection.scalar(last))
     return None if None in times else min((time for time in times if time is not None), default=None)

@@ -17,9 +17,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, case, func, or_, select
 
-from crypto_assets.database.expressions import of_series, texts_in_order
+from crypto_assets.database.expressions import of_series, provider_of, texts_in_order
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import PartitionScheme, to_milliseconds
 from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
@@ -76,7 +75,11 @@ def collected_runs(
         func.sum(case((c.digest != "", c.present), else_=0)).label("verified"),
         texts_in_order(uneven, c.partition).label("uneven"),
     )
-    passed = passed.where(*of_series(c, PROVIDER, candle_table, entity_id)).group_by(c.entity_id).order_by(c.entity_id)
+    passed = (
+        passed.where(*of_series(c, provider_of(connection), candle_table, entity_id))
+        .group_by(c.entity_id)
+        .order_by(c.entity_id)
+    )
     entities = {row.entity_id: row for row in connection.execute(passed)}
     ends = {each: _neighbours(candle_table.partition_scheme, row.keys) for each, row in entities.items()}
     lasts = [(each, last) for each, runs in ends.items() for _, last in runs]
@@ -107,7 +110,12 @@ def rows_of(
     ordered = sorted(partitions, key=itemgetter(1))
     for start in range(0, len(ordered), _ROWS_PER_STATEMENT):
         ids, keys = (sorted(set(names)) for names in zip(*ordered[start : start + _ROWS_PER_STATEMENT], strict=True))
-        own = (c.provider == PROVIDER, c.level == candle_table.level, c.entity_id.in_(ids), c.partition.in_(keys))
+        own = (
+            c.provider == provider_of(connection),
+            c.level == candle_table.level,
+            c.entity_id.in_(ids),
+            c.partition.in_(keys),
+        )
         statement: Select[Any] = select(*columns).where(*own)
         yield from connection.execute(statement)
 

@@ -17,10 +17,10 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, Row, select, update
 
-from crypto_assets.database.expressions import of_series
+from crypto_assets.database.expressions import of_series, provider_of
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.entities import exchange_in
 from crypto_assets.domain.intervals import Interval, to_milliseconds, to_naive
 from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, intersect, merge
@@ -110,7 +110,7 @@ def covered_partitions(
     """The rows of the coverage table by entity id and partition key: expected, present, verified_at, digest."""
     c = _COVERAGE.c
     chosen = [] if partitions is None else [c.partition.in_(partitions)]
-    return _rows_by_entity(connection, *of_series(c, PROVIDER, candle_table, entity_id), *chosen)
+    return _rows_by_entity(connection, *of_series(c, provider_of(connection), candle_table, entity_id), *chosen)
 
 
 def covered_between(
@@ -123,7 +123,7 @@ def covered_between(
     """The same of many entities for all partitions from the first to the last: one range of the key for each."""
     c = _COVERAGE.c
     own = (c.entity_id.in_(entity_ids), c.partition >= first, c.partition <= last)
-    return _rows_by_entity(connection, *of_series(c, PROVIDER, candle_table), *own)
+    return _rows_by_entity(connection, *of_series(c, provider_of(connection), candle_table), *own)
 
 
 def _rows_by_entity(connection: Connection, *where: Any) -> dict[str, dict[str, Row[Any]]]:
@@ -145,7 +145,9 @@ def claim_coverage(
     table would look whole. Returns the keys of the claimed partitions.
     """
     c = _COVERAGE.c
-    known = set(connection.scalars(select(c.partition).where(*of_series(c, PROVIDER, candle_table, entity_id))))
+    known = set(
+        connection.scalars(select(c.partition).where(*of_series(c, provider_of(connection), candle_table, entity_id)))
+    )
     listed = listed_spans(connection, candle_table, [entity_id])[entity_id]
     claimed = [key for key in candle_table.partition_keys(window) if key not in known]
     rows = [coverage_row(candle_table, entity_id, key, listed, clock) | {"source": ""} for key in claimed]
@@ -166,7 +168,7 @@ def coverage_row(
     interval, span = candle_table.interval, candle_table.partition_span(key)
     return {
         "entity_id": entity_id,
-        "provider": PROVIDER,
+        "provider": exchange_in(entity_id),
         "level": candle_table.level,
         "partition": key,
         "expected": sum(interval.count(*each) for each in askable(interval, span, listed, clock)),
@@ -191,5 +193,5 @@ def unverify(connection: Connection, candle_table: CandleTable, entity_id: str, 
     """Clears the checksums of these partitions, whose candles we are changing. Verifying sets the next one."""
     if partitions:
         c = _COVERAGE.c
-        where = (*of_series(c, PROVIDER, candle_table, entity_id), c.partition.in_(partitions))
+        where = (*of_series(c, provider_of(connection), candle_table, entity_id), c.partition.in_(partitions))
         connection.execute(update(_COVERAGE).where(*where).values(digest=""))

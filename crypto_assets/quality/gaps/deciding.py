@@ -17,9 +17,8 @@ from sqlalchemy import Connection, delete
 
 from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import spellings
-from crypto_assets.database.expressions import of_series
+from crypto_assets.database.expressions import of_series, provider_of
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.quality.gaps.coverage import Owed, owed_spans
@@ -159,7 +158,7 @@ def _release_claims(
         keys = [key for span in spans for key in candle_table.partition_keys(span)]
         if keys:
             with database.begin(candle_table.name, also=[_QUALITY]) as connection:
-                own = of_series(c, PROVIDER, candle_table, entity_id)
+                own = of_series(c, provider_of(connection), candle_table, entity_id)
                 connection.execute(delete(_COVERAGE).where(*own, c.partition.in_(keys), c.source == ""))
 
 

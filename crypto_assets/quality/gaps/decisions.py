@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from crypto_assets.database.expressions import of_series
+from crypto_assets.database.expressions import of_series, provider_of
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.entities import exchange_in
 from crypto_assets.domain.intervals import to_milliseconds, to_naive
 from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, merge, subtract
@@ -28,7 +28,7 @@ def decisions(
 ) -> dict[str, list[Decision]]:
     """The decisions about one symbol of a candle table, or about all: by entity id, in order of time."""
     c, step = _DECISION.c, candle_table.interval.milliseconds
-    where = of_series(c, PROVIDER, candle_table, entity_id)
+    where = of_series(c, provider_of(connection), candle_table, entity_id)
     found: dict[str, list[Decision]] = {}
     for row in connection.execute(select(_DECISION).where(*where).order_by(c.entity_id, c.start)):
         span = Span(to_milliseconds(row.start), to_milliseconds(row.end) + step)
@@ -54,7 +54,7 @@ def replace_decisions(
         for each in known
         for rest in subtract([each.span], spans)
     ]
-    connection.execute(delete(_DECISION).where(*of_series(c, PROVIDER, candle_table, entity_id)))
+    connection.execute(delete(_DECISION).where(*of_series(c, provider_of(connection), candle_table, entity_id)))
     rows = [_row(candle_table, entity_id, each) for each in sorted([*kept, *made], key=lambda each: each.span)]
     if rows:
         connection.execute(insert(_DECISION), rows)
@@ -63,7 +63,7 @@ def replace_decisions(
 def _row(candle_table: CandleTable, entity_id: str, decision: Decision) -> dict[str, Any]:
     return {
         "entity_id": entity_id,
-        "provider": PROVIDER,
+        "provider": exchange_in(entity_id),
         "level": candle_table.level,
         "start": to_naive(decision.span.start),
         "end": to_naive(decision.span.end - candle_table.interval.milliseconds),

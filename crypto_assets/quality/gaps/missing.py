@@ -16,9 +16,15 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from crypto_assets.database.archive.manifest import archived_months
-from crypto_assets.database.expressions import as_written, epoch_milliseconds, opens_in, within, written_text
+from crypto_assets.database.expressions import (
+    as_written,
+    epoch_milliseconds,
+    opens_in,
+    provider_of,
+    within,
+    written_text,
+)
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import PartitionScheme
 from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, SpanIndex, intersect, merge, subtract
@@ -92,7 +98,7 @@ def archived_spans(
 ) -> dict[str, list[Span]]:
     """The archived candles of a table by entity, as merged spans from the first to the end of the last."""
     found: dict[str, list[Span]] = {}
-    for month in archived_months(connection, candle_table, PROVIDER, entity_ids=entity_ids):
+    for month in archived_months(connection, candle_table, provider_of(connection), entity_ids=entity_ids):
         span = month.continuous_span(candle_table.interval.milliseconds)
         if span is not None:
             found.setdefault(month.entity_id, []).append(span)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from crypto_assets.database.expressions import of_series
+from crypto_assets.database.expressions import of_series, provider_of
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.quality.gaps.ledger import OPEN, SOURCE
@@ -43,7 +42,7 @@ def partition_figures(connection: Connection, candle_table: CandleTable, window:
     rows, expected = func.sum(c.present).label("rows"), func.sum(c.expected).label("expected")
     counted = (
         select(c.partition, c.source, rows, expected)
-        .where(*of_series(c, PROVIDER, candle_table), c.partition.between(keys[0], keys[-1]))
+        .where(*of_series(c, provider_of(connection), candle_table), c.partition.between(keys[0], keys[-1]))
         .group_by(c.partition, c.source)
     )
     found: dict[str, list[PartitionFigures]] = {}

@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, Row, delete, select
 
-from crypto_assets.database.expressions import of_series
+from crypto_assets.database.expressions import of_series, provider_of
 from crypto_assets.database.tables import TABLES
 from crypto_assets.database.writes import upsert
-from crypto_assets.domain.entities import PROVIDER
+from crypto_assets.domain.entities import exchange_in
 from crypto_assets.domain.intervals import to_milliseconds, to_naive
 from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
@@ -33,7 +33,7 @@ def load_gaps(
 ) -> dict[str, list[Gap]]:
     """The gaps of one candle table with one of `statuses`, by entity id, each entity's in order of time."""
     c = _GAPS.c
-    where = [*of_series(c, PROVIDER, candle_table, entity_id), c.status.in_(statuses)]
+    where = [*of_series(c, provider_of(connection), candle_table, entity_id), c.status.in_(statuses)]
     found: dict[str, list[Gap]] = {}
     for row in connection.execute(select(_GAPS).where(*where).order_by(c.entity_id, c.start)).all():
         found.setdefault(row.entity_id, []).append(gap_of(candle_table, row))
@@ -75,7 +75,7 @@ def _row(candle_table: CandleTable, entity_id: str, gap: Gap) -> dict[str, Any]:
     return {
         "id": f"{entity_id}_{candle_table.level}_{start:%Y-%m-%dT%H:%M}_{of}",
         "entity_id": entity_id,
-        "provider": PROVIDER,
+        "provider": exchange_in(entity_id),
         "level": candle_table.level,
         "start": start,
         "end": end,

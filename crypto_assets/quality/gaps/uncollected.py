@@ -17,9 +17,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from crypto_assets.database.entity_names import entities_called
-from crypto_assets.database.expressions import of_series
+from crypto_assets.database.expressions import of_own_exchange, of_series, provider_of
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.intervals import to_milliseconds
 from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span, intersect, merge
@@ -101,11 +100,12 @@ def _symbols(connection: Connection, candle_table: CandleTable, entity_ids: Coll
     Three lookups in the key of the coverage table each, however long the history: a minimum of a group reads all of it.
     """
     c, entities = _COVERAGE.c, TABLES[candle_table.entity_table]
-    own = of_series(c, PROVIDER, candle_table, entities.c.id)
+    own = of_series(c, provider_of(connection), candle_table, entities.c.id)
     first = select(c.partition).where(*own).order_by(c.partition).limit(1).scalar_subquery()
     last = select(c.partition).where(*own).order_by(c.partition.desc()).limit(1).scalar_subquery()
     asked_at = select(c.verified_at).where(*own).order_by(c.partition.desc()).limit(1).scalar_subquery()
-    still_listed = entities.c.timestamp == select(func.max(entities.c.timestamp)).scalar_subquery()
+    own_exchange = of_own_exchange(connection, entities)
+    still_listed = entities.c.timestamp == select(func.max(entities.c.timestamp)).where(own_exchange).scalar_subquery()
     columns: Any = (
         entities.c.id,
         first.label("first"),
@@ -144,7 +144,7 @@ def _is_collected_whole(
     c = _COVERAGE.c
     ends = reached[0], reached[-1]
     for symbol in [each for each in collected if (each.first, each.last) == ends][:_COUNTED]:
-        own = of_series(c, PROVIDER, candle_table, symbol.id)
+        own = of_series(c, provider_of(connection), candle_table, symbol.id)
         if connection.scalar(select(func.count()).select_from(_COVERAGE).where(*own)) == len(reached):
             return True
     return False

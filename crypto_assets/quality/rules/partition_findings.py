@@ -26,9 +26,8 @@ from sqlalchemy import (
     update,
 )
 
-from crypto_assets.database.expressions import of_series
+from crypto_assets.database.expressions import of_series, provider_of
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.domain.series import CandleTable
 
 PLAUSIBLE, AGREES = "plausible", "agrees_with_minutes"
@@ -76,12 +75,12 @@ def fresh_partitions(
     checked: Any = _CHECKED[check] if check == PLAUSIBLE else func.substr(_CHECKED[check], first, last)
     changed = func.substr(c.digest, first, last) != checked
     fresh = select(c.entity_id, c.partition, c.digest).where(
-        *of_series(c, PROVIDER, candle_table), c.digest != "", changed
+        *of_series(c, provider_of(connection), candle_table), c.digest != "", changed
     )
     if collected_too is not None:
         # One look-up for each listed symbol. Asking which symbols have such rows would read all rows.
         other, listed = _COVERAGE.alias("other").c, TABLES[candle_table.entity_table].c.id
-        of_other = of_series(other, PROVIDER, collected_too, listed)
+        of_other = of_series(other, provider_of(connection), collected_too, listed)
         fresh = fresh.where(c.entity_id.in_(select(listed).where(exists().where(*of_other))))
     return [(*row,) for row in connection.execute(fresh.order_by(c.entity_id, c.partition)).all()]
 
@@ -92,7 +91,11 @@ def checked_partitions(
     """Of these partitions, if verified: their checksum now, and the one that the check examined; in order."""
     c = _COVERAGE.c
     columns = (c.partition, c.digest, _CHECKED[check].label("checked"))
-    chosen = (*of_series(c, PROVIDER, candle_table, entity_id), c.partition.in_(partitions), c.digest != "")
+    chosen = (
+        *of_series(c, provider_of(connection), candle_table, entity_id),
+        c.partition.in_(partitions),
+        c.digest != "",
+    )
     rows = connection.execute(select(*columns).where(*chosen).order_by(c.partition))
     return {row.partition: (row.digest, row.checked) for row in rows.all()}
 
@@ -104,7 +107,10 @@ def record_examined(
     if not looked:
         return
     c = _COVERAGE.c
-    key = (*of_series(c, PROVIDER, candle_table, bindparam("of_entity_id")), c.partition == bindparam("of_partition"))
+    key = (
+        *of_series(c, provider_of(connection), candle_table, bindparam("of_entity_id")),
+        c.partition == bindparam("of_partition"),
+    )
     connection.execute(
         update(_COVERAGE).where(*key).values({_CHECKED[check]: bindparam("checked")}),
         [{"of_entity_id": each.entity_id, "of_partition": each.partition, "checked": each.checked} for each in looked],
@@ -115,7 +121,7 @@ def record_examined(
         {
             "check_name": check,
             "entity_id": each.entity_id,
-            "provider": PROVIDER,
+            "provider": provider_of(connection),
             "level": candle_table.level,
             "partition": each.partition,
             "checked": each.checked,
@@ -138,7 +144,7 @@ def load_findings(
     statement = (
         select(f.entity_id, f.partition, f.found, (_CHECKED[check] == f.checked).label("stands"))
         .join_from(_FINDING, _COVERAGE, of_partition, isouter=True)
-        .where(f.check_name == check, *of_series(f, PROVIDER, candle_table))
+        .where(f.check_name == check, *of_series(f, provider_of(connection), candle_table))
     )
     found: dict[str, dict[str, dict[str, Any]]] = {}
     outlived = set()
@@ -156,7 +162,7 @@ def forget(
     """Deletes the findings of these (entity id, partition)."""
     if partitions:
         f = _FINDING.c
-        own = of_series(f, PROVIDER, candle_table, bindparam("of_entity_id"))
+        own = of_series(f, provider_of(connection), candle_table, bindparam("of_entity_id"))
         key = (f.check_name == check, *own, f.partition == bindparam("of_partition"))
         rows = [{"of_entity_id": entity_id, "of_partition": partition} for entity_id, partition in sorted(partitions)]
         connection.execute(delete(_FINDING).where(*key), rows)
@@ -164,6 +170,6 @@ def forget(
 
 def _rows(connection: Connection, check: str, candle_table: CandleTable, entity_ids: set[str]) -> set[tuple[str, str]]:
     f = _FINDING.c
-    where = (f.check_name == check, f.provider == PROVIDER, f.level == candle_table.level)
+    where = (f.check_name == check, f.provider == provider_of(connection), f.level == candle_table.level)
     rows = connection.execute(select(f.entity_id, f.partition).where(*where, f.entity_id.in_(sorted(entity_ids))))
     return {(row.entity_id, row.partition) for row in rows.all()}

@@ -15,7 +15,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from crypto_assets.database.engines import Database
-from crypto_assets.database.expressions import within, written_text
+from crypto_assets.database.expressions import is_own, within, written_text
 from crypto_assets.database.queries import entity_ids
 from crypto_assets.database.tables import TABLES
 from crypto_assets.domain.intervals import PartitionScheme, to_naive
@@ -162,6 +162,8 @@ def _uncollected(connection: Connection, candle_table: CandleTable) -> dict[str,
     every = _every_partition(connection, candle_table)
     found: dict[str, set[str]] = {}
     for entity_id in entity_ids(connection, table):
+        if not is_own(connection, entity_id):
+            continue
         covered = merge(candle_table.partition_span(key) for key in every.get(entity_id, ()))
         starts, ends = [each.start for each in covered], [each.end for each in covered]
         for start, end in zip([None, *ends], [*starts, None], strict=True):

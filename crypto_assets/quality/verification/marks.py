@@ -14,6 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, Insert, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
+from crypto_assets.database.expressions import is_own
 from crypto_assets.database.tables import CHANGES
 from crypto_assets.domain.series import CandleTable
 
@@ -31,7 +32,7 @@ def marks(connection: Connection, candle_table: CandleTable, entity_id: str | No
     c = CHANGES.c
     where = [c.candles == candle_table.name, *([] if entity_id is None else [c.entity_id == entity_id])]
     rows = connection.execute(select(c.entity_id, c.partition, c.found).where(*where))
-    return sorted(Mark(*row) for row in rows.all())
+    return sorted(mark for mark in (Mark(*row) for row in rows.all()) if is_own(connection, mark.entity_id))
 
 
 def clear_marks(connection: Connection, candle_table: CandleTable, entity_id: str, partitions: Collection[str]) -> None:
