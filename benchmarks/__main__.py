@@ -106,7 +106,7 @@ FULL = Size(  # 302,400, 256,320, 40,320, 2,004,480 and 10,022,400 rows
     killed_days=300,
     partitions=400,
     engines=EngineSize(3, 300_000, (1_000_000, 10_000_000)),
-    rivals=RivalsSize(repeats=3, few_days=25, days=200),
+    rivals=RivalsSize(repeats=3, few_days=25, days=200, days_of_files=181),
 )
 QUICK = Size(
     repeats=1,

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
 from benchmarks.processes import cpu_seconds
+from benchmarks.source_check import check_stored
 from benchmarks.storage import bytes_per_row
 from crypto_assets.collect import judge, store
 from crypto_assets.collect.run import collect_table
@@ -144,7 +145,8 @@ def measure(
 ) -> dict[str, Any]:
     """Collects `days` of each symbol from `start` (ms) into a new database, after a warm-up with another symbol.
 
-    With `files` they come from the archive; the days make up whole months then.
+    Raises RuntimeError unless every row is stored, each value as it was published. With `files` they come from the
+    archive; the days make up whole months then.
     """
     stages = Stages()
     for name, (module, stage) in _STAGE_OF.items():
@@ -167,7 +169,8 @@ def measure(
         run = collect_table(
             exchange, database, KDATA_TABLES[TABLE], symbols, window, only_missing=False, archive=archive
         )
-        total, wall = cpu_seconds() - before, time.perf_counter() - wall
+        process_seconds = cpu_seconds()
+        total, wall = process_seconds - before, time.perf_counter() - wall
     expected = len(symbols) * days * 1440
     if run.failures or run.total.inserted != expected or run.total.archived != (expected if files else 0):
         raise RuntimeError(
@@ -175,12 +178,13 @@ def measure(
             f" {run.failures}"
         )
     database.dispose()
+    check_stored(url, database.path(TABLE), TABLE, symbols, start, days)
     stages.seconds["rest"] = total - sum(stages.seconds.values())
     return {
         "rows": expected,
         "microseconds": total / expected * 1e6,
         "stages": {stage: seconds / expected * 1e6 for stage, seconds in stages.seconds.items()},
         "rows_per_second": expected / wall,
-        "process_seconds": cpu_seconds(),
+        "process_seconds": process_seconds,
         "bytes_per_row": bytes_per_row(database.path(TABLE), TABLE),
     }
