@@ -44,11 +44,15 @@ def read_page(body: bytes) -> CandlePage | None:
     """
     if not (body.startswith(b"[[") and body.endswith(b"]]")):
         return None  # no list of lists, or digits before its last bracket
-    rows = body.count(b"],[") + 1
+    # bytes.count takes six times as long for pairs of characters that are in every field.
+    each = np.frombuffer(body, np.uint8)
+    commas, quotes, ends = (each == character for character in b',"]')
+    rows = int(np.count_nonzero(ends[:-2] & commas[1:-1] & (each[2:] == ord("[")))) + 1
     if body.translate(None, _DIGITS) != b"[" + b",".join([_FRAME] * rows) + b"]":
         return None
     texts = rows * _TEXTS
-    if body.count(b',"') != texts or body.count(b'",') + body.count(b'"]') != texts:
+    opened, closed = commas[:-1] & quotes[1:], quotes[:-1] & (commas | ends)[1:]
+    if np.count_nonzero(opened) != texts or np.count_nonzero(closed) != texts:
         return None  # digits outside of the quotes
     try:
         numbers = orjson.loads(b"[" + body.translate(None, _MARKS) + b"]")
