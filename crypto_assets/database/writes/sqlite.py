@@ -51,31 +51,28 @@ class _Statements(NamedTuple):
 
 
 def _insert(connection: Connection, sql: _Statements, values: dict[str, list[Any]], keys: list[str]) -> WriteCounts:
-    rows = list(zip(*values.values(), strict=True))
     lead, last = [values[name] for name in keys[:-1]], values[keys[-1]]
-    if None not in last and all(column.count(column[0]) == len(rows) for column in lead):
+    count = len(last)
+    before = limit = _SCAN_LIMIT * count
+    if None not in last and all(column.count(column[0]) == count for column in lead):
         bounds = (*(column[0] for column in lead), min(last), max(last))
-        limit = _SCAN_LIMIT * len(rows)
         before = _scalar(connection, sql.count_range, (*bounds, limit))
         if before == 0:
             # Without a word about updates, whose triggers make SQLite keep a journal of each row (docs/decisions/0014).
-            return WriteCounts(inserted=_insert_new(connection, sql, values, rows))
-        if before < limit - len(rows):
-            written = _run_many(connection, sql.upsert, rows)
-            inserted = _scalar(connection, sql.count_range, (*bounds, limit)) - before
-            return WriteCounts(inserted, written - inserted, len(rows) - written)
+            return WriteCounts(inserted=_insert_new(connection, sql, values, count))
+    rows = list(zip(*values.values(), strict=True))
+    if before < limit - count:
+        written = _run_many(connection, sql.upsert, rows)
+        inserted = _scalar(connection, sql.count_range, (*bounds, limit)) - before
+        return WriteCounts(inserted, written - inserted, count - written)
     inserted = _run_many(connection, sql.insert, rows)
-    changed = _run_many(connection, sql.upsert, rows) if inserted < len(rows) else 0
-    return WriteCounts(inserted, changed, len(rows) - inserted - changed)
+    changed = _run_many(connection, sql.upsert, rows) if inserted < count else 0
+    return WriteCounts(inserted, changed, count - inserted - changed)
 
 
-def _insert_new(
-    connection: Connection, sql: _Statements, values: dict[str, list[Any]], rows: list[tuple[Any, ...]]
-) -> int:
+def _insert_new(connection: Connection, sql: _Statements, values: dict[str, list[Any]], count: int) -> int:
     """Inserts rows whose keys are not stored; texts that all of them share are written into the statement."""
-    shared = {name for name, column in values.items() if _is_shared_text(column)}
-    if len(rows) < _ROWS_FOR_LITERALS or not shared:
-        return _run_many(connection, sql.insert, rows)
+    shared = {name for name, column in values.items() if count >= _ROWS_FOR_LITERALS and _is_shared_text(column)}
     written = ", ".join(_literal(column[0]) if name in shared else "?" for name, column in values.items())
     bound = zip(*(column for name, column in values.items() if name not in shared), strict=True)
     return _run_many(connection, sql.insert_values.replace("{}", written, 1), list(bound))
