@@ -122,6 +122,19 @@ def test_a_range_of_partitions_is_committed_in_batches(home):
         assert counted[BATCH_SIZE + 2] == counted[10] + 4
 
 
+@pytest.mark.parametrize(
+    "kind", [dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_CHECK_EVALUATION]
+)
+def test_an_event_for_all_runs_is_committed_once_in_each_file(home, kind):
+    with history(home) as instance:
+        run = collect(instance, 1).run_id
+        (entry,) = (entry for entry in instance.all_logs(run) if entry.dagster_event_type is kind)
+        with commits() as of:
+            instance.event_log_storage.store_event(entry)
+        assert of == {f"{run}.db": 1, "index.db": 1}
+        assert len(instance.all_logs(run, of_type=kind)) == 2
+
+
 def test_the_history_says_what_that_of_dagster_says(tmp_path):
     days = 12
     said = {}
