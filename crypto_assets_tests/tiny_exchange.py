@@ -25,8 +25,11 @@ PAGE_ROWS = 45
 IDS = {MarketType.SPOT: ("XXBTZUSD", "BTC/USD"), MarketType.SWAP: ("BTC-USDT-SWAP", "BTC/USDT:USDT")}
 
 
+@dataclass(frozen=True)
 class Tiny:
     """The venue: what is known of it without asking."""
+
+    is_dense: bool = True
 
     @property
     def page_rows(self) -> Mapping[MarketType, int]:
@@ -81,7 +84,7 @@ class TinyExchange:
         base, quote = pair.split("/")
         return [
             Market(
-                provider=PROVIDER,
+                provider=self.name,
                 market_type=market_type,
                 exchange_id=exchange_id,
                 symbol=symbol,

@@ -53,6 +53,8 @@ class Judged:
     refused: Counter[RestRequest]
     spoilt: set[int]
     newest: int
+    refused_times: tuple[int, ...] = ()
+    """The open times of the candles of the span that break the contract."""
 
     def __add__(self, later: Judged) -> Judged:
         """Both as one; where a candle is in both, that of `later` counts."""
@@ -63,6 +65,7 @@ class Judged:
             self.refused + later.refused,
             self.spoilt | later.spoilt,
             max(self.newest, later.newest),
+            self.refused_times + later.refused_times,
         )
 
 
@@ -86,6 +89,8 @@ class Batch:
     is_first: bool = False
     lacks_context: bool = False
     """Whether a candle before the span was refused and is not stored: those after it look back at nothing."""
+    refused_times: tuple[int, ...] = ()
+    """The open times of the candles of the span that were refused."""
 
 
 class JudgedCandles:
@@ -126,7 +131,8 @@ class JudgedCandles:
                 in_vain[rows.request] += len(of_this)
             start += len(part)
         kept = np.delete(np.arange(len(came)), refused)
-        return Judged(fetched, came[kept], rejections, in_vain, spoilt, newest)
+        refused_times = tuple(came.times[told].tolist())
+        return Judged(fetched, came[kept], rejections, in_vain, spoilt, newest, refused_times)
 
     def undisputed(self, fetched: Iterable[Fetched]) -> list[Fetched]:
         """The same, files without the days of which other candles are stored: REST says which of them are right."""
@@ -173,6 +179,7 @@ class JudgedCandles:
             self._since,
             is_first,
             lacks_context,
+            judged.refused_times,
         )
 
     def derive_rest(self) -> Batch:

@@ -69,6 +69,7 @@ class Outcome:
     - `sources`: by partition key, how many stored candles came from which source.
     - `files`: the periods of the bulk files among the sources.
     - `rewritten`: the keys of the partitions in which candles were written.
+    - `refused`: the open times (ms UTC) of the candles that came and were refused.
     """
 
     counts: Counts = field(default_factory=Counts)
@@ -77,6 +78,7 @@ class Outcome:
     sources: Mapping[str, Counter[str]] = field(default_factory=dict)
     files: frozenset[str] = frozenset()
     rewritten: frozenset[str] = frozenset()
+    refused: tuple[int, ...] = ()
 
     def __add__(self, later: Outcome) -> Outcome:
         """Both parts as one."""
@@ -88,6 +90,7 @@ class Outcome:
             {**self.sources, **both} if both else self.sources,
             self.files | later.files if later.files else self.files,
             self.rewritten if later.rewritten <= self.rewritten else self.rewritten | later.rewritten,
+            self.refused + later.refused if later.refused else self.refused,
         )
 
     def without_sources(self, partitions: Collection[str]) -> Outcome:

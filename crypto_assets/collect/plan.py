@@ -16,6 +16,7 @@ from crypto_assets.exchange.venue import Venue
 from crypto_assets.frames.candles import LOOKBACK
 from crypto_assets.quality.gaps.coverage import askable
 from crypto_assets.quality.gaps.holdings import Holdings
+from crypto_assets.quality.gaps.quiet import Settled
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Plan:
     - `suspects`: altered partitions that lack candles. When these have come, the rest must be as it was verified.
     - `neighbours`: stored partitions beside the window. A run may rewrite candles there, because they look back at
       candles of the window or of its context.
+    - `settled`: what a sparse venue answered before. Where no candle is, none is asked for again.
     """
 
     candle_table: CandleTable
@@ -42,6 +44,7 @@ class Plan:
     altered: frozenset[str] = frozenset()
     suspects: frozenset[str] = frozenset()
     neighbours: tuple[str, ...] = ()
+    settled: tuple[Settled, ...] = ()
 
     @property
     def interval(self) -> Interval:
@@ -93,6 +96,7 @@ def plan(
     around = {each: sorted({key for side in outside for key in side.get(each, ())}) for each in holdings.entity_ids}
     altered = holdings.suspects([*partitions, *set().union(*around.values())])
     due = {each: askable(interval, window, holdings.listed[each], clock) for each in holdings.entity_ids}
+    settled = holdings.settled([*partitions, *set().union(*around.values())])
     whole = {
         each: Plan(
             candle_table,
@@ -102,12 +106,15 @@ def plan(
             spans=tuple(due[each]),
             altered=frozenset(altered[each]),
             neighbours=tuple(around[each]),
+            settled=tuple(settled.get(each, ())),
         )
         for each in due
     }
     if not only_missing and spans is None:
         return whole
-    sought = due if spans is None else {each: intersect(due[each], spans.get(each, ())) for each in due}
+    sought = dict(due) if spans is None else {each: intersect(due[each], spans.get(each, ())) for each in due}
+    for each, of_symbol in settled.items():
+        sought[each] = subtract(sought[each], (span for known in of_symbol for span in known.spans))
     plans: dict[str, Plan] = {}
     for each, missing in holdings.missing(sought).items():
         unfilled = SpanIndex(missing)

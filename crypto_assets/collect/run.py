@@ -100,7 +100,9 @@ def collect_table(
     tally = Tally(candle_table, {symbol.name: 0 for symbol in chosen}, progress)
     # What closed after this may still change: it is neither asked for nor owed.
     settled = clock - exchange.close_margin_ms
-    collector = CandleCollector(exchange, CandleStore(database, candle_table, settled, policy, now), tally, files)
+    venue = venue_of(database.provider)
+    store = CandleStore(database, candle_table, settled, policy, now, is_dense=venue.is_dense)
+    collector = CandleCollector(exchange, store, tally, files)
 
     def plan(symbols: Sequence[Symbol]) -> dict[str, Plan]:
         return collector.plan(symbols, window, only_missing=only_missing, spans=spans)
@@ -154,7 +156,7 @@ def collect_table(
         archive=files,
         archive_requests=files.requests - files_before,
         partitions=partitions,
-        holes=priced(beside, venue_of(database.provider), settled, has_archive=archive is not None),
+        holes=priced(beside, venue, settled, has_archive=archive is not None),
         nothing_due=[name for name, each in plans.items() if not each.askable],
     )
 

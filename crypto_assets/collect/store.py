@@ -33,6 +33,7 @@ from crypto_assets.frames.candles import Candles, candle_records
 from crypto_assets.quality.conflicts import record_conflicts
 from crypto_assets.quality.gaps.coverage import claim_coverage, unverify
 from crypto_assets.quality.gaps.ledger import Policy
+from crypto_assets.quality.gaps.quiet import Asked
 from crypto_assets.quality.rejections import record_rejections
 from crypto_assets.quality.rules.candles import lacks_price
 from crypto_assets.quality.verification.marks import note_unverified
@@ -59,6 +60,8 @@ class CandleStore:
     clock: int
     policy: Policy
     now: Callable[[], datetime]
+    is_dense: bool = True
+    """Whether the exchange has a candle for every interval; a sparse one has none where nothing traded."""
     turn: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -124,6 +127,7 @@ class CandleStore:
             sources=came,
             files=frozenset(file.file.period for file in batch.files),
             rewritten=rewritten,
+            refused=batch.refused_times,
         )
 
     def verify(self, symbol: Symbol, plan: Plan, outcome: Outcome) -> tuple[Look, list[str]]:
@@ -133,17 +137,19 @@ class CandleStore:
         """
         looks: list[Look] = []
         altered: list[str] = []
+        asked = None if self.is_dense else Asked(outcome.answers, outcome.refused, plan.settled, self.now())
         for first in range(0, len(plan.partitions), PARTITIONS_PER_TRANSACTION):
             keys = plan.partitions[first : first + PARTITIONS_PER_TRANSACTION]
             with self._writing() as connection:
                 partitions = SymbolPartitions(connection, self.candle_table, symbol.entity_id)
                 suspects = [key for key in keys if key in plan.suspects]
                 changed = partitions.changed(suspects) if suspects else set()
-                looks.append(partitions.verify_asked([key for key in keys if key not in changed], self.clock))
+                as_asked = [key for key in keys if key not in changed]
+                looks.append(partitions.verify_asked(as_asked, self.clock, asked))
                 altered += sorted(changed)
         if beside := sorted(outcome.rewritten.difference(plan.partitions)):
             with self._writing() as connection:
-                SymbolPartitions(connection, self.candle_table, symbol.entity_id).examine(beside)
+                SymbolPartitions(connection, self.candle_table, symbol.entity_id).examine(beside, asked)
         return merge_looks(looks), altered
 
     def account(self, symbol: Symbol, plan: Plan, outcome: Outcome, look: Look) -> None:

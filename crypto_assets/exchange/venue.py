@@ -30,6 +30,10 @@ class Venue(Protocol):
     def weight_a_minute(self) -> Mapping[MarketType, int]:
         """The request weight that one address may spend in a minute, as documented."""
 
+    @property
+    def is_dense(self) -> bool:
+        """Whether there is a candle for every interval. A sparse venue has none where nothing traded, and owes none."""
+
     def candles_weight(self, market_type: MarketType, rows: int) -> int:
         """What a request for so many candles weighs."""
 

@@ -154,7 +154,9 @@ def _listed(connection: Connection) -> dict[str, Listed]:
 
 def _gaps_by_status(connection: Connection, provider: str) -> dict[str, int]:
     gap = TABLES["crypto_kdata_gap"].c
-    counted = select(gap.status, func.count()).where(gap.provider == provider).group_by(gap.status)
+    counted = (
+        select(gap.status, func.count()).where(gap.provider == provider, gap.status != "quiet").group_by(gap.status)
+    )
     return {status: int(count) for status, count in connection.execute(counted)}
 
 
@@ -167,7 +169,7 @@ def _newest_gaps(connection: Connection, provider: str, names: Mapping[str, str]
             *(gap.entity_id, gap.level, gap.start, gap.end, gap.missing, gap.status, gap.attempts),
             *(gap.first_seen, gap.last_checked, gap.repaired_at),
         )
-        .where(gap.provider == provider)
+        .where(gap.provider == provider, gap.status != "quiet")
         .order_by(is_repaired, gap.start.desc(), gap.entity_id, gap.level)
         .limit(MAX_GAPS)
     )

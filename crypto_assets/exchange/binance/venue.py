@@ -31,6 +31,11 @@ class Binance:
         """As documented; what exchangeInfo says replaces it once it was read."""
         return {market_type: quota.limit for market_type, quota in REQUEST_WEIGHT.items()}
 
+    @property
+    def is_dense(self) -> bool:
+        """Klines has a candle of every interval: where nothing traded, one with volume 0."""
+        return True
+
     def candles_weight(self, market_type: MarketType, rows: int) -> int:
         """That of klines."""
         return weight(market_type, "klines", rows)

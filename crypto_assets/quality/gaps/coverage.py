@@ -163,15 +163,19 @@ def coverage_row(
     clock: int,
     present: int = 0,
     digest: str = "",
+    quiet: int = 0,
 ) -> dict[str, Any]:
-    """A row of the coverage table for a partition that was asked for at `clock`; unverified without a digest."""
+    """A row of the coverage table for a partition that was asked for at `clock`; unverified without a digest.
+
+    `quiet` is how many intervals have no candle because nothing traded: a sparse venue owes none for these.
+    """
     interval, span = candle_table.interval, candle_table.partition_span(key)
     return {
         "entity_id": entity_id,
         "provider": exchange_in(entity_id),
         "level": candle_table.level,
         "partition": key,
-        "expected": sum(interval.count(*each) for each in askable(interval, span, listed, clock)),
+        "expected": sum(interval.count(*each) for each in askable(interval, span, listed, clock)) - quiet,
         "present": present,
         "verified_at": to_naive(clock),
         "digest": digest,

@@ -21,6 +21,7 @@ from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.quality.gaps.coverage import askable, covered_between, covered_partitions, listed_spans
 from crypto_assets.quality.gaps.ledger import SOURCE
 from crypto_assets.quality.gaps.missing import archived_spans, missing_spans, stored_counts
+from crypto_assets.quality.gaps.quiet import Settled, load_quiet
 from crypto_assets.quality.gaps.rows import load_gaps
 from crypto_assets.quality.verification.content import read_digest
 from crypto_assets.quality.verification.marks import marks
@@ -82,6 +83,35 @@ class Holdings:
                     for key, row in rows.get(entity_id, {}).items()
                     if row.digest and self._digest(entity_id, key) != row.digest
                 }
+        return found
+
+    def settled(self, partitions: Collection[str]) -> dict[str, list[Settled]]:
+        """What a sparse venue answered of `partitions`, by entity: where no candle is, none is owed.
+
+        Only of partitions that have a checksum and no mark. What is stored is counted, run by run, which notices what
+        leaves no mark. Of a dense venue there is nothing.
+        """
+        known = load_quiet(self.connection, self.candle_table, self.entity_ids)
+        if not known:
+            return {}
+        rows = self.covered(partitions)
+        gaps = load_gaps(self.connection, self.candle_table, entity_id=self._only)
+        runs: dict[Span, dict[str, list[Settled]]] = {}
+        for entity_id, of_partition in known.items():
+            own, marked = rows.get(entity_id, {}), self._marked.get(entity_id, set())
+            sure = {key for key in of_partition if key in own and own[key].digest and key not in marked}
+            owed = [gap.span for gap in gaps.get(entity_id, ())]
+            for run in merge(map(self.candle_table.partition_span, sure)):
+                runs.setdefault(run, {})[entity_id] = [
+                    Settled(key, tuple(subtract([of_partition[key].span], owed)), own[key].present)
+                    for key in self.candle_table.partition_keys(run)
+                ]
+        found: dict[str, list[Settled]] = {}
+        for run, of_run in runs.items():
+            counts = stored_counts(self.connection, self.candle_table, list(of_run), run)
+            for entity_id, settled in of_run.items():
+                if counts.get(entity_id, 0) == sum(each.present for each in settled):
+                    found.setdefault(entity_id, []).extend(settled)
         return found
 
     def missing(self, sought: Mapping[str, Iterable[Span]]) -> Spans:

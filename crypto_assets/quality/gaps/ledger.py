@@ -2,7 +2,8 @@
 
     open      candles are missing; the exchange is asked again: at once, then at intervals that double, up to a day
     source    the exchange was asked often enough and has no candles, though it has some on both sides; asked seldom
-    repaired  the candles came
+    repaired  the candles came; of a sparse venue, which has none where nothing traded, the answer came
+    quiet     no gap: a sparse venue answered, and nothing traded in some intervals; belongs to `quality.gaps.quiet`
 
 The rows of the ledger, `crypto_kdata_gap`, belong to `quality.gaps.rows`. Called by `quality.verification.partitions`;
 its values are used wherever gaps are read. Spans are milliseconds UTC, half open; moments are naive UTC by our own
@@ -20,7 +21,7 @@ from crypto_assets.domain.intervals import naive_utc
 from crypto_assets.domain.spans import Span, intersect, merge, subtract
 from crypto_assets.quality.gaps.holes import LONGEST_HOLE
 
-OPEN, SOURCE, REPAIRED = "open", "source", "repaired"
+OPEN, SOURCE, REPAIRED, QUIET = "open", "source", "repaired", "quiet"
 _LONGEST_WAIT = timedelta(days=1)
 _SOURCE_WAITS = timedelta(days=1), timedelta(days=7)
 _DAILY_ANSWERS = 7

@@ -31,6 +31,7 @@ from crypto_assets.domain.spans import Span, SpanIndex, intersect, merge, subtra
 from crypto_assets.quality.gaps.coverage import Owed, owed_spans
 from crypto_assets.quality.gaps.holes import LONGEST_HOLE
 from crypto_assets.quality.gaps.ledger import OPEN, Gap
+from crypto_assets.quality.gaps.quiet import quiet_counts
 from crypto_assets.quality.gaps.rows import load_gaps
 
 
@@ -75,6 +76,7 @@ def completeness_of(
 ) -> list[Completeness]:
     """The same for a caller who knows what is owed."""
     interval, known = candle_table.interval, load_gaps(connection, candle_table)
+    quiet = quiet_counts(connection, candle_table)
     result = []
     for owed in every_owed:
         gaps, due = known.get(owed.entity_id, []), SpanIndex(owed.spans)
@@ -86,7 +88,7 @@ def completeness_of(
             sum(interval.count(*span) for span in intersect([gap.span for gap in of_status[is_open]], owed.spans))
             for is_open in (True, False)
         )
-        expected = sum(interval.count(*span) for span in owed.spans)
+        expected = sum(interval.count(*span) for span in owed.spans) - quiet.get(owed.entity_id, 0)
         result.append(
             Completeness(owed.entity_id, owed.spans, expected, of_status[True], of_status[False], missing, absent)
         )

@@ -32,6 +32,7 @@ from crypto_assets.quality.gaps.coverage import (
 from crypto_assets.quality.gaps.holes import LONGEST_HOLE
 from crypto_assets.quality.gaps.ledger import Answer, Policy, answered, confirmed, reconciled
 from crypto_assets.quality.gaps.missing import archived_spans, written_within
+from crypto_assets.quality.gaps.quiet import Asked, Quiet, load_quiet, store_quiet, whole_span
 from crypto_assets.quality.gaps.rows import load_gaps, store_gaps
 from crypto_assets.quality.verification.content import EMPTY, Content, read_content, read_digest
 from crypto_assets.quality.verification.marks import clear_marks, note_found
@@ -44,7 +45,8 @@ PARTITIONS_PER_TRANSACTION = 64
 class Look:
     """What verifying some partitions found.
 
-    `scope` are the spans of all of them, `missing` their grid points without a candle, owed or not. `wanting` are the
+    `scope` are the spans of all of them, `missing` their grid points without a candle, owed or not, except those of
+    which a sparse venue said that nothing traded. `wanting` are the
     keys of partitions with a row that breaks a rule, `differing` those that somebody other than us changed since they
     were verified.
     """
@@ -107,18 +109,22 @@ class SymbolPartitions:
         unclean = {key for key in partitions if not self._content(key).is_clean(interval, self._span(key))}
         return self.differing(partitions) | unclean
 
-    def verify_asked(self, partitions: Sequence[str], clock: int) -> Look:
-        """Verifies partitions just asked for, as of the exchange's `clock`: what is stored now is right."""
-        return self._verify(partitions, clock)
+    def verify_asked(self, partitions: Sequence[str], clock: int, asked: Asked | None = None) -> Look:
+        """Verifies partitions just asked for, as of the exchange's `clock`: what is stored now is right.
 
-    def examine(self, partitions: Sequence[str]) -> Look:
+        `asked` is what a sparse venue was asked for, None for a dense one.
+        """
+        return self._verify(partitions, clock, asked)
+
+    def examine(self, partitions: Sequence[str], asked: Asked | None = None) -> Look:
         """Verifies partitions that were not asked for anew: one that differs keeps its old checksum and is told.
 
-        A mark may name a key that is no partition: somebody stored a timestamp that is no time.
+        A mark may name a key that is no partition: somebody stored a timestamp that is no time. `asked` is what a
+        sparse venue was asked for by the run that rewrote some of their candles.
         """
         named = [key for key in partitions if self.candle_table.is_partition_key(key)]
         strays = self._strays([key for key in partitions if key not in named])
-        return merge_looks([self._verify(named, None), Look([], [], strays)])
+        return merge_looks([self._verify(named, None, asked), Look([], [], strays)])
 
     def account(self, look: Look, now: datetime, policy: Policy, answers: Sequence[Answer] = ()) -> None:
         """Brings the ledger of gaps up to date with a look, and notes what the exchange answered about these gaps."""
@@ -149,20 +155,29 @@ class SymbolPartitions:
             min([*later, *([] if after is None else [after])], default=None),
         )
 
-    def _verify(self, partitions: Sequence[str], clock: int | None) -> Look:
+    def _verify(self, partitions: Sequence[str], clock: int | None, asked: Asked | None) -> Look:
         known, listed, archived = self.covered(partitions), self.listed(), self._archived()
         clear_marks(self.connection, self.candle_table, self.entity_id, partitions)
         interval = self.candle_table.interval
+        was_quiet = self._quiet(partitions) if asked is not None or clock is None else {}
+        quiet: dict[str, Quiet] = {}
         missing: list[Span] = []
         rows, found = [], []
         wanting: list[str] = []
         differing: list[str] = []
         for key in partitions:
             span, row, content = self._span(key), known.get(key), self._content(key)
-            missing += subtract(content.missing(interval, span, [span]), archived)
+            absent = subtract(content.missing(interval, span, [span]), archived)
             asked_at = clock if clock is not None else None if row is None else to_milliseconds(row.verified_at)
             within = [] if asked_at is None else askable(interval, span, listed, asked_at)
             present = content.count(interval, span, within)
+            due = intersect(absent, within)
+            untraded = self._still_quiet(was_quiet.get(key), due)
+            if asked is not None:
+                untraded = asked.untraded(interval, key, due, present)
+            if untraded:
+                quiet[key] = Quiet(whole_span(within), sum(interval.count(*each) for each in untraded))
+            missing += subtract(absent, untraded)
             is_archived = bool(intersect([span], archived))
             differs = (
                 clock is None
@@ -174,15 +189,34 @@ class SymbolPartitions:
             is_in_file = is_archived and row is not None and present < row.present
             if asked_at is not None and not is_in_file:
                 digest = row.digest if row is not None and differs else content.digest
-                rows.append(coverage_row(self.candle_table, self.entity_id, key, listed, asked_at, present, digest))
+                silent = quiet[key].count if key in quiet else 0
+                of_this = self.candle_table, self.entity_id, key
+                rows.append(coverage_row(*of_this, listed, asked_at, present, digest, silent))
             is_clean = content.is_clean(interval, span)
             wanting += [] if is_clean else [key]
             differing += [key] if differs else []
             if differs or not is_clean:
                 found.append((key, content.digest))
         record_coverage(self.connection, [row for row in rows if _says_more(row, known.get(row["partition"]))])
+        store_quiet(self.connection, self.candle_table, self.entity_id, was_quiet, quiet, asked)
         note_found(self.connection, self.candle_table, self.entity_id, found)
         return Look(merge(map(self._span, partitions)), merge(missing), wanting, differing)
+
+    def _quiet(self, partitions: Collection[str]) -> dict[str, Quiet]:
+        found = load_quiet(self.connection, self.candle_table, [self.entity_id]).get(self.entity_id, {})
+        return {key: found[key] for key in partitions if key in found}
+
+    def _still_quiet(self, known: Quiet | None, absent: Sequence[Span]) -> list[Span]:
+        """Of the intervals without a candle, those in which nothing traded; none where another number of them is known.
+
+        Where somebody deleted a candle, nobody knows any more which of them had trades.
+        """
+        if known is None:
+            return []
+        gaps = load_gaps(self.connection, self.candle_table, entity_id=self.entity_id).get(self.entity_id, [])
+        found = subtract(intersect(absent, [known.span]), (gap.span for gap in gaps))
+        count = sum(self.candle_table.interval.count(*each) for each in found)
+        return found if count == known.count else []
 
     def _strays(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys`, none of which names a partition, that rows are stored under."""

@@ -22,6 +22,7 @@ from crypto_assets.quality.gaps.coverage import (
     listed_spans,
 )
 from crypto_assets.quality.gaps.missing import archived_spans
+from crypto_assets.quality.gaps.quiet import load_quiet, quiet_counts
 from crypto_assets.quality.gaps.rows import load_gaps
 from crypto_assets.quality.verification.marks import marks
 
@@ -42,6 +43,7 @@ def suspects(connection: Connection, candle_table: CandleTable, every_owed: Sequ
         uneven.setdefault(row.entity_id, {})[row.partition] = row
     gaps = load_gaps(connection, candle_table)
     archived = archived_spans(connection, candle_table)
+    quiet = quiet_counts(connection, candle_table)
 
     def coverage_of(entity_id: str, keys: Collection[str] | None = None) -> dict[str, Row[Any]]:
         return covered_partitions(connection, candle_table, entity_id, keys).get(entity_id, {})
@@ -53,11 +55,13 @@ def suspects(connection: Connection, candle_table: CandleTable, every_owed: Sequ
         if elsewhere := lacking.keys() - rows.keys():
             rows |= coverage_of(own, elsewhere)
         there = SpanIndex(archived.get(own, []))
-        unsettled = _unsettled(candle_table, owed, rows, lacking, rows.keys() | lacking.keys(), there)
-        if _counted(candle_table, owed, rows, lacking) != owed.verified - _present(rows):
+        silent = _quiet_by_partition(connection, candle_table, own) if own in quiet else {}
+        unsettled = _unsettled(candle_table, owed, rows, lacking, rows.keys() | lacking.keys(), there, silent)
+        even = sum(count for key, count in silent.items() if key not in rows and key not in lacking)
+        if _counted(candle_table, owed, rows, lacking) - even != owed.verified - _present(rows):
             rows = coverage_of(own)
-            unsettled = _unsettled(candle_table, owed, rows, lacking, None, there)
-            unsettled |= _outdated(connection, candle_table, owed, rows)
+            unsettled = _unsettled(candle_table, owed, rows, lacking, None, there, silent)
+            unsettled |= _outdated(connection, candle_table, owed, rows, silent)
         if unsettled:
             found.setdefault(own, set()).update(unsettled)
     return found
@@ -70,22 +74,36 @@ def _unsettled(
     lacking: Mapping[str, int],
     keys: Collection[str] | None,
     archived: SpanIndex,
+    quiet: Mapping[str, int],
 ) -> set[str]:
     """Of the partitions `keys` of an entity, or of all, those unverified or lacking other candles than the ledger says.
 
-    `rows` is what coverage has of them, `lacking` how many candles the ledger says are missing in each.
+    `rows` is what coverage has of them, `lacking` how many candles the ledger says are missing in each, `quiet` how
+    many a sparse venue does not owe.
     """
     # An archived one cannot be verified before it is restored, and restoring it leaves a mark.
     blank = {key for key, row in rows.items() if not row.digest}
     unsettled = {key for key in blank if not archived.touches(candle_table.partition_span(key))}
     expected = _by_partition(candle_table, owed.spans if keys is None else _owed_in(candle_table, owed, keys))
     for key, count in expected.items():
-        if key not in blank and count - (rows[key].present if key in rows else 0) != lacking.get(key, 0):
+        due = count - quiet.get(key, 0)
+        if key not in blank and due - (rows[key].present if key in rows else 0) != lacking.get(key, 0):
             unsettled.add(key)
     return unsettled | (lacking.keys() - expected.keys())
 
 
-def _outdated(connection: Connection, candle_table: CandleTable, owed: Owed, rows: Mapping[str, Row[Any]]) -> set[str]:
+def _quiet_by_partition(connection: Connection, candle_table: CandleTable, entity_id: str) -> dict[str, int]:
+    found = load_quiet(connection, candle_table, [entity_id]).get(entity_id, {})
+    return {key: quiet.count for key, quiet in found.items()}
+
+
+def _outdated(
+    connection: Connection,
+    candle_table: CandleTable,
+    owed: Owed,
+    rows: Mapping[str, Row[Any]],
+    quiet: Mapping[str, int],
+) -> set[str]:
     """The partitions whose candles are no longer owed, while their coverage still expects them."""
     listed = listed_spans(connection, candle_table, [owed.entity_id])[owed.entity_id]
     interval, due = candle_table.interval, SpanIndex(owed.spans)
@@ -94,7 +112,8 @@ def _outdated(connection: Connection, candle_table: CandleTable, owed: Owed, row
         span = candle_table.partition_span(key)
         if row.present and row.digest and not due.touches(span):
             within = askable(interval, span, listed, to_milliseconds(row.verified_at))
-            found |= {key} if row.expected != sum(interval.count(*each) for each in within) else set()
+            expected = sum(interval.count(*each) for each in within) - quiet.get(key, 0)
+            found |= {key} if row.expected != expected else set()
     return found
 
 
