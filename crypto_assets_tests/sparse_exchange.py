@@ -1,5 +1,7 @@
 """A sparse exchange, which exists in the tests only: the tiny one, without a candle where nothing traded.
 
+Its candles have neither quote volume nor a number of trades.
+
 `refused` are open times whose candle comes with a high below its low, `strays` rows that come beside the candles of
 each answer. Known to the project as `sparse` by `add_venue`.
 """
@@ -15,7 +17,7 @@ from crypto_assets.exchange.errors import ExchangeError
 from crypto_assets_tests.tiny_exchange import Tiny, TinyExchange
 
 PROVIDER = "sparse"
-VENUE = Tiny(is_dense=False)
+VENUE = Tiny(is_dense=False, unpublished=frozenset({"volume_quote", "trade_count"}))
 
 
 @dataclass
@@ -37,6 +39,7 @@ class SparseExchange(TinyExchange):
             if self.fails_at is not None and page.newest >= self.fails_at:
                 raise ExchangeError("it fell silent")
             table = page.table.copy()
+            table[[CANDLE_COLUMNS.index(name) for name in VENUE.unpublished]] = float("nan")
             for place, time in enumerate(table[0].tolist()):
                 if time in self.refused:
                     table[CANDLE_COLUMNS.index("high"), place] = 1

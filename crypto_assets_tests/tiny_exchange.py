@@ -30,6 +30,7 @@ class Tiny:
     """The venue: what is known of it without asking."""
 
     is_dense: bool = True
+    unpublished: frozenset[str] = frozenset()
 
     @property
     def page_rows(self) -> Mapping[MarketType, int]:

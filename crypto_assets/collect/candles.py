@@ -33,7 +33,6 @@ from crypto_assets.domain.intervals import to_naive
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ExchangeError
-from crypto_assets.exchange.venues import venue_of
 from crypto_assets.quality.gaps.holdings import Holdings, in_parts
 
 _TRIES_FOR_CONTEXT = 3
@@ -80,7 +79,7 @@ class CandleCollector:
 
     def pages(self, symbol: Symbol, plan: Plan) -> int:
         """How many pages of REST the plan takes, if the archive has the files that can be expected."""
-        venue = venue_of(self.store.database.provider)
+        venue = self.store.venue
         series, clock = self.store.series(symbol), self.store.clock
         files = plan.in_archive(venue, series, clock) if self.archive.is_asked else []
         return plan.requests(clock, venue.page_rows[series.market_type], files)
@@ -125,7 +124,9 @@ class CandleCollector:
         context = with_context(span, interval, clock)
         stored = partial(self.store.stored, symbol)
         for tries_left in reversed(range(_TRIES_FOR_CONTEXT)):
-            candles = JudgedCandles(interval, span, context, symbol.circulating_supply, stored)
+            candles = JudgedCandles(
+                interval, span, context, symbol.circulating_supply, stored, self.store.venue.unpublished
+            )
             reader = SpanReader(self.exchange, self.archive, self.store.series(symbol), span, context, clock)
             refused = Counter[RestRequest]()
             # What follows the window is rewritten together with what it looks back at, or a kill could leave it old.

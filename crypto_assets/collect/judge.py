@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crypto_assets.collect.fetched import Fetched, FileRows, RestRequest, RestRows
-from crypto_assets.collect.publications import conflicts, days_that_differ, times_that_differ
+from crypto_assets.collect.publications import are_other, conflicts, days_that_differ, times_that_differ
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.spans import Span
 from crypto_assets.frames.candles import (
@@ -96,8 +96,17 @@ class Batch:
 class JudgedCandles:
     """The candles of `span` and of its `context` on both sides, as they come in order of time."""
 
-    def __init__(self, interval: Interval, span: Span, context: Span, supply: float | None, stored: Stored) -> None:
+    def __init__(
+        self,
+        interval: Interval,
+        span: Span,
+        context: Span,
+        supply: float | None,
+        stored: Stored,
+        unpublished: frozenset[str] = frozenset(),
+    ) -> None:
         self._interval = interval
+        self._unpublished = unpublished
         self._span = span
         self._context = context
         self._supply = supply
@@ -112,7 +121,7 @@ class JudgedCandles:
         parts = [rows.taken() for rows in fetched]
         came = joined(parts)
         # Judged before duplicates are dropped: a broken candle must not displace a good one.
-        reasons = judge_candles(came, self._interval)
+        reasons = judge_candles(came, self._interval, self._unpublished)
         reasons |= _contradicted(came, np.delete(np.arange(len(came)), list(reasons)), parts)
         newest = max(rows.newest for rows in fetched)
         rejections, in_vain = _strays(fetched)
@@ -249,6 +258,6 @@ def _contradicted(came: Candles, sound: npt.NDArray[np.intp], parts: Sequence[Ca
         own = came[at]
         taken = in_order(own)
         same = taken.times.searchsorted(own.times)
-        differs = (own.table != taken.table[:, same]).any(axis=0)
+        differs = are_other(own, taken[same])
         contradicted |= {position: [_CONTRADICTED] for position in at[differs].tolist()}
     return contradicted

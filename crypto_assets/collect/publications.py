@@ -56,7 +56,7 @@ def days_that_differ(candles: Candles, stored: Candles) -> list[Span]:
 def times_that_differ(candles: Candles, others: Candles) -> npt.NDArray[np.int64]:
     """The open times of candles that are in both with different values; in each they are in order."""
     left, right = _in_both(candles, others)
-    return candles.times[left][_differ(candles[left], others[right])]
+    return candles.times[left][are_other(candles[left], others[right])]
 
 
 def conflicts(file: FileRows, kept: Candles, interval: Interval) -> list[Conflict]:
@@ -70,7 +70,7 @@ def _conflict(file: FileRows, day: Span, kept: Candles, interval: Interval) -> C
     published = published[published.times % interval.milliseconds == 0]
     others = kept.within(*day)
     left, right = _in_both(published, others)
-    differ = _differ(published[left], others[right])
+    differ = are_other(published[left], others[right])
     alone = np.delete(np.arange(len(published)), left)
     if not differ.any() and not len(alone):
         return None
@@ -114,9 +114,10 @@ def _in_both(left: Candles, right: Candles) -> tuple[npt.NDArray[np.intp], npt.N
     return at, beside
 
 
-def _differ(left: Candles, right: Candles) -> npt.NDArray[np.bool_]:
-    """Whether the candles of each pair have different values; what is no number differs from all."""
-    differ: npt.NDArray[np.bool_] = (left.table != right.table).any(axis=0)
+def are_other(left: Candles, right: Candles) -> npt.NDArray[np.bool_]:
+    """Whether the candles of each pair have different values; what is no number in both is the same."""
+    same = (left.table == right.table) | (np.isnan(left.table) & np.isnan(right.table))
+    differ: npt.NDArray[np.bool_] = ~same.all(axis=0)
     return differ
 
 

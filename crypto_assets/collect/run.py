@@ -34,7 +34,6 @@ from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.bulk_files import BulkFiles
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ConfigurationError, ExchangeError, RateLimited
-from crypto_assets.exchange.venues import venue_of
 from crypto_assets.quality.gaps.deciding import WAITING, holes
 from crypto_assets.quality.gaps.ledger import USUAL, Policy, our_clock
 from crypto_assets.quality.gaps.partition_figures import PartitionFigures, partition_figures
@@ -100,8 +99,7 @@ def collect_table(
     tally = Tally(candle_table, {symbol.name: 0 for symbol in chosen}, progress)
     # What closed after this may still change: it is neither asked for nor owed.
     settled = clock - exchange.close_margin_ms
-    venue = venue_of(database.provider)
-    store = CandleStore(database, candle_table, settled, policy, now, is_dense=venue.is_dense)
+    store = CandleStore(database, candle_table, settled, policy, now)
     collector = CandleCollector(exchange, store, tally, files)
 
     def plan(symbols: Sequence[Symbol]) -> dict[str, Plan]:
@@ -156,7 +154,7 @@ def collect_table(
         archive=files,
         archive_requests=files.requests - files_before,
         partitions=partitions,
-        holes=priced(beside, venue, settled, has_archive=archive is not None),
+        holes=priced(beside, store.venue, settled, has_archive=archive is not None),
         nothing_due=[name for name, each in plans.items() if not each.askable],
     )
 

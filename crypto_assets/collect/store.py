@@ -29,6 +29,8 @@ from crypto_assets.database.writes import upsert
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.series import CANDLE_COLUMNS, CandleTable, Series
 from crypto_assets.domain.spans import Span
+from crypto_assets.exchange.venue import Venue
+from crypto_assets.exchange.venues import venue_of
 from crypto_assets.frames.candles import Candles, candle_records
 from crypto_assets.quality.conflicts import record_conflicts
 from crypto_assets.quality.gaps.coverage import claim_coverage, unverify
@@ -60,9 +62,12 @@ class CandleStore:
     clock: int
     policy: Policy
     now: Callable[[], datetime]
-    is_dense: bool = True
-    """Whether the exchange has a candle for every interval; a sparse one has none where nothing traded."""
     turn: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def venue(self) -> Venue:
+        """Whose candles these are."""
+        return venue_of(self.database.provider)
 
     @property
     def table(self) -> Table:
@@ -137,7 +142,7 @@ class CandleStore:
         """
         looks: list[Look] = []
         altered: list[str] = []
-        asked = None if self.is_dense else Asked(outcome.answers, outcome.refused, plan.settled, self.now())
+        asked = None if self.venue.is_dense else Asked(outcome.answers, outcome.refused, plan.settled, self.now())
         for first in range(0, len(plan.partitions), PARTITIONS_PER_TRANSACTION):
             keys = plan.partitions[first : first + PARTITIONS_PER_TRANSACTION]
             with self._writing() as connection:

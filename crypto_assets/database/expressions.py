@@ -36,6 +36,11 @@ def provider_of(connection: Connection) -> str:
     return str(connection.get_execution_options()["provider"])
 
 
+def unpublished_by(connection: Connection) -> frozenset[str]:
+    """The columns of candles that the connection's provider does not publish, and that are null therefore."""
+    return frozenset(connection.get_execution_options()["unpublished"])
+
+
 def of_own_exchange(connection: Connection, entities: Table) -> ColumnElement[bool]:
     """The condition for the rows of an entity table that the connection's provider listed."""
     return entities.c.exchange == provider_of(connection)

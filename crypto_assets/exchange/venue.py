@@ -34,6 +34,10 @@ class Venue(Protocol):
     def is_dense(self) -> bool:
         """Whether there is a candle for every interval. A sparse venue has none where nothing traded, and owes none."""
 
+    @property
+    def unpublished(self) -> frozenset[str]:
+        """Which of `volume_quote` and `trade_count` its candles come without: they are stored as null."""
+
     def candles_weight(self, market_type: MarketType, rows: int) -> int:
         """What a request for so many candles weighs."""
 

@@ -164,13 +164,14 @@ def candle_records(derived: DerivedCandles, *, entity_id: str, provider: str, na
     """The stored columns of a candle table as `database.writes` takes them; `timestamp` is naive UTC."""
     candles = derived.candles
     values = candles.columns
+    counts = candles.table[-1]
     return {
         "entity_id": entity_id,
         "provider": provider,
         "name": name,
         "timestamp": values.pop("open_time").astype("datetime64[ms]"),
         **values,
-        "trade_count": candles.table[-1].astype(np.int64),
+        "trade_count": counts if np.isnan(counts).any() else counts.astype(np.int64),
         "change_pct": derived.change_pct,
         "turnover_rate": derived.turnover_rate,
         "is_high_volatility": derived.is_high_volatility,

@@ -44,7 +44,8 @@ def known():
 @pytest.fixture
 def database(any_database, database_url):
     """The database as the sparse provider sees it, beside the one that the project ships."""
-    opened = open_database(database_url, "sandbox", sparse_exchange.PROVIDER)
+    unpublished = sparse_exchange.VENUE.unpublished
+    opened = open_database(database_url, "sandbox", sparse_exchange.PROVIDER, unpublished=unpublished)
     if opened.engine == "sqlite":
         migrate(opened)
     yield opened
@@ -221,6 +222,44 @@ def test_what_was_settled_counts_no_more_where_candles_went_in_the_meantime():
     assert asked.untraded(Interval.M5, "2023-03-20", [DAY], 282) == [DAY]
     assert asked.untraded(Interval.M5, "2023-03-20", [DAY], 281) == []
     assert asked.untraded(Interval.M5, "2023-03-21", [DAY], 282) == []
+
+
+def test_what_is_not_published_is_null_and_breaks_no_rule(database):
+    exchange = listed(database)
+    collected(database, exchange)
+    c = TABLES[TABLE.name].c
+    amounts = (c.volume, c.volume_quote, c.trade_count, c.turnover, c.vwap)
+    with database.connect(TABLE.name) as connection:
+        rows = connection.execute(select(*amounts).where(c.entity_id == ENTITY)).all()
+    assert {tuple(row)[1:] for row in rows} == {(None, None, None, None)}
+    assert all(row.volume > 0 for row in rows)
+    assert sound(database) == (282, 282, 0)
+
+
+def test_collecting_again_writes_nothing_where_columns_are_null(database):
+    exchange = listed(database)
+    collected(database, exchange)
+    exchange.asked.clear()
+    run = collect_table(exchange, database, TABLE, ["BTC/USD"], DAY, only_missing=False, now=lambda: NOW)
+    assert (run.total.inserted, run.total.changed, run.total.unchanged) == (0, 0, 282)
+
+
+@pytest.mark.parametrize("values", [{"close": 1.5, "low": 1.0}, {"volume_quote": 0.0}, {"trade_count": 0}])
+def test_the_checksum_sees_what_changes_beside_a_null(database, values):
+    exchange = listed(database)
+    collected(database, exchange)
+    altered(database, DAY.start + 50 * STEP, values)
+    said = examine(database, TABLE, NOW, USUAL)
+    assert [each.partition for each in said.altered] == ["2023-03-20"]
+
+
+def test_a_null_is_an_error_where_the_venue_publishes_the_column(database, database_url):
+    exchange = listed(database)
+    collected(database, exchange)
+    other = open_database(database_url, "sandbox", sparse_exchange.PROVIDER)
+    said = examine(other, TABLE, NOW, USUAL, deep=True)
+    other.dispose()
+    assert said.findings["valid_ohlc"].count == 282
 
 
 def test_a_candle_that_was_refused_is_owed(database):

@@ -25,12 +25,25 @@ from crypto_assets.domain.urls import without_password
 __all__ = ["Database", "open_database"]
 
 
-def open_database(url: str, environment: str, provider: str = PROVIDER, revision: str = HEAD) -> Database:
+def open_database(
+    url: str,
+    environment: str,
+    provider: str = PROVIDER,
+    revision: str = HEAD,
+    *,
+    unpublished: frozenset[str] = frozenset(),
+) -> Database:
     """The database behind `url`: `sqlite:///directory`, `postgresql+psycopg://...` or `mysql+pymysql://...`.
 
-    Opens nothing yet. `revision` is the schema that the caller expects to find. Raises UnsupportedDatabase for a URL
-    that cannot be served.
+    Opens nothing yet. `revision` is the schema that the caller expects to find, `unpublished` the columns of candles
+    that the provider leaves out. Raises UnsupportedDatabase for a URL that cannot be served.
     """
+    database = _opened(url, environment, provider, revision)
+    database.unpublished = unpublished
+    return database
+
+
+def _opened(url: str, environment: str, provider: str, revision: str) -> Database:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # a port that is no number

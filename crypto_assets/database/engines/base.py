@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crypto_assets.database.errors import DatabaseNotReady, EnvironmentMismatch
 from crypto_assets.database.revisions import HEAD, REVISIONS
@@ -63,6 +63,13 @@ class Database(ABC):
         self.environment = str(environment)
         self.provider = provider
         self.expected_revision = revision
+        self.unpublished: frozenset[str] = frozenset()
+        """The columns of candles that the provider does not publish. Set before anything is read."""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What each connection knows of whose data it reads: see `expressions.provider_of` and `unpublished_by`."""
+        return {"provider": self.provider, "unpublished": self.unpublished}
 
     @abstractmethod
     def connect(self, name: str) -> AbstractContextManager[Connection]:

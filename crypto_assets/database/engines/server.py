@@ -208,7 +208,7 @@ class ServerDatabase(Database):
             pool_reset_on_return=None if for_turns else "rollback",
             isolation_level=self.default_isolation and ("READ COMMITTED" if for_turns else self.default_isolation),
             connect_args=self._turn_arguments() if for_turns else self._connect_arguments(),
-            execution_options={"schema_translate_map": dict(self.schemas), "provider": self.provider},
+            execution_options={"schema_translate_map": dict(self.schemas), **self.told},
         )
 
     def _connect_seconds(self) -> int:

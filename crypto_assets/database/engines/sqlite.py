@@ -231,7 +231,7 @@ class SqliteDatabase(Database):
 
         use_explicit_transactions(engine)
         schema = str(TABLES[main].schema) if main in TABLES else main
-        return engine.execution_options(schema_translate_map={schema: None}, provider=self.provider)
+        return engine.execution_options(schema_translate_map={schema: None}, **self.told)
 
     def _reachable_paths(self, main: str) -> list[Path]:
         return [self.path(name) for name in (main, *(each for each in ATTACHED if each != main))]

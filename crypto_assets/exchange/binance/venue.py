@@ -36,6 +36,11 @@ class Binance:
         """Klines has a candle of every interval: where nothing traded, one with volume 0."""
         return True
 
+    @property
+    def unpublished(self) -> frozenset[str]:
+        """Nothing: klines has every column."""
+        return frozenset()
+
     def candles_weight(self, market_type: MarketType, rows: int) -> int:
         """That of klines."""
         return weight(market_type, "klines", rows)

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Table, and_, case, exists, false, func, or_, select, true
 
-from crypto_assets.database.expressions import as_written, epoch_milliseconds, written_text
+from crypto_assets.database.expressions import as_written, epoch_milliseconds, unpublished_by, written_text
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.quality.rules.findings import SAMPLE_SIZE, Finding, find_rows
 
@@ -58,10 +58,11 @@ def null_ohlc(connection: Connection, table: Table, scope: Scope = ()) -> Findin
     return find_rows(connection, table, lacks_price(table), shown, scope)
 
 
-def keeps_rules(table: FromClause) -> ColumnElement[bool]:
+def keeps_rules(table: FromClause, unpublished: frozenset[str] = frozenset()) -> ColumnElement[bool]:
     """Whether the high is the highest price and the low the lowest, prices are positive, and no amount is negative.
 
-    NULL or false where one of them is null. Written to read each value as seldom as possible: it is asked of every row.
+    NULL or false where one of them is null, except a column that the venue leaves `unpublished`. Written to read each
+    value as seldom as possible: it is asked of every row.
     """
     c = table.c
     return and_(
@@ -69,14 +70,17 @@ def keeps_rules(table: FromClause) -> ColumnElement[bool]:
         c.close.between(c.low, c.high),
         c.low > 0,
         c.high <= sys.float_info.max,
-        *(amount >= 0 for amount in (c.volume, c.volume_quote, c.trade_count)),
+        *(
+            or_(c[name].is_(None), c[name] >= 0) if name in unpublished else c[name] >= 0
+            for name in ("volume", "volume_quote", "trade_count")
+        ),
     )
 
 
 def invalid_ohlc(connection: Connection, table: Table, scope: Scope = ()) -> Finding:
     """Candles that have their prices and break the rules of prices and amounts."""
     shown = [table.c.entity_id, _written(table), *_prices(table), table.c.volume]
-    offends = ~lacks_price(table) & ~func.coalesce(keeps_rules(table), false())
+    offends = ~lacks_price(table) & ~func.coalesce(keeps_rules(table, unpublished_by(connection)), false())
     return find_rows(connection, table, offends, shown, scope)
 
 

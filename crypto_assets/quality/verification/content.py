@@ -33,7 +33,13 @@ from sqlalchemy import (
     select,
 )
 
-from crypto_assets.database.expressions import texts_in_order, where_computable, whole_part, written_text
+from crypto_assets.database.expressions import (
+    texts_in_order,
+    unpublished_by,
+    where_computable,
+    whole_part,
+    written_text,
+)
 from crypto_assets.domain.intervals import Interval, to_naive
 from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span, intersect, merge
@@ -91,13 +97,15 @@ class Content:
 
 def read_content(connection: Connection, table: Table, entity_id: str, span: Span) -> Content:
     """What is stored of an entity in `span`, whatever its times look like."""
-    times, values, broken = connection.execute(_statement(table, with_rules=True), _parameters(entity_id, span)).one()
+    statement = _statement(table, unpublished_by(connection), with_rules=True)
+    times, values, broken = connection.execute(statement, _parameters(entity_id, span)).one()
     return Content(times, _digest(table, span, times, values), broken) if times else EMPTY
 
 
 def read_digest(connection: Connection, table: Table, entity_id: str, span: Span) -> str:
     """The checksum of what is stored of an entity in `span`, without asking whether it keeps the rules."""
-    times, values = connection.execute(_statement(table, with_rules=False), _parameters(entity_id, span)).one()
+    statement = _statement(table, unpublished_by(connection), with_rules=False)
+    times, values = connection.execute(statement, _parameters(entity_id, span)).one()
     return _digest(table, span, times, values) if times else EMPTY.digest
 
 
@@ -134,18 +142,25 @@ def _grid(interval: Interval, span: Span) -> _Grid:
 
 
 @cache
-def _statement(table: Table, *, with_rules: bool) -> Any:
+def _statement(table: Table, unpublished: frozenset[str], *, with_rules: bool) -> Any:
     # An alias: SQLAlchemy puts a schema's name in at every run, wherever a column brings it along.
     candles = table.alias("candles")
     c = candles.c
-    value: ColumnElement[Any] = cast(c.trade_count, BigInteger) * _number(_COUNT)
+    # A null would hide the other columns of its row. What is not published is none, and no number of trades either.
+    amount: dict[str, Any] = {
+        name: func.coalesce(c[name], _number(-1 if name == "trade_count" else _NULL))
+        if name in unpublished
+        else c[name]
+        for name in ("volume", "volume_quote", "trade_count")
+    }
+    value: ColumnElement[Any] = cast(amount["trade_count"], BigInteger) * _number(_COUNT)
     for name, weight in _WHOLE.items():
-        value += whole_part(c[name]) * _number(weight)
+        value += whole_part(amount[name]) * _number(weight)
     for name, weight in _FLAGS.items():
         value += case((c[name], _number(weight)), else_=_number(0))
     prices: ColumnElement[Any] = reduce(add, (c[name] * _number(weight) for name, weight in _PRICES.items()))
     parts = [func.coalesce(c[name], _number(_NULL)) * _number(weight) for name, weight in _DERIVED.items()]
-    parts += [(c[name] - whole_part(c[name])) * _number(weight) for name, weight in _FRACTIONS.items()]
+    parts += [(amount[name] - whole_part(amount[name])) * _number(weight) for name, weight in _FRACTIONS.items()]
     value += whole_part(prices) + whole_part(reduce(add, parts))
     fits = and_(*(func.coalesce(func.abs(c[name]), _number(0.0)) < _number(limit) for name, limit in _LIMITS.items()))
     columns: list[ColumnElement[Any]] = [
@@ -153,7 +168,7 @@ def _statement(table: Table, *, with_rules: bool) -> Any:
         texts_in_order(func.coalesce(cast(where_computable(fits, value), String(32)), "null"), c.timestamp),
     ]
     if with_rules:
-        columns.append(func.count(case((keeps_rules(candles), None), else_=1)))
+        columns.append(func.count(case((keeps_rules(candles, unpublished), None), else_=1)))
     return select(*columns).where(
         c.entity_id == bindparam("entity_id"), c.timestamp >= bindparam("start"), c.timestamp < bindparam("end")
     )
