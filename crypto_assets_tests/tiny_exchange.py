@@ -31,6 +31,11 @@ class Tiny:
 
     is_dense: bool = True
     unpublished: frozenset[str] = frozenset()
+    paused_or_ended: str | None = None
+
+    @property
+    def states(self) -> Mapping[MarketType, frozenset[str]]:
+        return dict.fromkeys(MarketType, frozenset({"online", "offline"}))
 
     @property
     def page_rows(self) -> Mapping[MarketType, int]:

@@ -1,7 +1,7 @@
 """When symbols are listed: what the exchange states of it, and else what their candles tell.
 
 A statement comes before an inference: a perpetual ended when its delivery date says so, whatever candles it goes on to
-have. Binance says of a pair no more than BREAK, which is a pause or an end: it ended with its last candle until it has
+have. A state that may be a pause or an end (`Venue.paused_or_ended`) is an end with the last candle, until there is
 another (docs/decisions/0019). Of a state that says nothing of an end, none is inferred. Here belongs what is asked and
 noted about a listing; rows of symbols belong to `collect.symbols`, which calls this. What is owed follows from it in
 `quality.gaps.coverage`. No Dagster here. Moments are naive UTC.
@@ -27,6 +27,7 @@ from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.exchange.client import Exchange
 from crypto_assets.exchange.errors import ContractViolation, UnknownSymbol
 from crypto_assets.exchange.markets import Market
+from crypto_assets.exchange.venues import venue_of
 
 RESET = "reset"
 """The `validation_type` of a source that started over."""
@@ -34,20 +35,8 @@ RESET = "reset"
 LONGEST_PAUSE = timedelta(days=7)
 """Who trades again after less was paused: the outage is owed, and gets into the ledger. Longer ones were listed anew.
 
-The longest outage of Binance took a day and a half; what was delisted came back after months.
+The longest known outage of an exchange took a day and a half; what was delisted came back after months.
 """
-
-PAUSED_OR_ENDED = "BREAK"
-_STATES = {
-    MarketType.SPOT: {
-        *("TRADING", PAUSED_OR_ENDED, "HALT", "CANCEL_ONLY"),
-        *("PRE_TRADING", "POST_TRADING", "END_OF_DAY", "AUCTION_MATCH"),
-    },
-    MarketType.SWAP: {
-        *("TRADING", "PENDING_TRADING", "PRE_SETTLE", "SETTLING", "CLOSE"),
-        *("PRE_DELIVERING", "DELIVERING", "DELIVERED"),
-    },
-}
 
 _LISTING = TABLES["crypto_listing"]
 
@@ -68,8 +57,13 @@ class Listing:
 
 
 def is_known_state(market: Market) -> bool:
-    """Whether the exchange's word for the market's state is one that Binance documents."""
-    return market.status is None or market.status in _STATES[market.market_type]
+    """Whether the exchange's word for the market's state is one that it documents."""
+    return market.status is None or market.status in venue_of(market.provider).states[market.market_type]
+
+
+def may_have_ended(provider: str, status: str | None) -> bool:
+    """Whether a provider's word for a symbol's state leaves open whether it ended: its candles tell."""
+    return status is not None and status == venue_of(provider).paused_or_ended
 
 
 def untracked_listing(market: Market, known: Row[Any] | None, clock: int) -> Listing:
@@ -87,8 +81,8 @@ def find_listing(
 ) -> Listing:
     """The listing of a tracked market, as the exchange states it, its candles tell and what was `known` of it.
 
-    Binance publishes no listing date for spot, and a perpetual's onboard date need not be its first candle's, so the
-    first candle is asked for. That it is later than was known means that the source started over only where there were
+    Not every market has a published listing date, and one that has may get its first candle later, so the first candle
+    is asked for. That it is later than was known means that the source started over only where there were
     candles before it, which `had_candles_before` says: a date that was corrected is no other source.
     """
     before = known.list_date if known else None
@@ -104,7 +98,7 @@ def find_listing(
         )
         # Where it trades again and has no candle of it yet, it has not resumed.
         return Listing(listed, None if resumed else known.end_date, resumed, reset)
-    if market.status == PAUSED_OR_ENDED:
+    if may_have_ended(market.provider, market.status):
         last = _or_none(exchange.last_candle_time, market.market_type, market.exchange_id)
         ended = known.end_date if known and last is None else end_of(last)
         return Listing(listed, ended, None, reset)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import select, update
 
 from crypto_assets.collect.judged_markets import judge_assets, judge_markets, store_accepted
-from crypto_assets.collect.listings import PAUSED_OR_ENDED, end_of, moment, note_listings, untracked_listing
+from crypto_assets.collect.listings import end_of, may_have_ended, moment, note_listings, untracked_listing
 from crypto_assets.collect.outcome import Symbol
 from crypto_assets.collect.tracked_listings import UNLISTED, Asked, Entity, gone, remarks_on
 from crypto_assets.database.engines import Database
@@ -130,7 +130,7 @@ def note_untracked_listing(database: Database, exchange: Exchange, market_type: 
     with database.connect(table.name) as connection:
         row = connection.execute(select(table).where(table.c.id == symbol.entity_id)).one()
     dates = {"list_date": moment(exchange.first_candle_time(market_type, symbol.exchange_id))}
-    if row.status == PAUSED_OR_ENDED:
+    if may_have_ended(database.provider, row.status):
         dates["end_date"] = end_of(exchange.last_candle_time(market_type, symbol.exchange_id))
     found = {name: date for name, date in dates.items() if date is not None}
     if found:
@@ -209,7 +209,8 @@ def symbols_to_collect(database: Database, market_type: MarketType, wanted: Sequ
             entity_id=row.id,
             name=name,
             display_name=row.name,
-            is_listing_known=row.list_date is not None and (row.status != PAUSED_OR_ENDED or row.end_date is not None),
+            is_listing_known=row.list_date is not None
+            and (row.end_date is not None or not may_have_ended(database.provider, row.status)),
             circulating_supply=float(supply) if supply else None,
         )
         chosen.setdefault(row.id, symbol)

@@ -84,7 +84,7 @@ _UNIT_MULTIPLIER = re.compile(r"^(10{3,})([A-Z].*)$")
 def unit_multiplier(base_symbol: str) -> int:
     """How many units one contract unit of a base such as `1000PEPE` stands for; 1 for all others.
 
-    Binance prefixes the base of small-priced perpetuals with a power of ten from 1000 up.
+    An exchange that trades a small-priced base by the thousand prefixes its name with a power of ten from 1000 up.
     """
     match = _UNIT_MULTIPLIER.match(base_symbol)
     return int(match.group(1)) if match else 1

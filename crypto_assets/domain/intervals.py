@@ -1,6 +1,6 @@
 """Candle intervals, their UTC grid, and the partitions a grid is collected in.
 
-Times are integer milliseconds since 1970-01-01 UTC, as Binance sends them. Spans are half open: [start, end).
+Times are integer milliseconds since 1970-01-01 UTC. Spans are half open: [start, end).
 Here belongs what an interval is; what a table or an asset is called belongs to `entities`. Called by every package.
 """
 
@@ -25,7 +25,7 @@ class PartitionScheme(Enum):
 
 
 class Interval(Enum):
-    """A candle interval under Binance's own name. All of them divide a UTC day, so every grid starts at midnight."""
+    """A candle interval by its usual name. All of them divide a UTC day, so every grid starts at midnight."""
 
     M1 = "1m"
     M5 = "5m"
@@ -64,7 +64,7 @@ class Interval(Enum):
     def closed_before(self, clock_ms: int) -> int:
         """The end of the closed candles at `clock_ms`: every candle that opens before it has closed.
 
-        Binance calls a candle closed once its close time, open + interval - 1 ms, has passed.
+        A candle is closed once its close time, open + interval - 1 ms, has passed.
         """
         return self.floor(clock_ms)
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from crypto_assets.domain.entities import MarketType, entity_code
 
-# Binance's quote currencies; a code that could end in two of them is ambiguous.
+# Quote currencies, which the code of a symbol ends in; one that could end in two of them is ambiguous.
 _QUOTES = {
     MarketType.SPOT: (
         *("USDT", "USDC", "FDUSD", "TUSD", "USDP", "BUSD", "USD1", "BTC", "ETH", "BNB", "XRP", "TRX", "DOGE", "SOL"),

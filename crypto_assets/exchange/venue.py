@@ -38,6 +38,14 @@ class Venue(Protocol):
     def unpublished(self) -> frozenset[str]:
         """Which of `volume_quote` and `trade_count` its candles come without: they are stored as null."""
 
+    @property
+    def states(self) -> Mapping[MarketType, frozenset[str]]:
+        """The words for the state of a symbol that it documents."""
+
+    @property
+    def paused_or_ended(self) -> str | None:
+        """The state that may be a pause or an end, of which candles tell; None where a state says which it is."""
+
     def candles_weight(self, market_type: MarketType, rows: int) -> int:
         """What a request for so many candles weighs."""
 

@@ -128,8 +128,8 @@ _CANDLE_ROWS: dict[str, Callable[[Any], Any]] = {
 def candle_contract(interval: Interval, unpublished: frozenset[str] = frozenset()) -> pa.DataFrameSchema:
     """What a candle must be: on the grid, positive finite prices, high and low at the edges, nothing negative.
 
-    The rules on prices and volumes are those of Binance's own kline definition; a candle in which nothing traded keeps
-    them with volume 0. The columns that the venue leaves `unpublished` may be null.
+    A candle in which nothing traded keeps the rules with volume 0.
+    The columns that the venue leaves `unpublished` may be null.
     """
     import pandera.pandas as pa  # noqa: PLC0415 - pandera is slow to import
 

@@ -12,6 +12,7 @@ from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance.archive_files import ArchiveFile, files_for
 from crypto_assets.exchange.binance.hosts import archive_host
 from crypto_assets.exchange.binance.renames import successor
+from crypto_assets.exchange.binance.states import PAUSED_OR_ENDED, STATES
 from crypto_assets.exchange.binance.weights import PAGE_ROWS, REQUEST_WEIGHT, weight
 from crypto_assets.exchange.bulk_files import BulkFiles
 from crypto_assets.exchange.client import Exchange
@@ -40,6 +41,16 @@ class Binance:
     def unpublished(self) -> frozenset[str]:
         """Nothing: klines has every column."""
         return frozenset()
+
+    @property
+    def states(self) -> Mapping[MarketType, frozenset[str]]:
+        """As documented."""
+        return STATES
+
+    @property
+    def paused_or_ended(self) -> str | None:
+        """All that exchangeInfo says of a pair that does not trade."""
+        return PAUSED_OR_ENDED
 
     def candles_weight(self, market_type: MarketType, rows: int) -> int:
         """That of klines."""
