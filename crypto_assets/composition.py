@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from crypto_assets.domain.entities import PROVIDER
 from crypto_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,8 +19,10 @@ if TYPE_CHECKING:
 def database_of(settings: Settings) -> Database:
     """The environment's database; who opened it disposes of it."""
     from crypto_assets.database.engines import open_database  # noqa: PLC0415 - loads SQLAlchemy
+    from crypto_assets.exchange.venues import venue_of  # noqa: PLC0415
 
-    return open_database(settings.database_url, settings.environment)
+    unpublished = venue_of(settings.provider).unpublished
+    return open_database(settings.database_url, settings.environment, settings.provider, unpublished=unpublished)
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -35,7 +36,7 @@ def has_bulk_files(settings: Settings) -> bool:
     """Whether the exchange's bulk files are asked in this environment."""
     from crypto_assets.exchange.venues import venue_of  # noqa: PLC0415
 
-    return venue_of(PROVIDER).bulk_host(settings.environment, settings.archive_url) is not None
+    return venue_of(settings.provider).bulk_host(settings.environment, settings.archive_url) is not None
 
 
 def resources_of(settings: Settings) -> dict[str, Any]:
@@ -51,6 +52,7 @@ def resources_of(settings: Settings) -> dict[str, Any]:
 
     return {
         "exchange": ExchangeResource(
+            provider=settings.provider,
             environment=settings.environment.value,
             spot_url=settings.spot_url,
             futures_url=settings.futures_url,
@@ -61,8 +63,11 @@ def resources_of(settings: Settings) -> dict[str, Any]:
             pages_in_flight=settings.pages_in_flight,
             close_margin_seconds=settings.close_margin_seconds,
         ),
-        "archive": ArchiveResource(environment=settings.environment.value, url=settings.archive_url),
+        "archive": ArchiveResource(
+            provider=settings.provider, environment=settings.environment.value, url=settings.archive_url
+        ),
         "database": DatabaseResource(
+            provider=settings.provider,
             url=shown_url(settings.database_url),
             environment=settings.environment.value,
             partitioned_intervals=[interval.value for interval in settings.partitioned_intervals],

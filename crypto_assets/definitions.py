@@ -53,14 +53,19 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
     """The project's definitions for `settings`; `overrides` replace resources (`exchange`, `database` ...) by name."""
     tracked = {MarketType.SPOT: settings.pairs, MarketType.SWAP: settings.perps}
     resources = resources_of(settings) | overrides
-    refresh_kdata = build_refresh_job(tracked, resources)
+    refresh_kdata = build_refresh_job(settings.provider, tracked, resources)
     webhook = Webhook(str(settings.alert_webhook.get_secret_value())) if settings.alert_webhook else None
     return dg.Definitions(
         assets=[
             *(build_schema_asset(schema) for schema in SCHEMAS),
-            build_asset_asset(tuple(market_type for market_type in MarketType if tracked[market_type])),
-            *(build_market_asset(market_type, tracked[market_type]) for market_type in MarketType),
-            *(build_kdata_asset(each, tracked[each.market_type], settings.start) for each in KDATA_TABLES.values()),
+            build_asset_asset(
+                settings.provider, tuple(market_type for market_type in MarketType if tracked[market_type])
+            ),
+            *(build_market_asset(settings.provider, market_type, tracked[market_type]) for market_type in MarketType),
+            *(
+                build_kdata_asset(settings.provider, each, tracked[each.market_type], settings.start)
+                for each in KDATA_TABLES.values()
+            ),
             crypto_operational_metrics,
             crypto_quality_report,
         ],

@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from crypto_assets.domain.entities import MarketType
+from crypto_assets.domain.entities import PROVIDER, MarketType
 from crypto_assets.domain.environments import Environment
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.symbols import named_without_listing
@@ -234,6 +234,11 @@ class Settings(BaseSettings):
         identity = f"{parts.scheme}://{user}{parts.hostname}:{parts.port}{parts.path}?{parts.query}"
         name = f"archive-{hashlib.blake2b(identity.encode(), digest_size=4).hexdigest()}" if database else "archive"
         return Path("data") / str(info.data.get("environment", "")) / name
+
+    @property
+    def provider(self) -> str:
+        """Whose data it is, by the name in ids and tables."""
+        return PROVIDER
 
     @property
     def database_url(self) -> str:

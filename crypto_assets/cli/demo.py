@@ -37,7 +37,7 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import entities_called
 from crypto_assets.database.tables import TABLES
 from crypto_assets.definitions import build_definitions
-from crypto_assets.domain.entities import PROVIDER, MarketType
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.environments import Environment
 from crypto_assets.domain.intervals import (
     PartitionScheme,
@@ -70,7 +70,7 @@ def run_demo(given: Settings, data: Path | None, days: int, *, as_json: bool) ->
     prepare_home()
     arguments = [] if data is None else ["--data", str(data)]
     with _sandbox(arguments) as url, project_instance() as instance, progress_bars(console) as progress:
-        with closing(venue_of(PROVIDER).connect(Environment.SANDBOX, spot_url=url, futures_url=url)) as exchange:
+        with closing(venue_of(given.provider).connect(Environment.SANDBOX, spot_url=url, futures_url=url)) as exchange:
             clock = exchange.server_time(MarketType.SPOT)
             settings = _demo_settings(given, url, data, days, exchange)
         bars: dict[str, Any] = {}

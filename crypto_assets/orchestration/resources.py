@@ -49,6 +49,7 @@ def whole_url(shown: str) -> str:
 class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The exchange, public endpoints only: no key is needed or read."""
 
+    provider: str = Field(default=PROVIDER, description="The exchange whose data it is.")
     environment: str = Field(description="testnet, live, demo or sandbox: which hosts are asked.")
     spot_url: str | None = Field(
         default=None, description="scheme://host[:port] instead of the environment's spot host."
@@ -72,7 +73,7 @@ class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     @contextmanager
     def open(self) -> Iterator[Exchange]:
         """A connected exchange, closed at the end of the block."""
-        made = venue_of(PROVIDER).connect(
+        made = venue_of(self.provider).connect(
             Environment(self.environment),
             spot_url=self.spot_url,
             futures_url=self.futures_url,
@@ -97,13 +98,14 @@ class ExchangeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 class ArchiveResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The exchange's public archive of closed months and days, where its environment has one."""
 
+    provider: str = Field(default=PROVIDER, description="The exchange whose data it is.")
     environment: str = Field(description="testnet, live, demo or sandbox: only live has an archive of its own.")
     url: str | None = Field(default=None, description="scheme://host[:port] of an archive instead; none to ask none.")
 
     @property
     def venue(self) -> Venue:
         """Whose archive it is."""
-        return venue_of(PROVIDER)
+        return venue_of(self.provider)
 
     @property
     def is_there(self) -> bool:
@@ -161,6 +163,7 @@ class DatabaseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The market database of one environment."""
 
     url: str = Field(description="sqlite:///directory, postgresql+psycopg://... or mysql+pymysql://...")
+    provider: str = Field(default=PROVIDER, description="The exchange whose data it is.")
     environment: str = Field(description="The environment whose data it holds; another one is refused.")
     partitioned_intervals: list[str] = Field(
         default=["1m", "5m"], description="The intervals whose tables a server partitions by month."
@@ -173,7 +176,8 @@ class DatabaseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     @contextmanager
     def open(self) -> Iterator[Database]:
         """The database, its connections closed at the end of the block."""
-        database = open_database(whole_url(self.url), self.environment)
+        unpublished = venue_of(self.provider).unpublished
+        database = open_database(whole_url(self.url), self.environment, self.provider, unpublished=unpublished)
         try:
             yield database
         finally:

@@ -12,7 +12,7 @@ import dagster as dg
 from crypto_assets.collect.symbols import Populated, populate_assets, populate_markets
 from crypto_assets.database.queries import row_count
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import PROVIDER, MarketType
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.orchestration.assets.schema import OWNERS
 from crypto_assets.orchestration.failures import stating_user_errors
 from crypto_assets.orchestration.metadata import table_metadata
@@ -21,20 +21,20 @@ from crypto_assets.orchestration.resources import DatabaseResource, ExchangeReso
 _FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=7), warn_window=timedelta(days=2))
 
 
-def build_asset_asset(markets: tuple[MarketType, ...]) -> dg.AssetsDefinition:
+def build_asset_asset(provider: str, markets: tuple[MarketType, ...]) -> dg.AssetsDefinition:
     """The asset `crypto_asset`: the currencies of `markets`, those for which symbols are collected."""
 
     @dg.asset(
         name="crypto_asset",
         description="Every currency that the exchange's markets trade or settle in. Stablecoins are marked.",
         group_name="entities",
-        kinds={PROVIDER, "sqlite"},
+        kinds={provider, "sqlite"},
         owners=OWNERS,
         deps=["crypto_meta_schema", "crypto_quality_schema"],
         metadata=table_metadata("crypto_asset"),
         freshness_policy=_FRESHNESS,
         code_version="1",
-        pool=PROVIDER,
+        pool=provider,
     )
     def crypto_asset(exchange: ExchangeResource, database: DatabaseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         with stating_user_errors(), exchange.open() as client, database.open() as db:
@@ -47,7 +47,7 @@ def build_asset_asset(markets: tuple[MarketType, ...]) -> dg.AssetsDefinition:
     return crypto_asset
 
 
-def build_market_asset(market_type: MarketType, tracked: tuple[str, ...]) -> dg.AssetsDefinition:
+def build_market_asset(provider: str, market_type: MarketType, tracked: tuple[str, ...]) -> dg.AssetsDefinition:
     """The asset `crypto_pair` or `crypto_perp`. Without tracked symbols the market is not asked at all."""
     table = market_type.entity_table
 
@@ -58,13 +58,13 @@ def build_market_asset(market_type: MarketType, tracked: tuple[str, ...]) -> dg.
             "listed, with steps, limits and the time it was listed and ended as far as public endpoints tell."
         ),
         group_name="entities",
-        kinds={PROVIDER, "sqlite"},
+        kinds={provider, "sqlite"},
         owners=OWNERS,
         deps=["crypto_asset", "crypto_quality_schema"],
         metadata=table_metadata(table),
         freshness_policy=_FRESHNESS,
         code_version="1",
-        pool=PROVIDER,
+        pool=provider,
     )
     def market_asset(exchange: ExchangeResource, database: DatabaseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         with stating_user_errors(), exchange.open() as client, database.open() as db:

@@ -14,7 +14,7 @@ from pydantic import Field
 from crypto_assets.collect.run import collect_table
 from crypto_assets.collect.spans_in_config import parse_spans
 from crypto_assets.collect.symbols import names_meant, tracked_now
-from crypto_assets.domain.entities import PROVIDER, MarketType
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import Interval
 from crypto_assets.domain.series import CandleTable
 from crypto_assets.orchestration.assets.schema import OWNERS
@@ -55,8 +55,10 @@ def _freshness(interval: Interval) -> dg.FreshnessPolicy:
     return dg.FreshnessPolicy.time_window(fail_window=max(timedelta(hours=12), 2 * warn), warn_window=warn)
 
 
-def build_kdata_asset(candle_table: CandleTable, tracked: tuple[str, ...], start: date) -> dg.AssetsDefinition:
-    """The asset of one candle table, partitioned by time; it collects `tracked` symbols unless a run names others."""
+def build_kdata_asset(
+    provider: str, candle_table: CandleTable, tracked: tuple[str, ...], start: date
+) -> dg.AssetsDefinition:
+    """The asset of a provider's candle table, by time; it collects `tracked` symbols unless a run names others."""
     market_type, interval = candle_table
     partitions = partitions_definition(interval, start)
 
@@ -67,7 +69,7 @@ def build_kdata_asset(candle_table: CandleTable, tracked: tuple[str, ...], start
             "closed ones only, exactly as the exchange published them."
         ),
         group_name="kdata",
-        kinds={PROVIDER, "pandas", "sqlite"},
+        kinds={provider, "pandas", "sqlite"},
         owners=OWNERS,
         tags={"interval": interval.value, "entity_type": market_type.entity_type},
         deps=["crypto_kdata_schema", market_type.entity_table],
@@ -76,7 +78,7 @@ def build_kdata_asset(candle_table: CandleTable, tracked: tuple[str, ...], start
         backfill_policy=dg.BackfillPolicy.single_run(),
         freshness_policy=_freshness(interval),
         code_version="1",
-        pool=PROVIDER,
+        pool=provider,
     )
     def kdata(
         context: dg.AssetExecutionContext,

@@ -106,10 +106,14 @@ maintenance_schedule = _scheduled(
 )
 
 
-def build_refresh_job(tracked: dict[MarketType, tuple[str, ...]], resources: dict[str, Any]) -> dg.JobDefinition:
+def build_refresh_job(
+    provider: str, tracked: dict[MarketType, tuple[str, ...]], resources: dict[str, Any]
+) -> dg.JobDefinition:
     """The job `refresh_kdata` over all candle tables."""
-    listings = {market_type: build_listing_op(market_type, tracked[market_type]) for market_type in MarketType}
-    tables = {each: build_refresh_op(each, tracked[each.market_type]) for each in KDATA_TABLES.values()}
+    listings = {
+        market_type: build_listing_op(provider, market_type, tracked[market_type]) for market_type in MarketType
+    }
+    tables = {each: build_refresh_op(provider, each, tracked[each.market_type]) for each in KDATA_TABLES.values()}
 
     @dg.job(
         name="refresh_kdata",

@@ -15,7 +15,7 @@ from crypto_assets.database.engines import Database
 from crypto_assets.database.entity_names import entities_called
 from crypto_assets.database.expressions import provider_of
 from crypto_assets.database.tables import TABLES
-from crypto_assets.domain.entities import PROVIDER, MarketType
+from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.series import CandleTable
 from crypto_assets.domain.spans import Span
 from crypto_assets.orchestration.failures import fail_if_incomplete, stating_user_errors
@@ -29,10 +29,10 @@ from crypto_assets.orchestration.resources import (
 )
 
 
-def build_listing_op(market_type: MarketType, tracked: tuple[str, ...]) -> dg.OpDefinition:
+def build_listing_op(provider: str, market_type: MarketType, tracked: tuple[str, ...]) -> dg.OpDefinition:
     """The op that refreshes one entity table: a symbol that ended, or resumed, is owed its candles accordingly."""
 
-    @dg.op(name=f"refresh_{market_type.entity_table}", pool=PROVIDER, out=dg.Out(dg.Nothing))
+    @dg.op(name=f"refresh_{market_type.entity_table}", pool=provider, out=dg.Out(dg.Nothing))
     def refresh_listing(context: dg.OpExecutionContext, exchange: ExchangeResource, database: DatabaseResource) -> None:
         """Lists the market's symbols anew."""
         if tracked:
@@ -44,11 +44,11 @@ def build_listing_op(market_type: MarketType, tracked: tuple[str, ...]) -> dg.Op
     return refresh_listing
 
 
-def build_refresh_op(candle_table: CandleTable, tracked: tuple[str, ...]) -> dg.OpDefinition:
+def build_refresh_op(provider: str, candle_table: CandleTable, tracked: tuple[str, ...]) -> dg.OpDefinition:
     """The op that refreshes one candle table."""
     market_type = candle_table.market_type
 
-    @dg.op(name=f"refresh_{candle_table.name}", pool=PROVIDER, ins={"listed": dg.In(dg.Nothing)})
+    @dg.op(name=f"refresh_{candle_table.name}", pool=provider, ins={"listed": dg.In(dg.Nothing)})
     def refresh(
         context: dg.OpExecutionContext,
         exchange: ExchangeResource,
