@@ -11,7 +11,7 @@ from crypto_assets.collect.run import collect_table
 from crypto_assets.collect.symbols import populate_markets
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
-from crypto_assets.database.tables import TABLES
+from crypto_assets.database.tables import CHANGES, TABLES
 from crypto_assets.domain.entities import MarketType
 from crypto_assets.domain.intervals import DAY_MS, MINUTE_MS, Interval, to_naive
 from crypto_assets.domain.series import CandleTable
@@ -192,6 +192,17 @@ def test_a_deleted_candle_comes_back_before_anybody_looked(database):
     assert sound(database) == (282, 282, 0)
 
 
+def test_a_candle_that_went_without_a_mark_comes_back(database):
+    exchange = listed(database)
+    collected(database, exchange)
+    without(database, DAY.start + 50 * STEP)
+    with database.begin(TABLE.name) as connection:
+        connection.execute(delete(CHANGES))
+    collected(database, exchange)
+    assert stored(database) == 282
+    assert gaps(database) == []
+
+
 def test_a_price_that_somebody_changed_makes_no_interval_owed(database):
     exchange = listed(database)
     collected(database, exchange)
@@ -269,6 +280,7 @@ def test_a_candle_that_was_refused_is_owed(database):
     assert gaps(database) == [Span(refused, refused + STEP)]
     assert quiet(database)[0][2] == 6
     assert of_coverage(database) == [(282, 281)]
+    assert examine(database, TABLE, NOW, USUAL).looked_at == 0
     exchange.refused.clear()
     collected(database, exchange, after=timedelta(days=1))
     assert gaps(database) == []
