@@ -1,7 +1,7 @@
 """Our path: CPU time per row from HTTP to committed row, by stage. In a process of its own.
 
-The stages are measured around the functions that `orchestration.collection` calls, so this measures the path that the
-candle assets run.
+This is the path that the candle assets run. Its stages are measured at the objects that are handed to it: the exchange,
+the archive and the database. What lies between these is one stage; a profiler tells it apart.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from sqlalchemy.engine import make_url
 from benchmarks.processes import cpu_seconds
 from benchmarks.source_check import check_stored
 from benchmarks.storage import bytes_per_row
-from crypto_assets.collect import judge, store
 from crypto_assets.collect.run import collect_table
 from crypto_assets.collect.symbols import populate_markets
 from crypto_assets.database.engines.sqlite import SqliteDatabase
@@ -32,20 +31,9 @@ from crypto_assets.domain.series import KDATA_TABLES
 from crypto_assets.domain.spans import Span
 from crypto_assets.exchange.binance.archive import BinanceArchive
 from crypto_assets.exchange.binance.client import BinanceExchange
-from crypto_assets.quality.verification.partitions import SymbolPartitions
 
 TABLE = "cryptopair_1m_kdata"
 ENVIRONMENT = Environment.SANDBOX
-_STAGE_OF: dict[str, tuple[Any, str]] = {
-    "joined": (judge, "columns"),
-    "in_order": (judge, "columns"),
-    "judge_candles": (judge, "contract"),
-    "derive": (judge, "records"),
-    "candle_records": (store, "records"),
-    "upsert": (store, "upsert"),
-    "claim_coverage": (store, "coverage"),
-    "unverify": (store, "coverage"),
-}
 _WARM_UP = "BNB/USDT"  # is not measured
 _WARM_UP_DAYS, _WARM_UP_DAYS_OF_FILES = 2, 28  # of February 2021: the archive spares requests by months alone
 _DAY_MS = 86_400_000
@@ -149,10 +137,6 @@ def measure(
     archive; the days make up whole months then.
     """
     stages = Stages()
-    for name, (module, stage) in _STAGE_OF.items():
-        setattr(module, name, stages.around(stage, getattr(module, name)))
-    for name in ("verify_asked", "examine", "account"):
-        setattr(SymbolPartitions, name, stages.around("verification", getattr(SymbolPartitions, name)))
     archive = BinanceArchive(url) if files else None
     if archive is not None:
         archive.fetch = stages.around("exchange", archive.fetch)  # type: ignore[method-assign]
