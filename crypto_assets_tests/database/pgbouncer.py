@@ -36,8 +36,9 @@ def pgbouncer(server: URL, mode: str, connections: int = 3) -> Iterator[URL]:
             f"pool_mode = {mode}\ndefault_pool_size = {connections}\n"
         )
         Path(name).chmod(0o755)
-        # It refuses to run as root.
-        options = {"user": "nobody"} if os.getuid() == 0 else {}
+        # It refuses to run as root. A server's socket may let its own user in alone.
+        user = Path(host).stat().st_uid if host.startswith("/") else "nobody"
+        options = {"user": user} if os.getuid() == 0 else {}
         running = subprocess.Popen([program, str(settings)], stderr=subprocess.PIPE, text=True, **options)
         try:
             said = []
