@@ -47,7 +47,7 @@ def pages(exchange, market_type=SPOT, span=MINUTES):
 def test_a_passing_fault_is_retried_and_the_page_arrives(exchange, server, answer, fake_time, fault):
     server.open_times = [0, 60_000]
     server.answers.append(answer(**fault))
-    assert [time for page in pages(exchange) for time in page.columns["open_time"].tolist()] == [0, 60_000]
+    assert [time for page in pages(exchange) for time in page.table[0].tolist()] == [0, 60_000]
     assert len(fake_time.slept) == 1
     assert exchange.requests == len(server.asked) == 3
 
@@ -316,7 +316,7 @@ def test_a_row_with_an_absurd_open_time_is_marked_and_the_others_come(exchange, 
     rows = [[at, "1", "1", "1", "1", "1", 0, "1", 1, "1", "1"] for at in (0, time, 60_000)]
     server.answers += [answer(rows), answer([])]
     [page] = pages(exchange)
-    assert page.columns["open_time"].tolist() == [0, 60_000]
+    assert page.table[0].tolist() == [0, 60_000]
     assert page.raw_rows() == [rows[0], rows[2]]
     # As the reader of JSON has it: a number of more than 64 bits is a double.
     assert page.strays == [[float(time) if time == 10**30 else time, *rows[1][1:]]]

@@ -47,7 +47,7 @@ class Book:
 
 
 def times(pages):
-    return [time for page in pages for time in page.columns["open_time"].tolist()]
+    return [time for page in pages for time in page.table[0].tolist()]
 
 
 @given(
@@ -101,7 +101,7 @@ def test_what_is_asked_for_and_not_taken_is_bounded_for_all_callers_together():
 
     def take():
         for page in ahead.pages(book.ask, Interval.M1, Span(0, 3000 * STEP), ROWS):
-            if page.columns["open_time"][0] == 0:
+            if page.table[0][0] == 0:
                 begun.wait(30)  # all hold their first page while the others ask
             book.took(page)
 
@@ -122,7 +122,7 @@ def test_what_came_before_a_failure_is_given_first_and_no_slot_stays_taken():
         given_before = []
         with pytest.raises(TransientError):  # noqa: PT012 - after what came
             for page in ahead.pages(Book(range(100), failing=[30]).ask, Interval.M1, Span(0, 100 * STEP), ROWS):
-                given_before += page.columns["open_time"].tolist()
+                given_before += page.table[0].tolist()
         assert given_before == [minute * STEP for minute in range(30)]
         with closing(ahead.pages(Book(range(100)).ask, Interval.M1, Span(0, 100 * STEP), ROWS)) as abandoned:
             next(abandoned)
