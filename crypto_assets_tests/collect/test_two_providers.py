@@ -7,6 +7,7 @@ from sqlalchemy import delete, select
 
 from crypto_assets.collect.run import collect_table
 from crypto_assets.collect.symbols import populate_markets, symbols_to_collect
+from crypto_assets.database.archive.move import archive_candles, restore_candles
 from crypto_assets.database.engines import open_database
 from crypto_assets.database.migrations import migrate
 from crypto_assets.database.queries import query_data
@@ -139,6 +140,24 @@ def test_a_row_that_goes_behind_ones_back_is_found_by_its_own_provider(both):
         connection.execute(delete(table).where(own, table.c.timestamp == to_naive(DAY.start)))
     assert examine(database, FIVE_MINUTES, NOW, USUAL).looked_at == 0
     assert examine(other, FIVE_MINUTES, NOW, USUAL).looked_at == 1
+
+
+def test_a_month_that_one_archives_is_read_and_restored_by_it_alone(both, tmp_path):
+    (shipped, tiny), (database, other) = exchanges(), both
+    for each, exchange in ((database, shipped), (other, tiny)):
+        listed(each, exchange, "BTC/USD")
+        collected(each, exchange)
+    before, own = rows_of(database, "binance"), rows_of(other, "tiny")
+    files = tmp_path / "archive"
+    archive_candles(other, files, FIVE_MINUTES, [("cryptopair_tiny_xxbtzusd", "2023-03-01")])
+    assert rows_of(database, "binance") == before
+    assert rows_of(other, "tiny")[FIVE_MINUTES.name] == []
+    asked = {"columns": ["entity_id", "timestamp", "close"], "archive_directory": files}
+    assert len(query_data(FIVE_MINUTES.name, database=database, codes=["btcusd"], **asked)) == 288
+    assert len(query_data(FIVE_MINUTES.name, database=other, codes=["xxbtzusd"], **asked)) == 287
+    restore_candles(other, files, FIVE_MINUTES)
+    assert rows_of(other, "tiny")[FIVE_MINUTES.name] == own[FIVE_MINUTES.name]
+    assert rows_of(database, "binance") == before
 
 
 def test_a_rollback_of_one_provider_leaves_the_other_whole(both):
